@@ -1,0 +1,6 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+std = "lua54"
+globals = { "arg" }
+max_line_length = 100
+exclude_files = { "build" }
+files["spec"].std = "+busted"
