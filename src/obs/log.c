@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "obs/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "obs/limits.h"
+#include "obs/line.h"
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+static const char *const format_names[] = {"pretty", "logfmt", "json"};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static uint64_t wall_clock(void *arg) {
+    struct timespec ts = {0};
+    (void)arg;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static ssize_t write_fd(void *arg, int fd, const void *data, size_t len) {
+    ssize_t n = write(fd, data, len);
+    (void)arg;
+    return n < 0 ? -errno : n;
+}
+
+void dh_log_init(struct dh_log *log, const struct dh_log_options *options) {
+    memset(log, 0, sizeof *log);
+    log->options = *options;
+    if (!log->options.now_ns) {
+        log->options.now_ns = wall_clock;
+    }
+    if (!log->options.write) {
+        log->options.write = write_fd;
+    }
+    if (log->options.format != DH_LOG_PRETTY) {
+        log->options.has_colors = false;
+    }
+    atomic_init(&log->level, (int)options->level);
+    atomic_init(&log->name_width, DH_LOG_NAME_WIDTH_MIN);
+    atomic_init(&log->is_closed, options->fd < 0);
+}
+
+void dh_log_fini(struct dh_log *log) {
+    /* A line of its own, whatever the level: its log_dropped field is what matters. */
+    if (log && atomic_load(&log->untold) > 0) {
+        atomic_store(&log->level, (int)DH_LEVEL_DEBUG);
+        dh_log_print(log, DH_LEVEL_WARN, NULL, "log lines were lost");
+    }
+}
+
+void dh_log_set_level(struct dh_log *log, enum dh_level level) {
+    atomic_store(&log->level, (int)level);
+}
+
+/* Write all of it, or as much as goes without waiting; returns how much that was. */
+static size_t write_all(struct dh_log *log, const char *data, size_t len) {
+    size_t done = 0;
+    int interrupts = 0;
+    while (done < len) {
+        ssize_t n = log->options.write(log->options.arg, log->options.fd, data + done, len - done);
+        if (n == -EINTR && interrupts++ < DH_LOG_INTERRUPTS) {
+            continue;
+        }
+        if (n == -EBADF) {
+            atomic_store(&log->is_closed, true);
+        }
+        if (n <= 0) {
+            break;
+        }
+        done += (size_t)n;
+    }
+    return done;
+}
+
+/* The width of the name column once this name is in it. */
+static size_t widen(struct dh_log *log, const char *worker) {
+    uint32_t width = atomic_load_explicit(&log->name_width, memory_order_relaxed);
+    size_t wanted = worker ? dh_line_name_width(worker) : 0;
+    if (wanted > DH_LOG_NAME_WIDTH_MAX) {
+        wanted = DH_LOG_NAME_WIDTH_MAX;
+    }
+    while (wanted > width) {
+        if (atomic_compare_exchange_weak(&log->name_width, &width, (uint32_t)wanted)) {
+            width = (uint32_t)wanted;
+        }
+    }
+    return width;
+}
+
+void dh_log_write(struct dh_log *log, enum dh_level level, const char *worker, const char *msg,
+                  size_t msg_len, const struct dh_field *fields, size_t nfields) {
+    /* In front of the line a place for the line end that a torn line before it lacks. */
+    char buf[1 + DH_LOG_LINE_BYTES + 1];
+    struct dh_line_event ev = {
+        .level = level,
+        .worker = worker,
+        .msg = msg,
+        .msg_len = msg_len,
+        .fields = fields,
+        .nfields = nfields,
+    };
+    int saved_errno = errno;
+    size_t skip;
+    size_t len;
+    size_t done;
+    assert((size_t)level < COUNT(level_names));
+    if (!dh_log_is_on(log, level) || log->options.fd < 0) {
+        return;
+    }
+    if (atomic_load(&log->is_closed)) {
+        atomic_fetch_add(&log->dropped, 1);
+        return;
+    }
+    ev.time_ns = log->options.now_ns(log->options.arg);
+    ev.dropped = atomic_exchange(&log->untold, 0);
+    if (log->options.format == DH_LOG_PRETTY) {
+        ev.name_width = widen(log, worker);
+    }
+    buf[0] = '\n';
+    len = 1 + dh_line_write(buf + 1, &log->options, &ev);
+    skip = atomic_exchange(&log->is_torn, false) ? 0 : 1;
+    done = write_all(log, buf + skip, len - skip);
+    if (done < len - skip) {
+        atomic_fetch_add(&log->dropped, 1);
+        atomic_fetch_add(&log->untold, ev.dropped + 1);
+        if (done > 0 || skip == 0) {
+            atomic_store(&log->is_torn, true);
+        }
+    }
+    errno = saved_errno;
+}
+
+void dh_log_print(struct dh_log *log, enum dh_level level, const char *worker, const char *fmt,
+                  ...) {
+    char msg[DH_LOG_MESSAGE_BYTES + 1];
+    va_list args;
+    int len;
+    if (!dh_log_is_on(log, level)) {
+        return;
+    }
+    va_start(args, fmt);
+    len = vsnprintf(msg, sizeof msg, fmt, args);
+    va_end(args);
+    if (len < 0) {
+        len = 0;
+    }
+    if ((size_t)len >= sizeof msg) {
+        len = (int)sizeof msg - 1;
+    }
+    dh_log_write(log, level, worker, msg, (size_t)len, NULL, 0);
+}
+
+static int parse(const char *const *names, size_t count, const char *name, size_t *ret_index) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0) {
+            *ret_index = i;
+            return 0;
+        }
+    }
+    return DH_EINVAL;
+}
+
+int dh_log_level_parse(const char *name, enum dh_level *ret_level) {
+    size_t i;
+    int rc = parse(level_names, COUNT(level_names), name, &i);
+    if (rc == 0) {
+        *ret_level = (enum dh_level)i;
+    }
+    return rc;
+}
+
+int dh_log_format_parse(const char *name, enum dh_log_format *ret_format) {
+    size_t i;
+    int rc = parse(format_names, COUNT(format_names), name, &i);
+    if (rc == 0) {
+        *ret_format = (enum dh_log_format)i;
+    }
+    return rc;
+}
+
+const char *dh_log_level_name(enum dh_level level) {
+    return level_names[level];
+}
+
+const char *dh_log_format_name(enum dh_log_format format) {
+    return format_names[format];
+}
