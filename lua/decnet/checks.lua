@@ -1,0 +1,206 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- What an option's value may be. A check takes the value given and returns the value to use, or
+-- nil, the complaint ("expected ..., got ...") and, for something inside the value, the path to it
+-- ("[2]").
+
+local show = require "decnet.show"
+local suggest = require "decnet.suggest"
+
+local M = {}
+
+-- Times become nanoseconds in 64 bits; a finite time this long is a mistake well before they
+-- overflow.
+local LONGEST_S = 1e9
+-- One less than the core's "no limit", which is what math.huge becomes.
+local MOST_RESTARTS = 2 ^ 32 - 2
+local LONGEST_NAME = 200
+-- The core's bound (core/limits.h): more dependencies than this is a script gone wrong.
+local MOST_NAMES = 4096
+
+---@param expected string
+---@param value any
+---@param advice string?
+local function complain(expected, value, advice)
+  local text = ("expected %s, got %s"):format(expected, show(value))
+  if not advice and type(value) == "string" and expected:find "number" and tonumber(value) then
+    advice = "write it without quotes"
+  end
+  return nil, advice and text .. "; " .. advice or text
+end
+M.complain = complain
+
+--- `{ positive = true }`: not 0. `{ infinite = true }`: math.huge too. `{ off = true }`: false too,
+--- which is math.huge.
+---@param rule { positive: boolean?, infinite: boolean?, off: boolean? }
+function M.seconds(rule)
+  local expected = "a number of seconds " .. (rule.positive and "> 0" or "≥ 0")
+  if rule.off then
+    expected = expected .. ", or false for off"
+  end
+  return function(value)
+    if rule.off and value == false then
+      return math.huge
+    elseif type(value) ~= "number" or not (value > 0 or value == 0 and not rule.positive) then
+      return complain(expected, value)
+    elseif value == math.huge then
+      if not rule.infinite then
+        return complain(expected, value, "give a finite time")
+      end
+    elseif value > LONGEST_S then
+      local advice = rule.infinite and "write math.huge for no limit" or nil
+      return complain(("at most %.0e seconds (31 years)"):format(LONGEST_S), value, advice)
+    end
+    return value
+  end
+end
+
+--- A finite number from min to max, both included.
+---@param min number
+---@param max number?
+---@param advice string?
+function M.number(min, max, advice)
+  local expected = max and ("a number from %s to %s"):format(min, max)
+    or ("a finite number ≥ %s"):format(min)
+  return function(value)
+    if type(value) ~= "number" or not (value >= min and value <= (max or 1e300)) then
+      return complain(expected, value, advice)
+    end
+    return value
+  end
+end
+
+--- How many restarts: an integer, or math.huge.
+function M.count(value)
+  if value == math.huge then
+    return value
+  end
+  local count = type(value) == "number" and math.tointeger(value)
+  if type(value) == "number" and value > MOST_RESTARTS then
+    return complain(("at most %.0f"):format(MOST_RESTARTS), value, "write math.huge for no limit")
+  elseif not count or count < 0 then
+    return complain("a whole number ≥ 0 or math.huge", value)
+  end
+  return count
+end
+
+function M.boolean(value)
+  if type(value) ~= "boolean" then
+    return complain("true or false", value)
+  end
+  return value
+end
+
+--- One of a few words.
+---@param words string[]
+function M.one_of(words)
+  local known, quoted = {}, {}
+  for i, word in ipairs(words) do
+    known[word] = true
+    quoted[i] = ('"%s"'):format(word)
+  end
+  local last = table.remove(quoted)
+  local expected = table.concat(quoted, ", ") .. " or " .. last
+  return function(value)
+    if type(value) == "string" and known[value] then
+      return value
+    end
+    local near = suggest.near(value, words)
+    return complain(expected, value, near and ('did you mean "%s"?'):format(near))
+  end
+end
+
+local UNITS = { K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30 }
+
+--- Bytes: a whole number, or a string with a binary unit; false is off.
+function M.bytes(value)
+  if value == false or value == math.huge then
+    return math.huge
+  end
+  local bytes = value
+  if type(value) == "string" then
+    local digits, unit = value:match "^(%d+%.?%d*)([KMGkmg])$"
+    bytes = digits and math.floor(tonumber(digits) * UNITS[unit:upper()])
+  end
+  bytes = type(bytes) == "number" and bytes <= 2 ^ 53 and math.tointeger(bytes)
+  if not bytes or bytes < 1 then
+    return complain('a number of bytes > 0, a string such as "64M" (K, M or G), or false', value)
+  end
+  return bytes
+end
+
+--- A name fit for a log line, a command line and a metric.
+function M.name(value)
+  if type(value) ~= "string" or value == "" then
+    return complain("a name (a non-empty string)", value)
+  elseif #value > LONGEST_NAME then
+    local expected = ("a name of at most %d bytes"):format(LONGEST_NAME)
+    return nil, ("expected %s, got %d bytes: %s"):format(expected, #value, show(value))
+  elseif value:find "[^ -~]" then
+    if not utf8.len(value) then
+      return complain("a name in valid UTF-8", value)
+    elseif value:find "[\0\1-\31\127]" or value:find "\xC2[\x80-\x9F]" then
+      return complain("a name without control characters", value)
+    end
+  end
+  return value
+end
+
+--- A list of names, copied, each once.
+function M.names(value)
+  if type(value) ~= "table" then
+    local advice = type(value) == "string" and ("write { %s }"):format(show(value)) or nil
+    return complain("a list of names", value, advice)
+  end
+  local copy, seen, items = {}, {}, 0
+  for key in next, value do
+    if math.type(key) ~= "integer" or key < 1 then
+      local _, text = complain("a list of names", value, 'write { "first", "second" }')
+      return nil, text, type(key) == "string" and "." .. key or ("[%s]"):format(show(key))
+    end
+    items = items + 1
+  end
+  if items > MOST_NAMES then
+    return nil, ("expected at most %d names, got %d"):format(MOST_NAMES, items)
+  end
+  for i = 1, items do
+    local name, text = M.name(value[i])
+    if not name then
+      return nil, text, ("[%d]"):format(i)
+    elseif not seen[name] then
+      seen[name] = true
+      copy[#copy + 1] = name
+    end
+  end
+  return copy
+end
+
+local RUNNABLE = "a function, or a coroutine that has not started"
+
+local function startable(thread)
+  local status = coroutine.status(thread)
+  if status == "suspended" and debug.getinfo(thread, 0) ~= nil then
+    status = "started"
+  end
+  if status ~= "suspended" then
+    local advice = "give its function, which can be started again for each run"
+    return nil, ("expected %s, got a coroutine that is %s; %s"):format(RUNNABLE, status, advice)
+  end
+  return thread
+end
+
+--- What a worker runs: a function, an object with __call, or a coroutine that has not started.
+function M.runnable(value)
+  local kind = type(value)
+  if kind == "function" then
+    return value
+  elseif kind == "thread" then
+    return startable(value)
+  end
+  local meta = debug.getmetatable(value)
+  if kind ~= "string" and type(meta) == "table" and rawget(meta, "__call") ~= nil then
+    return value
+  end
+  return complain(RUNNABLE, value)
+end
+
+return M
