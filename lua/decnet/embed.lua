@@ -1,0 +1,146 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- decnet.supervise and decnet.run_group: hosts for programs that embed decnet.
+
+local core = require "decnet.core"
+local decnet = require "decnet"
+local spec = require "decnet.spec"
+
+local M = {}
+
+local function declare_all(host, entries)
+  for _, entry in ipairs(entries) do
+    local handle, message = decnet._declare(host, entry.name, entry.run, entry.policy)
+    if not handle then
+      return nil, message
+    end
+  end
+  return host:check()
+end
+
+local RUN_GROUP = { stop = true, install_signals = true, log = true }
+
+local function check_options(what, options, known)
+  if type(options) ~= "table" then
+    error(("%s: options: expected a table, got %s"):format(what, type(options)), 3)
+  end
+  for key in pairs(options) do
+    if not known[key] then
+      error(("%s: options: unknown option %q"):format(what, tostring(key)), 3)
+    end
+  end
+end
+
+--- Host the workers until `options.stop` (a decnet.event) is set or SIGTERM or SIGINT comes, then
+--- cancel and await all. Stays when all have finished; an empty list returns at once.
+---@param specs table[] declarations, as a script may return
+---@param options? { stop: decnet.EventFlag?, install_signals: boolean?, log: boolean? }
+function M.run_group(specs, options)
+  options = options or {}
+  check_options("run_group", options, RUN_GROUP)
+  if core.current_host() then
+    error("run_group: a host is running already; declare the workers with decnet.worker", 2)
+  end
+  local entries, message = spec.list(specs, nil, "specs")
+  if not entries then
+    error("run_group: " .. message, 2)
+  end
+  if #entries == 0 then
+    return
+  end
+  local host = core.host {
+    signals = options.install_signals ~= false,
+    keep_alive = true,
+    log = options.log,
+  }
+  host:stop_on(options.stop)
+  local ok
+  ok, message = declare_all(host, entries)
+  if ok then
+    host:run()
+  end
+  host:close()
+  if not ok then
+    error("run_group: " .. message, 2)
+  end
+end
+
+-- A host for this one worker, for the length of the call.
+local function supervise_alone(name, run, policy, options)
+  local host = core.host { signals = options.install_signals ~= false, log = options.log }
+  local handle, message = decnet._declare(host, name, run, policy)
+  if handle then
+    host:run()
+  end
+  local status = handle and handle:status()
+  host:close()
+  if not handle then
+    error("supervise: " .. message, 3)
+  end
+  return status
+end
+
+-- A worker of the host that the caller's task runs in. It goes when the caller is cancelled.
+local function supervise_here(host, name, run, policy)
+  local over = core.event()
+  local final = { done = true, give_up = true, stop = true }
+  local observers = decnet._listening(host).observers
+  local function observe(event)
+    if event.worker == name and final[event.event] then
+      over:set()
+    end
+  end
+  table.insert(observers, observe)
+  local handle, message = decnet._declare(host, name, run, policy)
+  local ok, err = true, nil
+  if handle then
+    ok, err = pcall(over.wait, over)
+  end
+  local status = handle and handle:status()
+  for i, fn in ipairs(observers) do
+    if fn == observe then
+      table.remove(observers, i)
+      break
+    end
+  end
+  if not handle then
+    error("supervise: " .. message, 3)
+  end
+  core.shield(math.huge, handle.remove, handle)
+  if not ok then
+    error(err, 0)
+  end
+  return status
+end
+
+--- Run one worker until it returns cleanly, restarting it with backoff when it raises. Raises
+--- `decnet.cancelled` if cancelled, and the last error of a worker that is given up.
+---@param name string
+---@param factory function|thread what to run, as the `run` of a worker
+---@param options? table the options of a worker, and `install_signals`, `log` outside of a host
+function M.supervise(name, factory, options)
+  local given = {}
+  for key, value in pairs(options or {}) do
+    given[key] = value
+  end
+  local alone = { install_signals = given.install_signals, log = given.log }
+  given.install_signals, given.log = nil, nil
+  given.name, given.run = name, factory
+  local checked, run, policy = spec.worker(nil, given)
+  if not checked then
+    error("supervise: " .. run, 2)
+  end
+  local host = core.current_host()
+  local status
+  if host then
+    status = supervise_here(host, name, run, policy)
+  else
+    status = supervise_alone(name, run, policy, alone)
+  end
+  if status.state == "failed" then
+    error(("worker %q failed: %s"):format(name, status.last_error and status.last_error.message), 2)
+  elseif status.state ~= "done" then
+    error(core.cancelled, 0)
+  end
+end
+
+return M

@@ -1,0 +1,200 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- What worker authors call: require "decnet".
+
+local core = require "decnet.core"
+local spec = require "decnet.spec"
+
+---@class decnet
+local M = {
+  atomic = core.atomic,
+  await = core.await,
+  cancelled = core.cancelled,
+  channel = core.channel,
+  current = core.current,
+  event = core.event,
+  fatal = core.fatal,
+  is_cancelled = core.is_cancelled,
+  now = core.now,
+  park = core.park,
+  retry_after = core.retry_after,
+  shared = core.shared,
+  shield = core.shield,
+  sleep = core.sleep,
+  spawn = core.spawn,
+  timeout = core.timeout,
+  yield = core.yield,
+}
+
+-- What belongs to one host: its defaults and its hooks.
+local states = setmetatable({}, { __mode = "k" })
+
+local EVENTS = {
+  start = true, ready = true, crash = true, restart = true,
+  recovered = true, give_up = true, done = true, stop = true,
+}
+
+local function copy(event)
+  local new = {}
+  for key, value in pairs(event) do
+    new[key] = value
+  end
+  return new
+end
+
+local function new_state(host)
+  local state = { hooks = {}, observers = {}, defaults = nil }
+  host:on_event(function(event)
+    for _, observe in ipairs(state.observers) do
+      observe(event)
+    end
+    for _, fn in ipairs(state.hooks[event.event] or {}) do
+      host:spawn(fn, copy(event))
+    end
+  end)
+  return state
+end
+
+local function current_host(what)
+  local host = core.current_host()
+  if not host then
+    error(("%s: there is no host here; declare workers in a script for decnet-host, or pass them "
+      .. "to decnet.run_group"):format(what), 3)
+  end
+  local state = states[host]
+  if not state then
+    state = { defaults = nil }
+    states[host] = state
+  end
+  return host, state
+end
+
+-- Events cost something: a host asks for them only when somebody listens.
+local function listening(host)
+  local state = states[host]
+  if not state or not state.hooks then
+    local new = new_state(host)
+    new.defaults = state and state.defaults
+    state = new
+    states[host] = state
+  end
+  return state
+end
+
+local function declare(host, name, run, policy)
+  local handle, message = host:declare(name, run, policy, policy.after)
+  if not handle then
+    return nil, ("worker %q: %s"):format(name, message)
+  end
+  return handle
+end
+
+--- Declare a worker: `decnet.worker(name, fn)` or `decnet.worker{ name =, run =, ... }`. Workers
+--- declared while the script loads start, in order, when it has returned; one declared later starts
+--- at once.
+---@param first string|decnet.WorkerSpec
+---@param second? function|thread
+---@return decnet.Handle
+function M.worker(first, second, third)
+  local host, state = current_host "decnet.worker"
+  local name, run, policy = spec.worker(state.defaults, first, second, third)
+  if not name then
+    error(run, 2)
+  end
+  local ok, handle, message = pcall(declare, host, name, run, policy)
+  if not ok then
+    error(("worker %q: run: %s"):format(name, handle:gsub("^bad argument #%d+ to '[^']*' ", "")), 2)
+  elseif not handle then
+    error(message, 2)
+  end
+  return handle
+end
+
+--- Set the defaults of the workers declared after it.
+---@param options table
+function M.defaults(options)
+  local _, state = current_host "decnet.defaults"
+  local new, message = spec.defaults(state.defaults, options)
+  if not new then
+    error(message, 2)
+  end
+  state.defaults = new
+end
+
+--- Call `fn(event)`, in a task of its own, whenever the event happens to a worker. Its errors are
+--- logged and change nothing.
+---@param event "start"|"ready"|"crash"|"restart"|"recovered"|"give_up"|"done"|"stop"
+---@param fn fun(event: decnet.Event)
+function M.on(event, fn)
+  local host = current_host "decnet.on"
+  if not EVENTS[event] then
+    local near = require "decnet.suggest".near(tostring(event), {
+      "start", "ready", "crash", "restart", "recovered", "give_up", "done", "stop" })
+    error(("decnet.on: event: no event is named %q%s"):format(tostring(event),
+      near and ("; did you mean %q?"):format(near)
+      or "; there are start, ready, crash, restart, recovered, give_up, done and stop"), 2)
+  elseif type(fn) ~= "function" then
+    error(("decnet.on: fn: expected a function, got %s"):format(type(fn)), 2)
+  end
+  local hooks = listening(host).hooks
+  hooks[event] = hooks[event] or {}
+  table.insert(hooks[event], fn)
+end
+
+--- Ask the host to stop: its workers are cancelled and awaited.
+---@param reason? string for the log
+function M.stop(reason)
+  local host = current_host "decnet.stop"
+  if reason ~= nil then
+    host:log("info", "stopping: " .. tostring(reason))
+  end
+  host:stop()
+end
+
+--- A status table for each worker, in order of declaration.
+---@return decnet.Status[]
+function M.status()
+  local list = {}
+  for i, handle in ipairs(current_host "decnet.status":workers()) do
+    list[i] = handle:status()
+  end
+  return list
+end
+
+--- The handle of a worker, or nil and a message.
+---@param name string
+---@return decnet.Handle?, string? message, string? code
+function M.get(name)
+  local host = current_host "decnet.get"
+  if type(name) ~= "string" then
+    error(("decnet.get: name: expected a string, got %s"):format(type(name)), 2)
+  end
+  return host:get(name)
+end
+
+-- For the other modules of decnet.
+M._declare = declare
+M._listening = listening
+function M._defaults(host)
+  return states[host] and states[host].defaults
+end
+
+-- Loaded when first used: not every script embeds, offloads or talks to luv.
+local LAZY = {
+  offload = "decnet.offload",
+  run_group = "decnet.embed",
+  supervise = "decnet.embed",
+  uv = "decnet.uv",
+}
+
+return setmetatable(M, {
+  __index = function(self, key)
+    local name = LAZY[key]
+    if not name then
+      return nil
+    end
+    local module = require(name)
+    local value = name == "decnet.uv" and module or module[key]
+    rawset(self, key, value)
+    return value
+  end,
+})

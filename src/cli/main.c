@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** decnet-host: a Lua state with decnet and luv built in, and the program in lua/decnet/cli.lua.
+*/
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/host.h"
+#include "script/module.h"
+
+/* Where the Lua half of decnet is: beside an installed binary, else in the source tree. */
+static void find_lua_dir(char *dst, size_t cap) {
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    if (n > 0) {
+        exe[n] = '\0';
+        char *slash = strrchr(exe, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+            snprintf(dst, cap, "%s/../share/decnet-host/lua", exe);
+            if (access(dst, R_OK) == 0) {
+                return;
+            }
+        }
+    }
+    snprintf(dst, cap, "%s", DECNET_LUA_PATH);
+}
+
+/* package.path = DIR/?.lua;DIR/?/init.lua;package.path */
+static void extend_path(lua_State *L) {
+    char dir[4200];
+    find_lua_dir(dir, sizeof(dir));
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "path");
+    lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", dir, dir, lua_tostring(L, -1));
+    lua_setfield(L, -3, "path");
+    lua_pop(L, 2);
+}
+
+struct arguments {
+    int count;
+    char **values;
+};
+
+/* Returns what cli.main returns: the exit code. */
+static int run(lua_State *L) {
+    const struct arguments *args = lua_touserdata(L, 1);
+    luaL_openlibs(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushcfunction(L, luaopen_decnet_core);
+    lua_setfield(L, -2, "decnet.core");
+    lua_pop(L, 1);
+    extend_path(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "decnet.cli");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "main");
+    lua_pushliteral(L, DECNET_VERSION);
+    lua_createtable(L, args->count, 0);
+    for (int i = 0; i < args->count; i++) {
+        lua_pushstring(L, args->values[i]);
+        lua_rawseti(L, -2, i);
+    }
+    lua_call(L, 2, 1);
+    return 1;
+}
+
+int main(int argc, char **argv) {
+    struct arguments args = {argc, argv};
+    int code = DH_EXIT_USAGE;
+    lua_State *L = luaL_newstate();
+    if (L == NULL) {
+        fputs("decnet-host: out of memory\n", stderr);
+        return DH_EXIT_USAGE;
+    }
+    lua_pushcfunction(L, run);
+    lua_pushlightuserdata(L, &args);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
+        code = (int)lua_tointeger(L, -1);
+    } else {
+        fprintf(stderr, "decnet-host: %s\n", luaL_tolstring(L, -1, NULL));
+    }
+    lua_close(L);
+    return code;
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "core/deps.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/machine.h"
+#include "core/names.h"
+
+/* --- edges ------------------------------------------------------------------------------------ */
+
+static void set_dangling(struct dh_sup *sup, struct dh_extra *x, bool is_dangling) {
+    if (x->is_dangling == is_dangling) {
+        return;
+    }
+    x->is_dangling = is_dangling;
+    if (is_dangling) {
+        x->dangling_prev = NULL;
+        x->dangling_next = sup->dangling;
+        if (sup->dangling != NULL) {
+            sup->dangling->dangling_prev = x;
+        }
+        sup->dangling = x;
+        return;
+    }
+    if (x->dangling_prev != NULL) {
+        x->dangling_prev->dangling_next = x->dangling_next;
+    } else {
+        sup->dangling = x->dangling_next;
+    }
+    if (x->dangling_next != NULL) {
+        x->dangling_next->dangling_prev = x->dangling_prev;
+    }
+}
+
+static int link_edge(struct dh_sup *sup, struct dh_edge *e, struct dh_worker *to) {
+    struct dh_extra *x = dh_extra_get(sup, to);
+
+    if (x == NULL) {
+        return DH_ENOMEM;
+    }
+    e->to = to;
+    e->in_prev = NULL;
+    e->in_next = x->in;
+    if (x->in != NULL) {
+        x->in->in_prev = e;
+    }
+    x->in = e;
+    if (dh_machine_is_satisfying(to)) {
+        e->from->extra->missing--;
+    }
+    if (dh_state_is_alive(e->from->state)) {
+        x->alive_in++;
+    }
+    return 0;
+}
+
+static void unlink_edge(struct dh_edge *e) {
+    struct dh_extra *x = e->to->extra;
+
+    if (e->in_prev != NULL) {
+        e->in_prev->in_next = e->in_next;
+    } else {
+        x->in = e->in_next;
+    }
+    if (e->in_next != NULL) {
+        e->in_next->in_prev = e->in_prev;
+    }
+    if (dh_machine_is_satisfying(e->to)) {
+        e->from->extra->missing++;
+    }
+    if (dh_state_is_alive(e->from->state)) {
+        x->alive_in--;
+    }
+    e->to = NULL;
+}
+
+int dh_deps_init(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec) {
+    struct dh_alloc *alloc = sup->env->alloc;
+    struct dh_extra *x = w->extra;
+    size_t size = spec->after_count * sizeof *x->edges;
+    char *text;
+
+    for (size_t i = 0; i < spec->after_count; i++) {
+        size += spec->after[i].len;
+    }
+    x->edges = alloc->fn(alloc, NULL, 0, size);
+    if (x->edges == NULL) {
+        return DH_ENOMEM;
+    }
+    x->edges_size = size;
+    x->edge_count = (uint16_t)spec->after_count;
+    x->missing = x->edge_count;
+    text = (char *)(x->edges + spec->after_count);
+    for (size_t i = 0; i < spec->after_count; i++) {
+        size_t len = spec->after[i].len;
+        x->edges[i] = (struct dh_edge){.from = w, .name = text, .name_len = (unsigned char)len};
+        memcpy(text, spec->after[i].text, len);
+        text += len;
+    }
+    set_dangling(sup, x, true);
+    return 0;
+}
+
+void dh_deps_fini(struct dh_sup *sup, struct dh_worker *w) {
+    struct dh_alloc *alloc = sup->env->alloc;
+    struct dh_extra *x = w->extra;
+
+    if (x == NULL) {
+        return;
+    }
+    while (x->in != NULL) {
+        struct dh_extra *waiting = x->in->from->extra;
+        unlink_edge(x->in);
+        set_dangling(sup, waiting, true);
+    }
+    for (uint16_t i = 0; i < x->edge_count; i++) {
+        if (x->edges[i].to != NULL) {
+            unlink_edge(&x->edges[i]);
+        }
+    }
+    set_dangling(sup, x, false);
+    if (x->edges != NULL) {
+        alloc->fn(alloc, x->edges, x->edges_size, 0);
+    }
+    x->edges = NULL;
+    x->edge_count = 0;
+    x->missing = 0;
+}
+
+int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err) {
+    struct dh_extra *x = w->extra;
+
+    for (uint16_t i = 0; i < x->edge_count; i++) {
+        struct dh_edge *e = &x->edges[i];
+        struct dh_worker *to;
+        if (e->to != NULL) {
+            continue;
+        }
+        to = dh_names_find(sup, e->name, e->name_len);
+        if (to == NULL) {
+            return dh_error_set(err, DH_ENOENT, "worker \"%.*s\": after[%d]: no worker \"%.*s\"",
+                                w->name_len, w->name, i + 1, e->name_len, e->name);
+        }
+        if (link_edge(sup, e, to) < 0) {
+            return dh_error_set(err, DH_ENOMEM, "%s", dh_error_text(DH_ENOMEM));
+        }
+    }
+    set_dangling(sup, x, false);
+    return 0;
+}
+
+/* --- cycles ----------------------------------------------------------------------------------- */
+
+/* The path that leads from 'first' by visit_from back from 'last', written from its end so that it
+** reads forward; a long one loses its middle. */
+static int report_cycle(const struct dh_worker *first, const struct dh_worker *last,
+                        struct dh_error *err) {
+    char path[160];
+    size_t at = sizeof path - 1;
+
+    path[at] = '\0';
+    for (const struct dh_worker *w = last; w != first; w = w->extra->visit_from) {
+        size_t need = w->name_len + sizeof " -> " - 1;
+        if (need + sizeof "... -> " > at) {
+            at -= sizeof "... -> " - 1;
+            memcpy(path + at, "... -> ", sizeof "... -> " - 1);
+            break;
+        }
+        at -= need;
+        memcpy(path + at, w->name, w->name_len);
+        memcpy(path + at + w->name_len, " -> ", sizeof " -> " - 1);
+    }
+    return dh_error_set(err, DH_ECYCLE, "dependency cycle: %.*s -> %s%.*s", first->name_len,
+                        first->name, path + at, first->name_len, first->name);
+}
+
+/* Depth first along the edges, without recursion: the way back is kept in the workers. A worker
+** seen in this search has visit == epoch while it is on the path, epoch + 1 when it is behind. */
+static int search(struct dh_worker *root, uint32_t epoch, struct dh_error *err) {
+    struct dh_worker *w = root;
+
+    w->extra->visit = epoch;
+    w->extra->visit_edge = 0;
+    w->extra->visit_from = NULL;
+    while (w != NULL) {
+        struct dh_extra *x = w->extra;
+        struct dh_worker *to;
+        if (x->visit_edge == x->edge_count) {
+            x->visit = epoch + 1;
+            w = x->visit_from;
+            continue;
+        }
+        to = x->edges[x->visit_edge++].to;
+        if (to == NULL || to->extra->visit == epoch + 1) {
+            continue;
+        }
+        if (to->extra->visit == epoch) {
+            return report_cycle(to, w, err);
+        }
+        to->extra->visit = epoch;
+        to->extra->visit_edge = 0;
+        to->extra->visit_from = w;
+        w = to;
+    }
+    return 0;
+}
+
+static uint32_t next_epoch(struct dh_sup *sup) {
+    sup->visit_epoch += 2;
+    return sup->visit_epoch;
+}
+
+int dh_deps_adopt(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err) {
+    bool is_named = false;
+    struct dh_extra *next;
+
+    for (struct dh_extra *x = sup->dangling; x != NULL; x = next) {
+        bool is_dangling = false;
+        next = x->dangling_next;
+        for (uint16_t i = 0; i < x->edge_count; i++) {
+            struct dh_edge *e = &x->edges[i];
+            if (e->to == NULL && e->name_len == w->name_len &&
+                memcmp(e->name, w->name, w->name_len) == 0) {
+                if (link_edge(sup, e, w) < 0) {
+                    return dh_error_set(err, DH_ENOMEM, "%s", dh_error_text(DH_ENOMEM));
+                }
+                is_named = true;
+            }
+            is_dangling |= e->to == NULL;
+        }
+        set_dangling(sup, x, is_dangling);
+    }
+    for (uint16_t i = 0; w->extra != NULL && i < w->extra->edge_count; i++) {
+        is_named |= w->extra->edges[i].to == w;
+    }
+    return is_named ? search(w, next_epoch(sup), err) : 0;
+}
+
+int dh_deps_check(struct dh_sup *sup, struct dh_error *err) {
+    uint32_t epoch = next_epoch(sup);
+    int rc = 0;
+
+    for (struct dh_worker *w = sup->first; w != NULL && rc == 0; w = w->next) {
+        if (w->extra != NULL && w->extra->is_dangling) {
+            rc = dh_deps_resolve(sup, w, err);
+        }
+    }
+    for (struct dh_worker *w = sup->first; w != NULL && rc == 0; w = w->next) {
+        if (w->extra != NULL && w->extra->edge_count > 0 && w->extra->visit != epoch + 1) {
+            rc = search(w, epoch, err);
+        }
+    }
+    return rc;
+}
+
+/* --- what happens along them ------------------------------------------------------------------ */
+
+void dh_deps_on_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready) {
+    struct dh_edge *e = w->extra != NULL ? w->extra->in : NULL;
+
+    for (; e != NULL; e = e->in_next) {
+        struct dh_worker *from = e->from;
+        if (!is_ready) {
+            from->extra->missing++;
+            continue;
+        }
+        from->extra->missing--;
+        if (from->extra->missing > 0) {
+            continue;
+        }
+        if (from->state == DH_WAITING) {
+            dh_machine_mark(sup, from);
+        } else if (from->state == DH_BACKOFF ||
+                   (from->state == DH_CLOSING && from->after_closing == DH_BACKOFF)) {
+            /* what it most likely crashed for is back: why wait? */
+            from->is_retry_asked = true;
+            dh_machine_mark(sup, from);
+        }
+    }
+}
+
+void dh_deps_on_alive(struct dh_sup *sup, struct dh_worker *w, bool is_alive) {
+    struct dh_extra *x = w->extra;
+
+    for (uint16_t i = 0; x != NULL && i < x->edge_count; i++) {
+        struct dh_worker *to = x->edges[i].to;
+        if (to == NULL) {
+            continue;
+        }
+        if (is_alive) {
+            to->extra->alive_in++;
+        } else {
+            to->extra->alive_in--;
+            dh_machine_mark(sup, to);
+        }
+    }
+}
+
+bool dh_deps_are_ready(const struct dh_worker *w) {
+    return w->extra == NULL || w->extra->missing == 0;
+}
+
+bool dh_deps_is_held(const struct dh_sup *sup, const struct dh_worker *w) {
+    if (sup->is_forced || w->extra == NULL || w->extra->alive_in == 0) {
+        return false;
+    }
+    if (sup->is_shutting_down) {
+        return true; /* everything is on its way down */
+    }
+    for (const struct dh_edge *e = w->extra->in; e != NULL; e = e->in_next) {
+        const struct dh_worker *from = e->from;
+        if (dh_state_is_alive(from->state) &&
+            (!from->is_wanted || from->is_start_asked || dh_machine_gate(from) == DH_GATE_COMING)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void dh_deps_on_order(struct dh_sup *sup, struct dh_worker *w) {
+    for (uint16_t i = 0; w->extra != NULL && i < w->extra->edge_count; i++) {
+        if (w->extra->edges[i].to != NULL) {
+            dh_machine_mark(sup, w->extra->edges[i].to);
+        }
+    }
+}

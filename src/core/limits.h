@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** Every bound that core keeps, with its reason.
+*/
+#ifndef DH_CORE_LIMITS_H
+#define DH_CORE_LIMITS_H
+
+/* Names are printed in every log line and their length is kept in one byte of each worker. */
+#define DH_NAME_MAX 200
+
+/* Names in one 'after'. More than that is a generated script gone wrong; the count is kept in 16
+** bits. */
+#define DH_AFTER_MAX 4096
+
+/* Bytes of 'waiting_for' in a status: a few names; the rest is cut with "...". */
+#define DH_WAITING_FOR_MAX 256
+
+/* Bytes of a generated reason, such as "not ready within 5 s". */
+#define DH_REASON_MAX 128
+
+/* Restart-intensity rings grow by doubling from this many timestamps up to max_restarts: nobody
+** pays for a limit of a million before the million happens. */
+#define DH_WINDOW_FIRST 4
+
+/* Slots of a deadline queue's first block; doubled from there. */
+#define DH_TIMERQ_FIRST 16
+
+/* Buckets of the name table's first block; doubled when there are more workers than buckets. */
+#define DH_NAMES_FIRST 16
+
+/* Buckets for interned policies. Fixed: scripts have a handful of different policies, and a
+** thousand different ones still make short chains. */
+#define DH_POLICY_BUCKETS 64
+
+#endif

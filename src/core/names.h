@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** The table of names: chains through the workers themselves. Private to core.
+*/
+#ifndef DH_CORE_NAMES_H
+#define DH_CORE_NAMES_H
+
+#include <stddef.h>
+
+struct dh_sup;
+struct dh_worker;
+
+/* Make room for one more. 0 or DH_ENOMEM; only the very first can fail, later ones rather make
+** the chains longer. */
+int dh_names_reserve(struct dh_sup *sup);
+
+void dh_names_insert(struct dh_sup *sup, struct dh_worker *w);
+void dh_names_remove(struct dh_sup *sup, struct dh_worker *w);
+struct dh_worker *dh_names_find(const struct dh_sup *sup, const char *name, size_t len);
+void dh_names_fini(struct dh_sup *sup);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "host/host.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/limits.h"
+#include "host/report.h"
+#include "host/signals.h"
+
+static struct dh_host *host_of(struct dh_env *env) {
+    return (struct dh_host *)env; /* first member */
+}
+
+uint64_t dh_host_now(const struct dh_host *host) {
+    return host->options.is_virtual ? host->virtual_ns : dh_loop_now();
+}
+
+static uint64_t env_now(struct dh_env *env) {
+    return dh_host_now(host_of(env));
+}
+
+/* splitmix64 (Steele, Lea, Flood 2014): jitter needs spread, not secrecy. */
+static uint64_t env_random(struct dh_env *env) {
+    uint64_t z = (host_of(env)->random_state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static int env_arm(struct dh_env *env, struct dh_timer *t, uint64_t deadline_ns) {
+    return dh_timerq_arm(&host_of(env)->timers, t, deadline_ns);
+}
+
+static void env_disarm(struct dh_env *env, struct dh_timer *t) {
+    dh_timerq_disarm(&host_of(env)->timers, t);
+}
+
+static int env_start_run(struct dh_env *env, struct dh_worker *w) {
+    struct dh_host *host = host_of(env);
+    return host->options.runner->start_run(host, w);
+}
+
+static void env_cancel_run(struct dh_env *env, struct dh_worker *w) {
+    struct dh_host *host = host_of(env);
+    host->options.runner->cancel_run(host, w);
+}
+
+static void env_kill_run(struct dh_env *env, struct dh_worker *w) {
+    struct dh_host *host = host_of(env);
+    host->options.runner->kill_run(host, w);
+}
+
+static void env_emit(struct dh_env *env, const struct dh_event *ev) {
+    struct dh_host *host = host_of(env);
+    host->options.runner->on_event(host, ev);
+}
+
+void dh_host_init(struct dh_host *host, const struct dh_host_options *options) {
+    memset(host, 0, sizeof(*host));
+    host->options = *options;
+    host->env = (struct dh_env){
+        .alloc = options->alloc,
+        .now = env_now,
+        .random = env_random,
+        .arm = env_arm,
+        .disarm = env_disarm,
+        .start_run = env_start_run,
+        .cancel_run = env_cancel_run,
+        .kill_run = env_kill_run,
+        .emit = env_emit,
+    };
+    host->random_state = options->seed;
+    if (options->seed == 0) {
+        uv_random(NULL, NULL, &host->random_state, sizeof(host->random_state), 0, NULL);
+    }
+    host->shutdown_timer.kind = DH_TIMER_SHUTDOWN;
+    dh_timerq_init(&host->timers, options->alloc);
+    dh_sup_init(&host->sup, &host->env);
+}
+
+void dh_host_fini(struct dh_host *host) {
+    dh_sup_fini(&host->sup);
+    dh_timerq_disarm(&host->timers, &host->shutdown_timer);
+    dh_timerq_fini(&host->timers);
+}
+
+static void step(struct dh_host *host) {
+    dh_sup_step(&host->sup);
+    host->options.runner->on_stepped(host);
+}
+
+/* Kill everything; what is still there DH_STUCK_SECONDS later will not go. */
+static void stop_now(struct dh_host *host) {
+    dh_sup_shutdown_now(&host->sup);
+    step(host);
+    host->options.runner->kill_all(host);
+    dh_timerq_arm(&host->timers, &host->shutdown_timer,
+                  dh_host_now(host) + DH_STUCK_SECONDS * UINT64_C(1000000000));
+}
+
+static void on_shutdown_deadline(struct dh_host *host) {
+    if (host->sup.is_forced) {
+        host->is_stuck = true;
+        host->options.runner->name_stuck(host);
+        return;
+    }
+    dh_report_text(host, "the stop took longer than --shutdown-timeout: killing the rest");
+    stop_now(host);
+}
+
+void dh_host_stop(struct dh_host *host) {
+    host->was_stopped = true;
+    host->stops++;
+    if (host->stops == 1) {
+        host->is_stopping = true;
+        dh_sup_shutdown(&host->sup);
+        if (host->options.shutdown_timeout_ns != DH_NEVER) {
+            dh_timerq_arm(&host->timers, &host->shutdown_timer,
+                          dh_host_now(host) + host->options.shutdown_timeout_ns);
+        }
+    } else if (!host->sup.is_forced) {
+        stop_now(host);
+    }
+}
+
+static void fire_due(struct dh_host *host) {
+    uint64_t now = dh_host_now(host);
+    struct dh_timer *t;
+    while ((t = dh_timerq_pop(&host->timers, now)) != NULL) {
+        if (t->kind < DH_TIMER_OTHERS) {
+            dh_sup_on_timer(&host->sup, t);
+        } else if (t->kind == DH_TIMER_SHUTDOWN) {
+            on_shutdown_deadline(host);
+        } else {
+            host->options.runner->on_timer(host, t);
+        }
+    }
+}
+
+static void take_signals(struct dh_host *host) {
+    unsigned stops = 0;
+    unsigned pending = dh_signals_take(&stops);
+    for (; stops > 0; stops--) {
+        if (host->stops == 0) {
+            dh_report_text(host, "stopping: the workers are cancelled; a second signal kills them");
+        }
+        dh_host_stop(host);
+    }
+    if (pending & DH_SIGNAL_USR1) {
+        host->options.runner->dump(host);
+    }
+    if (pending & DH_SIGNAL_HUP) {
+        dh_report_text(host, "SIGHUP: nothing to do");
+    }
+}
+
+bool dh_host_is_over(const struct dh_host *host) {
+    if (host->is_stuck) {
+        return true;
+    }
+    if (host->is_stopping || dh_sup_essential_failed(&host->sup)) {
+        return dh_sup_is_quiet(&host->sup);
+    }
+    return dh_sup_is_finished(&host->sup) && !host->options.keeps_alive;
+}
+
+int dh_host_exit_code(const struct dh_host *host) {
+    if (host->is_stuck) {
+        return DH_EXIT_STUCK;
+    }
+    if (dh_sup_essential_failed(&host->sup)) {
+        return DH_EXIT_FAILED;
+    }
+    return !host->was_stopped && dh_sup_has_failed(&host->sup) ? DH_EXIT_FAILED : DH_EXIT_OK;
+}
+
+/* Let ready tasks run, several turns in a row, so that a poll is not paid for each. */
+static void run_ready(struct dh_host *host) {
+    const struct dh_runner *runner = host->options.runner;
+    uint64_t until = dh_loop_now() + DH_TURNS_NS;
+    for (int turns = 0; turns < DH_TURNS_PER_POLL && runner->is_ready(host); turns++) {
+        runner->turn(host);
+        step(host);
+        if (dh_loop_now() >= until) {
+            return;
+        }
+    }
+}
+
+static void loop(struct dh_host *host) {
+    const struct dh_runner *runner = host->options.runner;
+    for (;;) {
+        if (host->options.takes_signals) {
+            take_signals(host);
+        }
+        if (!host->is_stopping && runner->wants_stop(host)) {
+            dh_host_stop(host);
+        }
+        fire_due(host);
+        step(host);
+        run_ready(host);
+        if (!runner->is_ready(host) && dh_host_is_over(host)) {
+            return;
+        }
+        bool is_busy = runner->is_ready(host) || dh_sup_has_work(&host->sup);
+        dh_loop_poll(host->options.loop, is_busy ? 0 : dh_timerq_next(&host->timers));
+    }
+}
+
+int dh_host_run(struct dh_host *host, struct dh_error *err) {
+    if (dh_sup_boot(&host->sup, err) != 0) {
+        return DH_EXIT_USAGE;
+    }
+    if (host->options.takes_signals && dh_signals_start(host->options.loop) != 0) {
+        dh_error_set(err, DH_EBUSY, "another host in this process has the signals");
+        return DH_EXIT_USAGE;
+    }
+    host->is_running = true;
+    loop(host);
+    host->is_running = false;
+    if (host->options.takes_signals) {
+        dh_signals_stop(host->options.loop);
+    }
+    return dh_host_exit_code(host);
+}
+
+/* Virtual clock */
+
+#define TICK_NS 1000u
+
+static bool move_clock(struct dh_host *host, uint64_t to_ns, uint64_t limit_ns) {
+    host->virtual_ns = to_ns < limit_ns ? to_ns : limit_ns;
+    return true;
+}
+
+/* Requests that other threads work on take real time; the clock stands for them, within reason. */
+static bool must_stand(struct dh_host *host) {
+    if (!host->options.runner->is_in_flight(host)) {
+        host->stood_since_ns = 0;
+        return false;
+    }
+    uint64_t now = dh_loop_now();
+    if (host->stood_since_ns == 0) {
+        host->stood_since_ns = now;
+    }
+    return now - host->stood_since_ns < DH_VIRTUAL_STAND_NS;
+}
+
+bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
+    const struct dh_runner *runner = host->options.runner;
+    dh_loop_poll(host->options.loop, 0);
+    fire_due(host);
+    step(host);
+    if (runner->is_ready(host)) {
+        runner->turn(host);
+        step(host);
+        bool is_due_now = runner->is_ready(host) || dh_sup_has_work(&host->sup) ||
+                          dh_timerq_next(&host->timers) <= host->virtual_ns;
+        if (is_due_now && host->virtual_ns < limit_ns) {
+            return move_clock(host, host->virtual_ns + TICK_NS, limit_ns);
+        }
+        return !is_due_now || host->virtual_ns < limit_ns;
+    }
+    if (must_stand(host)) {
+        dh_loop_poll(host->options.loop, dh_loop_now() + 1000000u);
+        return true;
+    }
+    uint64_t next = dh_timerq_next(&host->timers);
+    if (next <= host->virtual_ns) {
+        if (host->virtual_ns == limit_ns) {
+            return false;
+        }
+        return move_clock(host, host->virtual_ns + TICK_NS, limit_ns);
+    }
+    if (host->virtual_ns >= limit_ns) {
+        return false;
+    }
+    return move_clock(host, next, limit_ns);
+}
+
+void dh_host_die(const char *why) {
+    fprintf(stderr, "decnet-host: %s\n", why);
+    abort();
+}

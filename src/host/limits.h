@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** Every bound that the host layer keeps, with its reason.
+*/
+#ifndef DH_HOST_LIMITS_H
+#define DH_HOST_LIMITS_H
+
+/* Between two polls there are at most this many turns, or this much time: a poll costs as much as
+** four resumes, and a neighbour's I/O waits no longer than this. */
+#define DH_TURNS_PER_POLL 61
+#define DH_TURNS_NS 100000u
+
+/* Longest real time for which the virtual clock stands still, waiting for other threads: a request
+** that never ends must not hang a test. */
+#define DH_VIRTUAL_STAND_NS 5000000000u
+
+/* Longest time between a second SIGTERM and the end of the process, if the loop cannot be reached
+** because some code does not give up the CPU. */
+#define DH_STUCK_SECONDS 2
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** The libuv loop of one Lua state, with the two handles that are the host's own: the deadline
+** timer and the wake-up that signals and other threads use.
+**
+** Times are monotonic nanoseconds (uv_hrtime). libuv's own clock is cached and counts
+** milliseconds, so it is never asked for the time; the deadline timer is armed for the first
+** millisecond that is not before the deadline, and therefore never fires early.
+*/
+#ifndef DH_HOST_LOOP_H
+#define DH_HOST_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct dh_loop {
+    uv_loop_t uv;
+    uv_timer_t deadline;
+    uv_async_t wake;
+    void (*on_wake)(struct dh_loop *loop);
+    uint64_t armed_ms; /* what the deadline timer is armed for, UINT64_MAX: nothing */
+};
+
+/* Returns 0 or a libuv error code; on failure nothing is left to close. */
+int dh_loop_init(struct dh_loop *loop);
+
+/* Close the host's own handles and the loop. Everybody else's must be closed already. Returns what
+** uv_loop_close says: 0, or UV_EBUSY when somebody left a handle open. */
+int dh_loop_close(struct dh_loop *loop);
+
+/* Fresh time, whatever libuv has cached. */
+uint64_t dh_loop_now(void);
+
+/* Let libuv work: callbacks of what is ready are called. Waits at most until deadline_ns: 0 does
+** not wait, DH_NEVER waits for an event however long it takes. */
+void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns);
+
+/* Make the current or next dh_loop_poll return. Safe from signal handlers and other threads. */
+void dh_loop_wake(struct dh_loop *loop);
+
+/* Number of handles that are not the host's own and not closing. */
+unsigned dh_loop_count_handles(struct dh_loop *loop);
+
+/* Is this handle one of the host's own? */
+bool dh_loop_owns(const struct dh_loop *loop, const uv_handle_t *handle);
+
+#endif

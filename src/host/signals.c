@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "host/signals.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "host/host.h"
+#include "host/limits.h"
+#include "host/loop.h"
+
+static const struct {
+    int number;
+    unsigned bit;
+} taken[] = {
+    {SIGTERM, DH_SIGNAL_TERM},
+    {SIGINT, DH_SIGNAL_INT},
+    {SIGHUP, DH_SIGNAL_HUP},
+    {SIGUSR1, DH_SIGNAL_USR1},
+};
+enum { TAKEN = sizeof(taken) / sizeof(taken[0]) };
+
+static atomic_uint pending;
+static atomic_uint stops; /* not yet taken */
+static atomic_uint asked; /* in all */
+static _Atomic(struct dh_loop *) waiting;
+static _Atomic(const char *) holder;
+static struct sigaction before[TAKEN + 2];
+
+static void on_signal(int number) {
+    int saved = errno;
+    for (size_t i = 0; i < TAKEN; i++) {
+        if (taken[i].number == number) {
+            atomic_fetch_or(&pending, taken[i].bit);
+        }
+    }
+    if (number == SIGTERM || number == SIGINT) {
+        atomic_fetch_add(&stops, 1);
+        if (atomic_fetch_add(&asked, 1) > 0) {
+            alarm(DH_STUCK_SECONDS);
+        }
+    }
+    struct dh_loop *loop = atomic_load(&waiting);
+    if (loop != NULL) {
+        dh_loop_wake(loop);
+    }
+    errno = saved;
+}
+
+static void say(const char *text) {
+    ssize_t written = write(STDERR_FILENO, text, strlen(text));
+    (void)written;
+}
+
+/* The loop did not come round after a second stop: nothing polite is left. */
+static void on_alarm(int number) {
+    (void)number;
+    const char *name = atomic_load(&holder);
+    say("decnet-host: ");
+    say(name != NULL ? "worker " : "something");
+    say(name != NULL ? name : "");
+    say(" would not stop: it did not give up the CPU\n");
+    _exit(DH_EXIT_STUCK);
+}
+
+int dh_signals_start(struct dh_loop *loop) {
+    struct dh_loop *nobody = NULL;
+    if (!atomic_compare_exchange_strong(&waiting, &nobody, loop)) {
+        return DH_EBUSY;
+    }
+    atomic_store(&pending, 0);
+    atomic_store(&stops, 0);
+    atomic_store(&asked, 0);
+    struct sigaction action;
+    memset(&action, 0, sizeof(action));
+    action.sa_flags = SA_RESTART;
+    sigfillset(&action.sa_mask);
+    action.sa_handler = on_signal;
+    for (size_t i = 0; i < TAKEN; i++) {
+        sigaction(taken[i].number, &action, &before[i]);
+    }
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, &before[TAKEN]);
+    action.sa_handler = on_alarm;
+    sigaction(SIGALRM, &action, &before[TAKEN + 1]);
+    return 0;
+}
+
+void dh_signals_stop(struct dh_loop *loop) {
+    if (atomic_load(&waiting) != loop) {
+        return;
+    }
+    for (size_t i = 0; i < TAKEN; i++) {
+        sigaction(taken[i].number, &before[i], NULL);
+    }
+    sigaction(SIGPIPE, &before[TAKEN], NULL);
+    alarm(0);
+    sigaction(SIGALRM, &before[TAKEN + 1], NULL);
+    atomic_store(&waiting, NULL);
+}
+
+unsigned dh_signals_take(unsigned *ret_stops) {
+    unsigned n = atomic_exchange(&stops, 0);
+    *ret_stops += n > 2 ? 2 : n;
+    return atomic_exchange(&pending, 0);
+}
+
+void dh_signals_set_holder(const char *name) {
+    atomic_store_explicit(&holder, name, memory_order_relaxed);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** The process's signals: our own sigaction, an atomic mask of what is pending, and one wake-up of
+** the loop. uv_signal is not used: its pipe holds a bounded number of signals, and a SIGTERM behind
+** 5,000 queued SIGHUPs is lost (signals_spec, "a flood"). A mask cannot fill up.
+**
+** The mask and the loop to wake are the only globals of the program: a signal handler has nothing
+** else to go by. So only one loop at a time can have the signals.
+*/
+#ifndef DH_HOST_SIGNALS_H
+#define DH_HOST_SIGNALS_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct dh_loop;
+
+enum dh_signal {
+    DH_SIGNAL_TERM = 1u << 0,
+    DH_SIGNAL_INT = 1u << 1,
+    DH_SIGNAL_HUP = 1u << 2,
+    DH_SIGNAL_USR1 = 1u << 3
+};
+
+/* Take over SIGTERM, SIGINT, SIGHUP and SIGUSR1 and ignore SIGPIPE; each wakes loop. Returns 0,
+** DH_EBUSY when another loop has them. */
+int dh_signals_start(struct dh_loop *loop);
+
+/* Put back what was in force before. */
+void dh_signals_stop(struct dh_loop *loop);
+
+/* The set of enum dh_signal that came since the last call; TERM and INT also count how often, since
+** a second one means something else: *ret_stops grows by the number of them, up to 2 a call. */
+unsigned dh_signals_take(unsigned *ret_stops);
+
+/* Name who has the CPU (NULL: nobody), for the message of a process that cannot be stopped in any
+** other way: when a second SIGTERM or SIGINT finds the loop still stuck after DH_STUCK_SECONDS, the
+** handler of SIGALRM says who would not stop and exits with DH_EXIT_STUCK. The string must stay
+** until the next call. Cheap: one relaxed store. */
+void dh_signals_set_holder(const char *name);
+
+#endif

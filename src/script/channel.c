@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/channel.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "script/vm.h"
+#include "script/wait.h"
+
+#define CHANNEL_TYPE "decnet.channel"
+
+/* The values stand in the table that is user value 1, at [head, head + count). A blocked sender's
+** value is on its own stack, at 2. Receivers wait only while there is no value, senders only while
+** there is no room, so never both. */
+struct channel {
+    lua_Integer capacity;
+    lua_Integer head;
+    lua_Integer count;
+    struct dh_line senders;
+    struct dh_line receivers;
+    bool is_closed;
+};
+
+static struct channel *check_channel(lua_State *L) {
+    return luaL_checkudata(L, 1, CHANNEL_TYPE);
+}
+
+static int answer(lua_State *L, const char *why) {
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+static void put(lua_State *L, struct channel *ch) {
+    lua_getiuservalue(L, 1, 1);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, ch->head + ch->count);
+    lua_pop(L, 1);
+    ch->count++;
+}
+
+static void take(lua_State *L, struct channel *ch) {
+    lua_getiuservalue(L, 1, 1);
+    lua_rawgeti(L, -1, ch->head);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, ch->head);
+    lua_remove(L, -2);
+    ch->head++;
+    if (--ch->count == 0) {
+        ch->head = 1; /* keep the table's array part small */
+    }
+}
+
+/* Wake the first of a line with the value on top of L's stack, which is popped. */
+static void hand_over(lua_State *L, struct dh_line *line) {
+    struct dh_task *t = line->first;
+    lua_xmove(L, t->inner, 1);
+    dh_line_leave(line, t);
+    dh_wake(dh_vm_of(L), t, DH_WAKE_DONE, 1);
+}
+
+/* The value of the first blocked sender, pushed on L; it goes on with true. */
+static void take_from_sender(lua_State *L, struct channel *ch) {
+    struct dh_task *t = ch->senders.first;
+    lua_pushvalue(t->inner, 2);
+    lua_xmove(t->inner, L, 1);
+    lua_pushboolean(t->inner, 1);
+    dh_line_leave(&ch->senders, t);
+    dh_wake(dh_vm_of(L), t, DH_WAKE_DONE, 1);
+}
+
+/* Send the value at 2 if that needs no waiting. */
+static bool send_now(lua_State *L, struct channel *ch) {
+    if (ch->receivers.first != NULL) {
+        lua_pushvalue(L, 2);
+        hand_over(L, &ch->receivers);
+        return true;
+    }
+    if (ch->count < ch->capacity) {
+        lua_pushvalue(L, 2);
+        put(L, ch);
+        return true;
+    }
+    return false;
+}
+
+/* Push a value if there is one. */
+static bool recv_now(lua_State *L, struct channel *ch) {
+    if (ch->count > 0) {
+        take(L, ch);
+        if (ch->senders.first != NULL) {
+            take_from_sender(L, ch);
+            put(L, ch);
+        }
+        return true;
+    }
+    if (ch->senders.first != NULL) {
+        take_from_sender(L, ch);
+        return true;
+    }
+    return false;
+}
+
+/* An await that needs no waiting is one still: it raises a cancellation. Outside of tasks only what
+** needs no waiting is possible. */
+static struct dh_task *cancelled_task(lua_State *L) {
+    struct dh_task *t = dh_vm_of(L)->current;
+    return t != NULL && !t->is_killed && !t->forbids_waits && dh_task_is_cancelled(t) ? t : NULL;
+}
+
+static int wait_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    if (dh_wait_end(L) == DH_WAKE_TIMEOUT) {
+        return answer(L, "timeout");
+    }
+    return lua_gettop(L) - (int)ctx;
+}
+
+static const struct dh_wait_type send_wait = {"send", dh_wait_leave_line};
+static const struct dh_wait_type recv_wait = {"recv", dh_wait_leave_line};
+
+static int l_send(lua_State *L) {
+    struct channel *ch = check_channel(L);
+    luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "value: nil cannot be sent");
+    uint64_t deadline_ns = dh_wait_opt_deadline(L, dh_vm_of(L), 3, "seconds");
+    if (cancelled_task(L) != NULL) {
+        return dh_wait_cancelled(L, dh_wait_begin(L, "send"));
+    }
+    if (ch->is_closed) {
+        return answer(L, "closed");
+    }
+    if (send_now(L, ch)) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    struct dh_task *t = dh_wait_begin(L, "send");
+    lua_settop(L, 2);
+    return dh_wait_in_line(L, t, &send_wait, &ch->senders, deadline_ns, 2, wait_k);
+}
+
+static int l_recv(lua_State *L) {
+    struct channel *ch = check_channel(L);
+    uint64_t deadline_ns = dh_wait_opt_deadline(L, dh_vm_of(L), 2, "seconds");
+    if (cancelled_task(L) != NULL) {
+        return dh_wait_cancelled(L, dh_wait_begin(L, "recv"));
+    }
+    if (recv_now(L, ch)) {
+        return 1;
+    }
+    if (ch->is_closed) {
+        return answer(L, "closed");
+    }
+    struct dh_task *t = dh_wait_begin(L, "recv");
+    lua_settop(L, 1);
+    return dh_wait_in_line(L, t, &recv_wait, &ch->receivers, deadline_ns, 1, wait_k);
+}
+
+static int l_try_send(lua_State *L) {
+    struct channel *ch = check_channel(L);
+    luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "value: nil cannot be sent");
+    if (ch->is_closed) {
+        return answer(L, "closed");
+    }
+    if (!send_now(L, ch)) {
+        return answer(L, "full");
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int l_try_recv(lua_State *L) {
+    struct channel *ch = check_channel(L);
+    if (recv_now(L, ch)) {
+        return 1;
+    }
+    return answer(L, ch->is_closed ? "closed" : "empty");
+}
+
+static int l_close(lua_State *L) {
+    struct channel *ch = check_channel(L);
+    struct dh_vm *vm = dh_vm_of(L);
+    ch->is_closed = true;
+    lua_pushnil(L);
+    lua_pushliteral(L, "closed");
+    dh_wake_line(vm, L, &ch->receivers, 2);
+    lua_pushnil(L);
+    lua_pushliteral(L, "closed");
+    dh_wake_line(vm, L, &ch->senders, 2);
+    return 0;
+}
+
+static int l_len(lua_State *L) {
+    lua_pushinteger(L, check_channel(L)->count);
+    return 1;
+}
+
+/* for v in ch:iter(): the iterator is recv itself. */
+static int l_iter(lua_State *L) {
+    check_channel(L);
+    lua_pushcfunction(L, l_recv);
+    lua_pushvalue(L, 1);
+    return 2;
+}
+
+static int l_channel(lua_State *L) {
+    lua_Integer capacity = luaL_optinteger(L, 1, 0);
+    luaL_argcheck(L, capacity >= 0, 1, "capacity: an integer >= 0 expected");
+    struct channel *ch = lua_newuserdatauv(L, sizeof(*ch), 1);
+    memset(ch, 0, sizeof(*ch));
+    ch->capacity = capacity;
+    ch->head = 1;
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, 1);
+    luaL_setmetatable(L, CHANNEL_TYPE);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"close", l_close}, {"iter", l_iter},         {"recv", l_recv},         {"send", l_send},
+    {"try_recv", l_try_recv}, {"try_send", l_try_send}, {NULL, NULL},
+};
+
+void dh_channel_open(lua_State *L) {
+    luaL_newmetatable(L, CHANNEL_TYPE);
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_len);
+    lua_setfield(L, -2, "__len");
+    lua_pop(L, 1);
+    lua_pushcfunction(L, l_channel);
+    lua_setfield(L, -2, "channel");
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/coroutine.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+
+#include "script/compat.h"
+#include "script/failure.h"
+#include "script/tag.h"
+#include "script/vm.h"
+#include "script/wait.h"
+
+/*
+** How a host call's yield passes through a user's coroutine.
+**
+**   task root --resume--> A --resume--> B --sleep--> lua_yieldk(B), vm->is_host_yield
+**
+** lua_resume(B) returns LUA_YIELD to our 'resume' running in A, which sees that this yield is not
+** the user's and yields in turn, and so on to the scheduler. Later the scheduler resumes the root;
+** its continuation resumes A, whose continuation resumes B, which goes on where it was. Nothing
+** of this can be seen by the user: B never "returned" from resume.
+**
+** Where A cannot yield (a sort comparator that calls a generator), 'boundaries' says so to whoever
+** wants to wait inside B.
+*/
+
+static lua_State *check_coroutine(lua_State *L, int arg) {
+    lua_State *co = lua_tothread(L, arg);
+    luaL_argexpected(L, co != NULL, arg, "coroutine");
+    return co;
+}
+
+/* Push the results of a finished or yielding co for 'resume' (with true) or 'wrap'. */
+static int pass_results(lua_State *L, lua_State *co, int n, bool is_wrap) {
+    if (!lua_checkstack(L, n + 1)) {
+        lua_pop(co, n);
+        if (is_wrap) {
+            return luaL_error(L, "too many results to resume");
+        }
+        lua_pushboolean(L, 0);
+        lua_pushliteral(L, "too many results to resume");
+        return 2;
+    }
+    if (!is_wrap) {
+        lua_pushboolean(L, 1);
+    }
+    lua_xmove(co, L, n);
+    return is_wrap ? n : n + 1;
+}
+
+static int pass_error(lua_State *L, lua_State *co, bool is_wrap) {
+    if (!is_wrap) {
+        lua_pushboolean(L, 0);
+        lua_xmove(co, L, 1);
+        return 2;
+    }
+    struct dh_vm *vm = dh_vm_of(L);
+    struct dh_task *t = vm->current;
+    int status = lua_status(co);
+    if (status != LUA_OK && status != LUA_YIELD) {
+        if (t != NULL && lua_touserdata(co, -1) != vm->cancelled_id) {
+            dh_task_note_error(t, co, -1, 0); /* closing takes the stack down */
+        }
+        vm->boundaries++;
+        status = dh_close_thread(co, L);
+        vm->boundaries--;
+    }
+    lua_xmove(co, L, 1);
+    if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+        if (t != NULL && t->failure != NULL) {
+            t->failure->identity = lua_topointer(L, -1);
+        }
+    }
+    return lua_error(L);
+}
+
+static int resume_k(lua_State *L, int status, lua_KContext ctx);
+static int wrap_k(lua_State *L, int status, lua_KContext ctx);
+
+static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool is_wrap) {
+    for (;;) {
+        bool can_yield = lua_isyieldable(L);
+        int n = 0;
+        vm->boundaries += !can_yield;
+        int status = lua_resume(co, L, nargs, &n);
+        vm->boundaries -= !can_yield;
+        if (status == LUA_YIELD && vm->is_host_yield) {
+            if (!can_yield) {
+                vm->is_host_yield = false;
+                nargs = 0;
+                continue;
+            }
+            dh_tag_set(co, L, DH_TAG_NESTED);
+            return lua_yieldk(L, 0, (lua_KContext)co, is_wrap ? wrap_k : resume_k);
+        }
+        if (status == LUA_OK || status == LUA_YIELD) {
+            return pass_results(L, co, n, is_wrap);
+        }
+        return pass_error(L, co, is_wrap);
+    }
+}
+
+static int go_on(lua_State *L, lua_State *co, bool is_wrap) {
+    struct dh_vm *vm = dh_vm_of(L);
+    dh_tag_set(co, vm, DH_TAG_VM);
+    return resume(L, vm, co, vm->current->inner == co ? vm->current->nresults : 0, is_wrap);
+}
+
+static int resume_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    return go_on(L, (lua_State *)ctx, false);
+}
+
+static int wrap_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    return go_on(L, (lua_State *)ctx, true);
+}
+
+static const struct dh_wait_type park_wait = {"coroutine.yield", NULL};
+static const struct dh_wait_type decnet_park_wait = {"park", NULL};
+
+static bool is_parked(const struct dh_task *t) {
+    return t->state == DH_TASK_WAITING && (t->wait == &park_wait || t->wait == &decnet_park_wait);
+}
+
+static const char *waits_in(const struct dh_task *t) {
+    return t->state == DH_TASK_WAITING ? t->wait->name : "a host call";
+}
+
+/* Resume a coroutine that is, or belongs to, a task: only a parked one accepts it. It goes on in
+** its own turn; the resumer sees true. */
+static int resume_task(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs) {
+    struct dh_task *t = dh_task_of(co);
+    if (t->state == DH_TASK_ENDED || t == vm->current) {
+        lua_pushboolean(L, 0);
+        lua_pushfstring(L, "cannot resume %s coroutine",
+                        t == vm->current ? "non-suspended" : "dead");
+        return 2;
+    }
+    if (!is_parked(t)) {
+        lua_pushboolean(L, 0);
+        lua_pushfstring(L, "cannot resume a task that waits in %s", waits_in(t));
+        return 2;
+    }
+    if (!lua_checkstack(t->inner, nargs)) {
+        lua_pushboolean(L, 0);
+        lua_pushliteral(L, "too many arguments to resume");
+        return 2;
+    }
+    lua_xmove(L, t->inner, nargs);
+    dh_wake(vm, t, DH_WAKE_DONE, nargs);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* Move nargs arguments from L to co and resume it; false (nothing moved) if they do not fit. */
+static int resume_with(lua_State *L, lua_State *co, int nargs, bool is_wrap) {
+    struct dh_vm *vm = dh_vm_of(L);
+    if (dh_tag_of(co) != DH_TAG_VM) {
+        int n = resume_task(L, vm, co, nargs);
+        if (is_wrap && !lua_toboolean(L, -n)) {
+            return lua_error(L);
+        }
+        return is_wrap ? 0 : n;
+    }
+    if (!lua_checkstack(co, nargs)) {
+        if (is_wrap) {
+            return luaL_error(L, "too many arguments to resume");
+        }
+        lua_pushboolean(L, 0);
+        lua_pushliteral(L, "too many arguments to resume");
+        return 2;
+    }
+    lua_xmove(L, co, nargs);
+    return resume(L, vm, co, nargs, is_wrap);
+}
+
+static int co_resume(lua_State *L) {
+    lua_State *co = check_coroutine(L, 1);
+    return resume_with(L, co, lua_gettop(L) - 1, false);
+}
+
+static int wrapped(lua_State *L) {
+    lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+    return resume_with(L, co, lua_gettop(L), true);
+}
+
+static int co_wrap(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_State *co = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    lua_pushcclosure(L, wrapped, 1);
+    return 1;
+}
+
+static int park_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    dh_wait_end(L);
+    return dh_vm_of(L)->current->nresults;
+}
+
+static int turn_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    dh_wait_end(L);
+    return 0;
+}
+
+static int co_yield(lua_State *L) {
+    if (dh_tag_of(L) != DH_TAG_ROOT) {
+        return lua_yield(L, lua_gettop(L));
+    }
+    struct dh_task *t = dh_wait_begin(L, "coroutine.yield");
+    if (dh_task_is_cancelled(t)) {
+        return dh_wait_cancelled(L, t);
+    }
+    lua_settop(L, 0);
+    if (!t->handed_out) {
+        return dh_wait_turn(L, t, 0, turn_k);
+    }
+    t->handed_out = false;
+    return dh_wait_suspend(L, t, &park_wait, NULL, DH_NEVER, 0, park_k);
+}
+
+int dh_coroutine_park(lua_State *L) {
+    struct dh_task *t = dh_wait_begin(L, "park");
+    if (dh_task_is_cancelled(t)) {
+        return dh_wait_cancelled(L, t);
+    }
+    lua_settop(L, 0);
+    t->handed_out = false;
+    return dh_wait_suspend(L, t, &decnet_park_wait, NULL, DH_NEVER, 0, park_k);
+}
+
+int dh_coroutine_turn(lua_State *L) {
+    struct dh_task *t = dh_wait_begin(L, "yield");
+    if (dh_task_is_cancelled(t)) {
+        return dh_wait_cancelled(L, t);
+    }
+    lua_settop(L, 0);
+    return dh_wait_turn(L, t, 0, turn_k);
+}
+
+static int co_running(lua_State *L) {
+    if (dh_tag_of(L) == DH_TAG_ROOT) {
+        ((struct dh_task *)dh_tag_pointer(L))->handed_out = true;
+    }
+    int is_main = lua_pushthread(L);
+    lua_pushboolean(L, is_main);
+    return 2;
+}
+
+static const char *status_of(lua_State *L, lua_State *co) {
+    if (L == co) {
+        return "running";
+    }
+    if (dh_tag_of(co) == DH_TAG_NESTED) {
+        return "normal";
+    }
+    switch (lua_status(co)) {
+        case LUA_YIELD:
+            return "suspended";
+        case LUA_OK: {
+            lua_Debug ar;
+            if (lua_getstack(co, 0, &ar)) {
+                return "normal";
+            }
+            return lua_gettop(co) == 0 ? "dead" : "suspended";
+        }
+        default:
+            return "dead";
+    }
+}
+
+static int co_status(lua_State *L) {
+    lua_pushstring(L, status_of(L, check_coroutine(L, 1)));
+    return 1;
+}
+
+static int co_isyieldable(lua_State *L) {
+    lua_State *co = lua_isthread(L, 1) ? lua_tothread(L, 1) : L;
+    lua_pushboolean(L, lua_isyieldable(co));
+    return 1;
+}
+
+static int co_close(lua_State *L) {
+    lua_State *co = check_coroutine(L, 1);
+    if (dh_tag_of(co) != DH_TAG_VM) {
+        struct dh_task *t = dh_task_of(co);
+        if (t->state != DH_TASK_ENDED) {
+            return luaL_error(L, "cannot close a task that waits in %s", waits_in(t));
+        }
+    }
+    const char *status = status_of(L, co);
+    if (status[0] != 's' && status[0] != 'd') {
+        return luaL_error(L, "cannot close a %s coroutine", status);
+    }
+    struct dh_vm *vm = dh_vm_of(L);
+    vm->boundaries++;
+    int err = dh_close_thread(co, L);
+    vm->boundaries--;
+    if (err == LUA_OK) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushboolean(L, 0);
+    lua_xmove(co, L, 1);
+    return 2;
+}
+
+static const luaL_Reg replaced[] = {
+    {"close", co_close},   {"isyieldable", co_isyieldable}, {"resume", co_resume},
+    {"running", co_running}, {"status", co_status},         {"wrap", co_wrap},
+    {"yield", co_yield},   {NULL, NULL},
+};
+
+void dh_coroutine_replace(lua_State *L) {
+    lua_getglobal(L, LUA_COLIBNAME);
+    if (lua_istable(L, -1)) {
+        luaL_setfuncs(L, replaced, 0);
+    }
+    lua_pop(L, 1);
+}

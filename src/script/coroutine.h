@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** coroutine.* for a state whose functions can be suspended by the host: replaced in place, before
+** the first chunk loads, because libraries keep coroutine.resume in locals. Users see the standard
+** semantics (Lua 5.4 manual, section 6.2), plus those of API.md for coroutines that are tasks.
+*/
+#ifndef DH_SCRIPT_COROUTINE_H
+#define DH_SCRIPT_COROUTINE_H
+
+#include <lua.h>
+
+/* Replace the functions in the table that _G.coroutine names. Raises on memory errors. */
+void dh_coroutine_replace(lua_State *L);
+
+/* decnet.park and decnet.yield: lua_CFunctions. */
+int dh_coroutine_park(lua_State *L);
+int dh_coroutine_turn(lua_State *L);
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/failure.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/timerq.h"
+#include "obs/text.h"
+#include "script/limits.h"
+#include "script/wait.h"
+
+#define ENDING_TYPE "decnet.ending"
+
+/* What decnet.fatal and decnet.retry_after raise; the user value is the error. */
+struct ending {
+    uint64_t retry_after_ns;
+    bool is_fatal;
+};
+
+/* Bounded appending. */
+struct text {
+    char *dst;
+    size_t cap;
+    size_t len;
+};
+
+static void append(struct text *t, const char *s) {
+    size_t n = strlen(s);
+    size_t room = t->cap - 1 - t->len;
+    if (n > room) {
+        n = room;
+    }
+    memcpy(t->dst + t->len, s, n);
+    t->len += n;
+    t->dst[t->len] = '\0';
+}
+
+static void append_level(struct text *t, lua_Debug *ar) {
+    char line[LUA_IDSIZE + 160];
+    if (ar->currentline > 0) {
+        snprintf(line, sizeof(line), "\n\t%s:%d: in ", ar->short_src, ar->currentline);
+    } else {
+        snprintf(line, sizeof(line), "\n\t%s: in ", ar->short_src);
+    }
+    append(t, line);
+    if (*ar->namewhat != '\0') {
+        snprintf(line, sizeof(line), "%s '%.80s'", ar->namewhat, ar->name);
+    } else if (*ar->what == 'm') {
+        snprintf(line, sizeof(line), "main chunk");
+    } else if (*ar->what != 'C') {
+        snprintf(line, sizeof(line), "function <%s:%d>", ar->short_src, ar->linedefined);
+    } else {
+        snprintf(line, sizeof(line), "?");
+    }
+    append(t, line);
+    if (ar->istailcall) {
+        append(t, "\n\t(...tail calls...)");
+    }
+}
+
+size_t dh_traceback_write(lua_State *co, int level, char *dst, size_t cap) {
+    struct text t = {dst, cap, 0};
+    lua_Debug ar;
+    int n = 0;
+    dst[0] = '\0';
+    for (; lua_getstack(co, level, &ar); level++) {
+        if (n++ == DH_TRACEBACK_LEVELS) {
+            append(&t, "\n\t...");
+            break;
+        }
+        lua_getinfo(co, "Slnt", &ar);
+        append_level(&t, &ar);
+    }
+    if (t.len > 0) {
+        memmove(dst, dst + 1, t.len);
+        t.len--;
+    }
+    return t.len;
+}
+
+static int call_tostring(lua_State *L) {
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+static size_t print(char *dst, size_t cap, const char *fmt, const char *arg) {
+    int n = snprintf(dst, cap, fmt, arg);
+    return n < 0 ? 0 : (size_t)n >= cap ? cap - 1 : (size_t)n;
+}
+
+/* The string at -1, cut and made printable; pops it. */
+static size_t take_string(lua_State *L, char *dst, size_t cap) {
+    size_t len;
+    const char *s = lua_tolstring(L, -1, &len);
+    len = dh_text_oneline(dst, cap, s, len);
+    lua_pop(L, 1);
+    return len;
+}
+
+/* A table without __tostring: its string keys with plain values, raw, so that error{code = 5} says
+** more than an address. */
+static size_t describe_table(lua_State *L, int idx, char *dst, size_t cap) {
+    struct text t = {dst, cap, 0};
+    append(&t, "{");
+    int shown = 0;
+    lua_pushnil(L);
+    while (lua_next(L, idx) != 0) {
+        int type = lua_type(L, -1);
+        bool is_plain = type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN;
+        if (lua_type(L, -2) == LUA_TSTRING && is_plain) {
+            if (shown == 8) {
+                append(&t, ", ...");
+                lua_pop(L, 2);
+                break;
+            }
+            char piece[128];
+            append(&t, shown++ > 0 ? ", " : "");
+            lua_pushvalue(L, -2);
+            take_string(L, piece, 48);
+            append(&t, piece);
+            append(&t, " = ");
+            luaL_tolstring(L, -1, NULL);
+            take_string(L, piece, sizeof(piece));
+            append(&t, type == LUA_TSTRING ? "\"" : "");
+            append(&t, piece);
+            append(&t, type == LUA_TSTRING ? "\"" : "");
+        }
+        lua_pop(L, 1);
+    }
+    append(&t, "}");
+    if (shown == 0) {
+        return print(dst, cap, "(error object is a %s value)", "table");
+    }
+    return t.len;
+}
+
+static int describe_table_protected(lua_State *L) {
+    char *dst = lua_touserdata(L, 2);
+    size_t cap = (size_t)lua_tointeger(L, 3);
+    lua_pushinteger(L, (lua_Integer)describe_table(L, 1, dst, cap));
+    return 1;
+}
+
+size_t dh_failure_describe(lua_State *L, int idx, char *dst, size_t cap) {
+    if (!lua_checkstack(L, 8)) {
+        return print(dst, cap, "%s", "(error object: no stack left to describe it)");
+    }
+    idx = lua_absindex(L, idx);
+    if (luaL_testudata(L, idx, ENDING_TYPE) != NULL) {
+        lua_getiuservalue(L, idx, 1);
+        size_t n = dh_failure_describe(L, lua_gettop(L), dst, cap);
+        lua_pop(L, 1);
+        return n;
+    }
+    switch (lua_type(L, idx)) {
+        case LUA_TSTRING:
+            lua_pushvalue(L, idx);
+            return take_string(L, dst, cap);
+        case LUA_TNIL:
+            return print(dst, cap, "%s", "nil (error was called without a value)");
+        default:
+            break;
+    }
+    bool has_tostring = luaL_getmetafield(L, idx, "__tostring") != LUA_TNIL;
+    lua_settop(L, has_tostring ? lua_gettop(L) - 1 : lua_gettop(L));
+    if (lua_type(L, idx) == LUA_TTABLE && !has_tostring) {
+        lua_pushcfunction(L, describe_table_protected);
+        lua_pushvalue(L, idx);
+        lua_pushlightuserdata(L, dst);
+        lua_pushinteger(L, (lua_Integer)cap);
+        if (lua_pcall(L, 3, 1, 0) == LUA_OK) {
+            size_t n = (size_t)lua_tointeger(L, -1);
+            lua_pop(L, 1);
+            return n;
+        }
+        lua_pop(L, 1);
+        return print(dst, cap, "(error object is a %s value)", "table");
+    }
+    lua_pushcfunction(L, call_tostring);
+    lua_pushvalue(L, idx);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
+        return take_string(L, dst, cap);
+    }
+    lua_pop(L, 1);
+    return print(dst, cap, "(error object is a %s whose __tostring failed)",
+                 luaL_typename(L, idx));
+}
+
+static struct dh_failure *make(const char *message, size_t message_len, const char *traceback,
+                               size_t traceback_len) {
+    struct dh_failure *f = malloc(sizeof(*f) + message_len + traceback_len + 2);
+    if (f == NULL) {
+        return NULL;
+    }
+    char *text = (char *)(f + 1);
+    memset(f, 0, sizeof(*f));
+    memcpy(text, message, message_len);
+    text[message_len] = '\0';
+    f->message = text;
+    f->message_len = message_len;
+    text += message_len + 1;
+    memcpy(text, traceback, traceback_len);
+    text[traceback_len] = '\0';
+    f->traceback = text;
+    f->traceback_len = traceback_len;
+    f->retry_after_ns = DH_NEVER;
+    return f;
+}
+
+struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level) {
+    char message[DH_MESSAGE_MAX];
+    char traceback[DH_TRACEBACK_MAX];
+    size_t message_len = dh_failure_describe(L, idx, message, sizeof(message));
+    size_t traceback_len = dh_traceback_write(L, level, traceback, sizeof(traceback));
+    struct dh_failure *f = make(message, message_len, traceback, traceback_len);
+    const struct ending *e = lua_checkstack(L, 4) ? luaL_testudata(L, idx, ENDING_TYPE) : NULL;
+    if (f != NULL) {
+        f->identity = lua_topointer(L, idx);
+    }
+    if (f != NULL && e != NULL) {
+        f->is_fatal = e->is_fatal;
+        f->retry_after_ns = e->retry_after_ns;
+    }
+    return f;
+}
+
+struct dh_failure *dh_failure_from_text(const char *text) {
+    char message[DH_MESSAGE_MAX];
+    size_t len = dh_text_oneline(message, sizeof(message), text, strlen(text));
+    return make(message, len, "", 0);
+}
+
+void dh_failure_free(struct dh_failure *f) {
+    free(f);
+}
+
+/* Raise the error at idx as an ending. Strings get the position of the caller, as with error. */
+static int raise_ending(lua_State *L, int idx, uint64_t retry_after_ns, bool is_fatal) {
+    struct ending *e = lua_newuserdatauv(L, sizeof(*e), 1);
+    e->retry_after_ns = retry_after_ns;
+    e->is_fatal = is_fatal;
+    if (lua_type(L, idx) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_pushvalue(L, idx);
+        lua_concat(L, 2);
+    } else {
+        lua_pushvalue(L, idx);
+    }
+    lua_setiuservalue(L, -2, 1);
+    luaL_setmetatable(L, ENDING_TYPE);
+    return lua_error(L);
+}
+
+int dh_failure_fatal(lua_State *L) {
+    lua_settop(L, 1);
+    return raise_ending(L, 1, DH_NEVER, true);
+}
+
+int dh_failure_retry_after(lua_State *L) {
+    double seconds = dh_wait_seconds(L, 1, "seconds");
+    luaL_argcheck(L, seconds < 1e9, 1, "seconds: a finite delay expected");
+    lua_settop(L, 2);
+    return raise_ending(L, 2, (uint64_t)llround(seconds * 1e9), false);
+}
+
+static int ending_tostring(lua_State *L) {
+    luaL_checkudata(L, 1, ENDING_TYPE);
+    lua_getiuservalue(L, 1, 1);
+    luaL_tolstring(L, -1, NULL);
+    return 1;
+}
+
+void dh_failure_open(lua_State *L) {
+    luaL_newmetatable(L, ENDING_TYPE);
+    lua_pushcfunction(L, ending_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pop(L, 1);
+}

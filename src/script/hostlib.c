@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/hostlib.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/limits.h"
+#include "script/event.h"
+#include "script/instance.h"
+#include "script/luv.h"
+#include "script/memory.h"
+#include "script/spawn.h"
+#include "script/unit.h"
+#include "script/vm.h"
+#include "script/wait.h"
+
+#define HOST_TYPE "decnet.host"
+
+/* Policy tables that have been read: table -> userdata with a struct dh_policy. Weak keys. */
+static const char policies_key = 0;
+
+static struct dh_instance *check_host(lua_State *L) {
+    struct dh_instance *instance = luaL_checkudata(L, 1, HOST_TYPE);
+    if (instance->vm == NULL) {
+        luaL_error(L, "this host is closed");
+    }
+    return instance;
+}
+
+/* Options */
+
+static uint64_t option_ns(lua_State *L, int idx, const char *key) {
+    if (lua_getfield(L, idx, key) != LUA_TNUMBER) {
+        lua_pop(L, 1);
+        return DH_NEVER;
+    }
+    double ns = lua_tonumber(L, -1) * 1e9;
+    lua_pop(L, 1);
+    return ns < 18e18 ? (uint64_t)llround(ns) : DH_NEVER;
+}
+
+static double option_number(lua_State *L, int idx, const char *key, double otherwise) {
+    lua_getfield(L, idx, key);
+    double x = luaL_optnumber(L, -1, otherwise);
+    lua_pop(L, 1);
+    return x;
+}
+
+static bool option_boolean(lua_State *L, int idx, const char *key) {
+    lua_getfield(L, idx, key);
+    bool b = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return b;
+}
+
+static uint8_t option_restart(lua_State *L, int idx) {
+    static const char *const names[] = {"on-failure", "always", "never", NULL};
+    lua_getfield(L, idx, "restart");
+    int choice = luaL_checkoption(L, -1, "on-failure", names);
+    lua_pop(L, 1);
+    return (uint8_t)choice; /* the order of enum dh_restart */
+}
+
+/* Read a table that lua/decnet/spec.lua has checked and filled. */
+static void read_policy(lua_State *L, int idx, struct dh_policy *p) {
+    dh_policy_init_defaults(p);
+    p->min_backoff_ns = option_ns(L, idx, "min_backoff");
+    p->max_backoff_ns = option_ns(L, idx, "max_backoff");
+    p->backoff_factor = option_number(L, idx, "backoff_factor", p->backoff_factor);
+    p->jitter = option_number(L, idx, "jitter", p->jitter);
+    p->reset_after_ns = option_ns(L, idx, "reset_after");
+    p->within_ns = option_ns(L, idx, "within");
+    p->stop_timeout_ns = option_ns(L, idx, "stop_timeout");
+    p->start_timeout_ns = option_ns(L, idx, "start_timeout");
+    p->watchdog_ns = option_ns(L, idx, "watchdog");
+    double max_restarts = option_number(L, idx, "max_restarts", HUGE_VAL);
+    p->max_restarts = max_restarts < DH_UNLIMITED ? (uint32_t)max_restarts : DH_UNLIMITED;
+    p->restart = option_restart(L, idx);
+    p->is_essential = option_boolean(L, idx, "essential");
+    p->notifies = option_boolean(L, idx, "notify");
+}
+
+/* The policy of the table at idx, read once; the userdata is pushed. */
+static const struct dh_policy *push_policy(lua_State *L, int idx) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &policies_key);
+    lua_pushvalue(L, idx);
+    if (lua_rawget(L, -2) == LUA_TUSERDATA) {
+        lua_remove(L, -2);
+        return lua_touserdata(L, -1);
+    }
+    lua_pop(L, 1);
+    struct dh_policy *p = lua_newuserdatauv(L, sizeof(*p), 0);
+    read_policy(L, idx, p);
+    lua_pushvalue(L, idx);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, -4);
+    lua_remove(L, -2);
+    return p;
+}
+
+static uint64_t log_clock(void *arg) {
+    return dh_host_now(arg);
+}
+
+static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
+    struct dh_log_options options = {.fd = STDERR_FILENO, .level = DH_LEVEL_INFO};
+    if (lua_getfield(L, idx, "log_level") == LUA_TSTRING) {
+        const char *name = lua_tostring(L, -1);
+        if (dh_log_level_parse(name, &options.level) != 0) {
+            luaL_error(L, "log_level: one of %s expected, got '%s'", DH_LEVEL_NAMES, name);
+        }
+    }
+    options.format = isatty(STDERR_FILENO) ? DH_LOG_PRETTY : DH_LOG_LOGFMT;
+    options.has_colors = isatty(STDERR_FILENO) && getenv("NO_COLOR") == NULL;
+    if (lua_getfield(L, idx, "log_format") == LUA_TSTRING) {
+        const char *name = lua_tostring(L, -1);
+        if (dh_log_format_parse(name, &options.format) != 0) {
+            luaL_error(L, "log_format: one of %s expected, got '%s'", DH_LOG_FORMAT_NAMES, name);
+        }
+    }
+    if (lua_getfield(L, idx, "log_fd") == LUA_TNUMBER) {
+        options.fd = (int)lua_tointeger(L, -1);
+    }
+    if (lua_getfield(L, idx, "log") == LUA_TBOOLEAN && !lua_toboolean(L, -1)) {
+        options.fd = -1;
+    }
+    lua_pop(L, 4);
+    if (option_boolean(L, idx, "virtual")) {
+        options.clock = DH_LOG_CLOCK_ELAPSED;
+        options.now_ns = log_clock;
+        options.arg = &instance->host;
+    }
+    dh_log_init(&instance->log, &options);
+}
+
+/* host(options): a new host, which becomes the current one. Options: virtual, signals, keep_alive
+** (booleans), shutdown_timeout (seconds), seed, log (false: none), log_level, log_format, log_fd. */
+static int l_host(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (vm->instance != NULL) {
+        return luaL_error(L, "a host is running already: there can be one at a time");
+    }
+    luaL_checkstack(vm->L, 2 * LUA_MINSTACK, NULL);
+    struct dh_instance *instance = lua_newuserdatauv(L, sizeof(*instance), 0);
+    memset(instance, 0, sizeof(*instance));
+    open_log(L, 1, instance);
+    struct dh_host_options options = {
+        .alloc = dh_memory_alloc(),
+        .loop = &vm->loop,
+        .log = &instance->log,
+        .runner = &dh_instance_runner,
+        .is_virtual = option_boolean(L, 1, "virtual"),
+        .takes_signals = option_boolean(L, 1, "signals"),
+        .keeps_alive = option_boolean(L, 1, "keep_alive"),
+        .shutdown_timeout_ns = option_ns(L, 1, "shutdown_timeout"),
+        .seed = (uint64_t)option_number(L, 1, "seed", 0),
+    };
+    lua_newtable(L);
+    instance->events = luaL_ref(L, LUA_REGISTRYINDEX);
+    instance->on_event = LUA_NOREF;
+    instance->stop_event = LUA_NOREF;
+    lua_pushvalue(L, -1);
+    instance->anchor = dh_vm_anchor(vm, L);
+    dh_host_init(&instance->host, &options);
+    dh_run_init(&instance->own, instance, NULL, 0);
+    instance->vm = vm;
+    vm->instance = instance;
+    luaL_setmetatable(L, HOST_TYPE);
+    return 1;
+}
+
+void dh_instance_push(lua_State *L, struct dh_instance *instance) {
+    dh_vm_push_anchored(instance->vm, L, instance->anchor);
+}
+
+/* Declaring */
+
+/* Replace the coroutine at idx by the function it would start with. */
+static void take_body(lua_State *L, int idx) {
+    lua_State *co = lua_tothread(L, idx);
+    lua_Debug ar;
+    luaL_argcheck(L, lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar) && lua_gettop(co) == 1,
+                  idx, "the coroutine has already started or ended: pass a function, or a coroutine "
+                       "that has not started");
+    lua_xmove(co, L, 1);
+    lua_replace(L, idx);
+}
+
+/* host:declare(name, run, policy [, after]): returns the handle, or nil, message, code. */
+static int host_declare(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    struct dh_name name;
+    name.text = luaL_checklstring(L, 2, &name.len);
+    luaL_checkany(L, 3);
+    luaL_checktype(L, 4, LUA_TTABLE);
+    lua_settop(L, 5);
+    if (lua_isthread(L, 3)) {
+        take_body(L, 3);
+    }
+    const struct dh_policy *policy = push_policy(L, 4); /* 6 */
+    struct dh_name *after = NULL;
+    size_t after_count = 0;
+    if (lua_istable(L, 5) && lua_rawlen(L, 5) > 0) {
+        after_count = lua_rawlen(L, 5);
+        luaL_checkstack(L, (int)after_count + LUA_MINSTACK, "too many names in 'after'");
+        after = lua_newuserdatauv(L, after_count * sizeof(*after), 0);
+        for (size_t i = 0; i < after_count; i++) {
+            lua_rawgeti(L, 5, (lua_Integer)i + 1);
+            after[i].text = luaL_checklstring(L, -1, &after[i].len);
+        }
+    }
+    lua_pushvalue(L, 3);
+    struct dh_unit *unit = dh_unit_new(L, name.text, name.len);
+    struct dh_spec spec = {
+        .name = {unit->name, name.len},
+        .policy = policy,
+        .after = after,
+        .after_count = after_count,
+    };
+    lua_pushvalue(L, -1);
+    unit->anchor = dh_vm_anchor(instance->vm, L);
+    unit->instance = instance;
+    struct dh_error err;
+    int code = dh_sup_add(&instance->host.sup, &unit->worker, &spec, &err);
+    if (code != 0) {
+        dh_unit_detach(unit);
+        lua_pushnil(L);
+        lua_pushstring(L, err.text);
+        return 2;
+    }
+    dh_loop_wake(&instance->vm->loop);
+    return 1;
+}
+
+/* host:check(): validate what has been declared; true, or nil and a message. */
+static int host_check(lua_State *L) {
+    struct dh_error err;
+    if (dh_sup_check(&check_host(L)->host.sup, &err) != 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, err.text);
+        return 2;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* Running */
+
+/* host:run(): run to the end; returns the exit code, and a message if it is 2. */
+static int host_run(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    struct dh_error err = {0, ""};
+    if (instance->host.is_running || instance->host.options.is_virtual) {
+        return luaL_error(L, "this host is running already");
+    }
+    int code = dh_host_run(&instance->host, &err);
+    lua_pushinteger(L, code);
+    if (code == DH_EXIT_USAGE) {
+        lua_pushstring(L, err.text);
+        return 2;
+    }
+    return 1;
+}
+
+/* host:boot(): virtual clock only; true, or nil and a message. */
+static int host_boot(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    struct dh_error err;
+    if (!instance->host.sup.is_booted && dh_sup_boot(&instance->host.sup, &err) != 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, err.text);
+        return 2;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* host:step(limit_ns): one move of a virtual clock; false when there is nothing left to do until
+** then. */
+static int host_step(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    uint64_t limit_ns = (uint64_t)luaL_checkinteger(L, 2);
+    luaL_argcheck(L, instance->host.options.is_virtual, 1, "a host with a virtual clock expected");
+    if (instance->vm->current != NULL) {
+        return luaL_error(L, "the clock cannot be moved from inside a worker");
+    }
+    lua_pushboolean(L, dh_host_advance(&instance->host, limit_ns));
+    return 1;
+}
+
+/* host:after(seconds): the nanosecond that long from now, as host:step takes it. */
+static int host_after(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    uint64_t at = dh_wait_deadline(instance->vm, dh_wait_seconds(L, 2, "seconds"));
+    lua_pushinteger(L, at > (uint64_t)INT64_MAX ? INT64_MAX : (lua_Integer)at);
+    return 1;
+}
+
+static int host_now(lua_State *L) {
+    lua_pushnumber(L, (lua_Number)dh_host_now(&check_host(L)->host) / 1e9);
+    return 1;
+}
+
+/* host:stop(): ask it to stop; the second time at once. */
+static int host_stop(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    dh_host_stop(&instance->host);
+    dh_loop_wake(&instance->vm->loop);
+    return 0;
+}
+
+static int host_is_over(lua_State *L) {
+    lua_pushboolean(L, dh_host_is_over(&check_host(L)->host));
+    return 1;
+}
+
+static int host_exit_code(lua_State *L) {
+    lua_pushinteger(L, dh_host_exit_code(&check_host(L)->host));
+    return 1;
+}
+
+static void set_ref(lua_State *L, int *ref, int idx) {
+    luaL_unref(L, LUA_REGISTRYINDEX, *ref);
+    *ref = LUA_NOREF;
+    if (!lua_isnoneornil(L, idx)) {
+        lua_pushvalue(L, idx);
+        *ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+}
+
+/* host:on_event(fn): fn(event) for each event, after the step that caused it; must not wait. */
+static int host_on_event(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    set_ref(L, &instance->on_event, 2);
+    return 0;
+}
+
+/* host:stop_on(event): stop when this decnet.event is set. */
+static int host_stop_on(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    set_ref(L, &instance->stop_event, 2);
+    return 0;
+}
+
+bool dh_hostlib_stop_is_set(struct dh_instance *instance) {
+    lua_State *L = instance->vm->L;
+    if (instance->stop_event == LUA_NOREF) {
+        return false;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, instance->stop_event);
+    bool is_set = dh_event_is_set(L, -1);
+    lua_pop(L, 1);
+    return is_set;
+}
+
+/* host:spawn(fn, ...): a task that belongs to no worker. */
+static int host_spawn(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    dh_spawn(L, &instance->own, lua_gettop(L) - 2);
+    return 1;
+}
+
+/* host:log(level, message): a line of the host's own. */
+static int host_log(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    enum dh_level level;
+    if (dh_log_level_parse(luaL_checkstring(L, 2), &level) != 0) {
+        return luaL_argerror(L, 2, "one of " DH_LEVEL_NAMES " expected");
+    }
+    size_t len;
+    const char *msg = luaL_checklstring(L, 3, &len);
+    dh_log_write(&instance->log, level, NULL, msg, len, NULL, 0);
+    return 0;
+}
+
+/* host:get(name): the handle, or nil and a message. */
+static int host_get(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    size_t len;
+    const char *name = luaL_checklstring(L, 2, &len);
+    struct dh_worker *w = dh_sup_find(&instance->host.sup, name, len);
+    if (w == NULL) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "no worker is named '%s'", name);
+        lua_pushliteral(L, "ENOENT");
+        return 3;
+    }
+    dh_vm_push_anchored(instance->vm, L, dh_unit_of(w)->anchor);
+    return 1;
+}
+
+/* host:workers(): the handles in order of declaration. */
+static int host_workers(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    lua_createtable(L, (int)instance->host.sup.worker_count, 0);
+    lua_Integer n = 0;
+    for (struct dh_worker *w = dh_sup_first(&instance->host.sup); w != NULL; w = dh_sup_next(w)) {
+        dh_vm_push_anchored(instance->vm, L, dh_unit_of(w)->anchor);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+/* Closing */
+
+/* End what is still alive, at once; whatever hangs after that is left behind. */
+static void end_everything(struct dh_instance *instance) {
+    struct dh_host *host = &instance->host;
+    struct dh_run *own = &instance->own;
+    dh_sup_shutdown_now(&host->sup);
+    dh_sup_step(&host->sup);
+    dh_instance_runner.kill_all(host);
+    own->phase = DH_RUN_HANDLES;
+    own->closing = calloc(1, sizeof(*own->closing));
+    dh_luv_close_owned(own);
+    uint64_t until = dh_loop_now() + DH_VIRTUAL_STAND_NS;
+    while (!dh_sup_is_quiet(&host->sup) || own->handle_count > 0 || own->first_task != NULL) {
+        if (dh_loop_now() >= until) {
+            break;
+        }
+        dh_vm_turn(instance->vm);
+        dh_sup_step(&host->sup);
+        dh_instance_runner.on_stepped(host);
+        dh_loop_poll(&instance->vm->loop, dh_loop_now() + 1000000u);
+    }
+    dh_sup_step(&host->sup);
+    dh_instance_runner.on_stepped(host);
+}
+
+static void close_instance(lua_State *L, struct dh_instance *instance) {
+    struct dh_vm *vm = instance->vm;
+    end_everything(instance);
+    for (struct dh_worker *w = dh_sup_first(&instance->host.sup); w != NULL; w = dh_sup_next(w)) {
+        dh_unit_detach(dh_unit_of(w));
+    }
+    dh_host_fini(&instance->host);
+    dh_log_fini(&instance->log);
+    free(instance->own.closing);
+    instance->own.closing = NULL;
+    instance->own.instance = NULL;
+    luaL_unref(L, LUA_REGISTRYINDEX, instance->events);
+    luaL_unref(L, LUA_REGISTRYINDEX, instance->on_event);
+    luaL_unref(L, LUA_REGISTRYINDEX, instance->stop_event);
+    dh_vm_release(vm, instance->anchor);
+    vm->in_flight = 0;
+    vm->instance = NULL;
+    instance->vm = NULL;
+}
+
+/* host:close(): end it and everything that belongs to it; status no longer answers. */
+static int host_close(lua_State *L) {
+    struct dh_instance *instance = luaL_checkudata(L, 1, HOST_TYPE);
+    if (instance->vm == NULL) {
+        return 0;
+    }
+    if (instance->host.is_running || instance->vm->current != NULL) {
+        return luaL_error(L, "a host cannot be closed from inside");
+    }
+    close_instance(L, instance);
+    return 0;
+}
+
+static int host_gc(lua_State *L) {
+    struct dh_instance *instance = lua_touserdata(L, 1);
+    if (instance->vm != NULL) {
+        close_instance(L, instance);
+    }
+    return 0;
+}
+
+/* current_host(): the host that is being declared or runs, or nil. */
+static int l_current_host(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    if (vm->instance == NULL) {
+        lua_pushnil(L);
+    } else {
+        dh_instance_push(L, vm->instance);
+    }
+    return 1;
+}
+
+/* count_handles(): handles on the loop that are not the host's own. */
+static int l_count_handles(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)dh_loop_count_handles(&dh_vm_of(L)->loop));
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"after", host_after},       {"boot", host_boot},       {"check", host_check},
+    {"close", host_close},       {"declare", host_declare}, {"exit_code", host_exit_code},
+    {"get", host_get},           {"is_over", host_is_over}, {"log", host_log},
+    {"now", host_now},           {"on_event", host_on_event}, {"run", host_run},
+    {"spawn", host_spawn},       {"step", host_step},       {"stop", host_stop},
+    {"stop_on", host_stop_on},   {"workers", host_workers}, {NULL, NULL},
+};
+
+void dh_hostlib_open(lua_State *L) {
+    luaL_newmetatable(L, HOST_TYPE);
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, host_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_newtable(L);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &policies_key);
+    lua_pushcfunction(L, l_host);
+    lua_setfield(L, -2, "host");
+    lua_pushcfunction(L, l_current_host);
+    lua_setfield(L, -2, "current_host");
+    lua_pushcfunction(L, l_count_handles);
+    lua_setfield(L, -2, "count_handles");
+}

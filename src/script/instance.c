@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/instance.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/report.h"
+#include "script/failure.h"
+#include "script/hostlib.h"
+#include "script/limits.h"
+#include "script/luv.h"
+#include "script/scope.h"
+#include "script/unit.h"
+#include "script/vm.h"
+#include "script/wait.h"
+
+static struct dh_instance *instance_of(struct dh_host *host) {
+    return (struct dh_instance *)host; /* first member */
+}
+
+/* Runs */
+
+static int start_unit(lua_State *L) {
+    dh_unit_start_run(L, lua_touserdata(L, 1));
+    return 0;
+}
+
+static int start_run(struct dh_host *host, struct dh_worker *w) {
+    lua_State *L = instance_of(host)->vm->L;
+    lua_pushcfunction(L, start_unit);
+    lua_pushlightuserdata(L, dh_unit_of(w));
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        return DH_ENOMEM;
+    }
+    return 0;
+}
+
+static void cancel_run(struct dh_host *host, struct dh_worker *w) {
+    (void)host;
+    dh_run_cancel(dh_unit_of(w)->run);
+}
+
+static void kill_run(struct dh_host *host, struct dh_worker *w) {
+    (void)host;
+    dh_run_end_now(dh_unit_of(w)->run);
+}
+
+void dh_instance_add_closed(struct dh_instance *instance, struct dh_run *run) {
+    run->next_closed = instance->closed;
+    instance->closed = run;
+}
+
+/* The supervisor has heard of it: the outcome is not needed any more, the failure is the worker's
+** last one, the userdata is Lua's again. */
+static void release(struct dh_instance *instance, struct dh_run *run) {
+    struct dh_unit *unit = run->unit;
+    struct dh_failure *failure = run->closing->failure;
+    struct dh_trouble *trouble = NULL;
+    if (failure != NULL && unit->instance != NULL && (trouble = dh_unit_trouble(unit)) != NULL) {
+        dh_failure_free(trouble->failure);
+        trouble->failure = failure;
+    } else {
+        dh_failure_free(failure);
+    }
+    if (unit->run == run) {
+        unit->run = NULL;
+    }
+    free(run->closing);
+    run->closing = NULL;
+    run->instance = NULL;
+    dh_vm_release(instance->vm, run->main.anchor);
+}
+
+/* Events */
+
+static void set_field_seconds(lua_State *L, const char *key, uint64_t ns) {
+    if (ns != DH_NEVER) {
+        lua_pushnumber(L, (lua_Number)ns / 1e9);
+        lua_setfield(L, -2, key);
+    }
+}
+
+static void set_field_integer(lua_State *L, const char *key, lua_Integer value) {
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_field_string(lua_State *L, const char *key, const char *value) {
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, key);
+}
+
+/* The table that hooks get. */
+static void push_event(lua_State *L, const struct dh_event *ev) {
+    const struct dh_failure *f = ev->outcome != NULL ? ev->outcome->failure : NULL;
+    lua_createtable(L, 0, 10);
+    set_field_string(L, "event", dh_event_name(ev->kind));
+    set_field_string(L, "worker", ev->worker->name);
+    set_field_seconds(L, "at", ev->at_ns);
+    set_field_integer(L, "run", ev->run);
+    if (ev->reason != NULL) {
+        set_field_string(L, "reason", ev->reason);
+    }
+    if (f != NULL) {
+        set_field_string(L, "error", f->message);
+        set_field_string(L, "traceback", f->traceback);
+    } else if (ev->kind == DH_EVENT_CRASH || ev->kind == DH_EVENT_GIVE_UP) {
+        set_field_string(L, "error", ev->reason != NULL ? ev->reason : "out of memory");
+    }
+    if (ev->kind == DH_EVENT_CRASH) {
+        set_field_integer(L, "streak", ev->streak);
+        lua_pushboolean(L, ev->will_restart);
+        lua_setfield(L, -2, "will_restart");
+        set_field_seconds(L, "delay", ev->delay_ns);
+    }
+    if (ev->kind == DH_EVENT_RECOVERED) {
+        set_field_seconds(L, "outage", ev->outage_ns);
+    }
+}
+
+static int queue_event(lua_State *L) {
+    struct dh_instance *instance = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, instance->events);
+    push_event(L, lua_touserdata(L, 2));
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    return 0;
+}
+
+static bool is_for_hooks(enum dh_event_kind kind) {
+    return kind != DH_EVENT_STATE && kind != DH_EVENT_GONE;
+}
+
+static void on_event(struct dh_host *host, const struct dh_event *ev) {
+    struct dh_instance *instance = instance_of(host);
+    struct dh_unit *unit = dh_unit_of(ev->worker);
+    const struct dh_failure *f = ev->outcome != NULL ? ev->outcome->failure : NULL;
+    struct dh_trouble *trouble = ev->kind == DH_EVENT_CRASH ? dh_unit_trouble(unit) : unit->trouble;
+    struct dh_report_error error;
+    if (f != NULL) {
+        error = (struct dh_report_error){f->message, f->message_len, f->traceback,
+                                         f->traceback_len};
+    }
+    dh_report_event(host, ev, f != NULL ? &error : NULL, trouble != NULL ? &trouble->loop : NULL);
+    if (instance->on_event != LUA_NOREF && is_for_hooks(ev->kind)) {
+        lua_State *L = instance->vm->L;
+        lua_pushcfunction(L, queue_event);
+        lua_pushlightuserdata(L, instance);
+        lua_pushlightuserdata(L, (void *)ev);
+        if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+            lua_pop(L, 1);
+        }
+    }
+    if (ev->kind == DH_EVENT_GONE) {
+        dh_unit_detach(unit);
+    }
+}
+
+/* Give every queued event to the function that wants them. */
+static int deliver(lua_State *L) {
+    struct dh_instance *instance = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, instance->events);
+    lua_newtable(L);
+    lua_rawseti(L, LUA_REGISTRYINDEX, instance->events);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, 2);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, instance->on_event);
+        lua_rawgeti(L, 2, i);
+        lua_call(L, 1, 0);
+    }
+    return 0;
+}
+
+static void deliver_events(struct dh_instance *instance) {
+    lua_State *L = instance->vm->L;
+    if (instance->on_event == LUA_NOREF) {
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, instance->events);
+    bool has_any = lua_rawlen(L, -1) > 0;
+    lua_pop(L, 1);
+    if (!has_any) {
+        return;
+    }
+    lua_pushcfunction(L, deliver);
+    lua_pushlightuserdata(L, instance);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        dh_instance_report_cleanup(&instance->own, dh_failure_capture(L, -1, 0));
+        lua_pop(L, 1);
+    }
+}
+
+/* Wake the tasks whose order has been carried out; the handle is at 1 of their stack. */
+static void wake_settled(struct dh_instance *instance) {
+    struct dh_task *next;
+    for (struct dh_task *t = instance->settling.first; t != NULL; t = next) {
+        const struct dh_unit *unit = lua_touserdata(t->inner, 1);
+        next = t->next_in_line;
+        if (unit->instance == NULL || dh_worker_is_settled(&unit->worker)) {
+            dh_line_leave(&instance->settling, t);
+            dh_wake(instance->vm, t, DH_WAKE_DONE, 0);
+        }
+    }
+}
+
+static void on_stepped(struct dh_host *host) {
+    struct dh_instance *instance = instance_of(host);
+    struct dh_run *run;
+    while ((run = instance->closed) != NULL) {
+        instance->closed = run->next_closed;
+        release(instance, run);
+    }
+    deliver_events(instance);
+    wake_settled(instance);
+}
+
+/* The rest of the runner */
+
+static void on_timer(struct dh_host *host, struct dh_timer *timer) {
+    switch (timer->kind) {
+        case DH_TIMER_TASK: {
+            struct dh_task *t = (struct dh_task *)((char *)timer - offsetof(struct dh_task, timer));
+            dh_wake(instance_of(host)->vm, t, DH_WAKE_TIMEOUT, 0);
+            break;
+        }
+        case DH_TIMER_SCOPE:
+            dh_scope_on_deadline(timer);
+            break;
+        default:
+            dh_run_on_deadline(timer);
+            break;
+    }
+}
+
+static void turn(struct dh_host *host) {
+    dh_vm_turn(instance_of(host)->vm);
+}
+
+static bool is_ready(struct dh_host *host) {
+    return instance_of(host)->vm->awake.first != NULL;
+}
+
+static bool is_in_flight(struct dh_host *host) {
+    return instance_of(host)->vm->in_flight > 0;
+}
+
+static void kill_all(struct dh_host *host) {
+    for (struct dh_worker *w = dh_sup_first(&host->sup); w != NULL; w = dh_sup_next(w)) {
+        struct dh_run *run = dh_unit_of(w)->run;
+        if (run == NULL || run->phase == DH_RUN_CLOSED) {
+            continue;
+        }
+        dh_run_end_now(run);
+        if (run->phase == DH_RUN_HANDLES) {
+            dh_luv_close_owned(run);
+        }
+    }
+    dh_run_end_now(&instance_of(host)->own);
+}
+
+static void name_stuck(struct dh_host *host) {
+    struct dh_instance *instance = instance_of(host);
+    for (struct dh_worker *w = dh_sup_first(&host->sup); w != NULL; w = dh_sup_next(w)) {
+        const struct dh_run *run = dh_unit_of(w)->run;
+        if (run != NULL && run->phase != DH_RUN_CLOSED) {
+            dh_log_print(&instance->log, DH_LEVEL_ERROR, w->name,
+                         "would not stop: run %u has %u tasks and %u handles left", run->number,
+                         run->task_count, run->handle_count);
+        }
+    }
+}
+
+/* SIGUSR1 */
+
+static void dump_task(struct dh_instance *instance, const char *worker, const struct dh_task *t,
+                      uint32_t number) {
+    char traceback[DH_TRACEBACK_MAX];
+    size_t len = 0;
+    if (t->is_started) {
+        len = dh_traceback_write(t->inner != NULL ? t->inner : t->co, 0, traceback,
+                                 sizeof(traceback));
+    }
+    const char *what = t->state == DH_TASK_WAITING ? t->wait->name : "ready to run";
+    struct dh_field fields[] = {
+        dh_field_integer("task", number),
+        dh_field_cstring("waits_in", what),
+        dh_field_lines("traceback", traceback, len),
+    };
+    dh_log_write(&instance->log, DH_LEVEL_INFO, worker, "task", 4, fields, 3);
+}
+
+static void dump(struct dh_host *host) {
+    struct dh_instance *instance = instance_of(host);
+    uint64_t now = dh_host_now(host);
+    for (struct dh_worker *w = dh_sup_first(&host->sup); w != NULL; w = dh_sup_next(w)) {
+        struct dh_status st;
+        dh_sup_status(&host->sup, w, now, &st);
+        struct dh_field fields[] = {
+            dh_field_cstring("state", dh_state_name(st.state)),
+            dh_field_integer("run", st.run),
+            dh_field_integer("restarts", st.restarts),
+            dh_field_duration("since", now - st.since_ns),
+            dh_field_cstring("waiting_for", st.waiting_for),
+        };
+        dh_log_write(&instance->log, DH_LEVEL_INFO, w->name, "status", 6, fields,
+                     st.waiting_for[0] != '\0' ? 5 : 4);
+        const struct dh_run *run = dh_unit_of(w)->run;
+        uint32_t number = 0;
+        for (const struct dh_task *t = run != NULL ? run->first_task : NULL; t != NULL;
+             t = t->next_of_run) {
+            dump_task(instance, w->name, t, ++number);
+        }
+    }
+}
+
+static bool wants_stop(struct dh_host *host) {
+    return dh_hostlib_stop_is_set(instance_of(host));
+}
+
+const struct dh_runner dh_instance_runner = {
+    .start_run = start_run,
+    .cancel_run = cancel_run,
+    .kill_run = kill_run,
+    .on_event = on_event,
+    .on_timer = on_timer,
+    .on_stepped = on_stepped,
+    .turn = turn,
+    .is_ready = is_ready,
+    .is_in_flight = is_in_flight,
+    .kill_all = kill_all,
+    .name_stuck = name_stuck,
+    .dump = dump,
+    .wants_stop = wants_stop,
+};
+
+struct dh_run *dh_instance_owner(struct dh_vm *vm) {
+    const struct dh_task *t = vm->current;
+    if (t != NULL && t->shared_depth == 0) {
+        return t->run;
+    }
+    return vm->instance != NULL ? &vm->instance->own : NULL;
+}
+
+void dh_instance_report_cleanup(struct dh_run *run, struct dh_failure *failure) {
+    if (failure == NULL) {
+        return;
+    }
+    struct dh_field fields[] = {
+        dh_field_string("error", failure->message, failure->message_len),
+        dh_field_integer("run", run->number),
+        dh_field_lines("traceback", failure->traceback, failure->traceback_len),
+    };
+    const char *msg = run->unit != NULL ? "error while ending" : "error in a hook or shared callback";
+    dh_log_write(&run->instance->log, DH_LEVEL_WARN, run->unit != NULL ? run->unit->name : NULL, msg,
+                 strlen(msg), fields, 3);
+    dh_failure_free(failure);
+}
+
+void dh_instance_call_cleanup(struct dh_task *t) {
+    struct dh_vm *vm = t->run->instance->vm;
+    struct dh_task *before = vm->current;
+    dh_vm_set_current(vm, t);
+    vm->boundaries++;
+    if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
+        dh_instance_report_cleanup(t->run, dh_failure_capture(vm->L, -1, 0));
+        lua_pop(vm->L, 1);
+    }
+    vm->boundaries--;
+    dh_vm_set_current(vm, before);
+}

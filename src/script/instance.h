@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** A host inside a Lua state: struct dh_host with a runner that makes runs of Lua functions.
+**
+** One at a time can be current in a state: the one that is being declared, or that runs.
+*/
+#ifndef DH_SCRIPT_INSTANCE_H
+#define DH_SCRIPT_INSTANCE_H
+
+#include <lua.h>
+#include <stddef.h>
+
+#include "host/host.h"
+#include "obs/log.h"
+#include "script/run.h"
+
+struct dh_failure;
+struct dh_vm;
+
+/* Timers that are the script layer's. */
+enum { DH_TIMER_TASK = DH_TIMER_RUNNER, DH_TIMER_SCOPE, DH_TIMER_CLOSING };
+
+struct dh_instance {
+    struct dh_host host; /* first member */
+    struct dh_vm *vm;
+    struct dh_run own;   /* what belongs to no worker */
+    struct dh_log log;
+    struct dh_line settling;   /* tasks that wait until an order is carried out */
+    struct dh_run *closed;     /* runs to let go after the step that reported them */
+    int anchor;                /* of its own userdata, while it is current */
+    int events;                /* registry: events not yet delivered */
+    int on_event;              /* registry: the function that gets every event, or LUA_NOREF */
+    int stop_event;            /* registry: run_group's stop event, or LUA_NOREF */
+};
+
+extern const struct dh_runner dh_instance_runner;
+
+/* Report what went wrong outside of what ends a run: an error in a deferred function, in a task of
+** a run that was ending, in something of the host's own. Logged; takes failure over; NULL is
+** nothing. */
+void dh_instance_report_cleanup(struct dh_run *run, struct dh_failure *failure);
+
+/* Call the function on top of the vm's main stack, which is popped, as t: it cannot wait; an error
+** is reported as dh_instance_report_cleanup does. For cleanup slots. */
+void dh_instance_call_cleanup(struct dh_task *t);
+
+/* A run is closed: let go of it once the supervisor has heard of it. */
+void dh_instance_add_closed(struct dh_instance *instance, struct dh_run *run);
+
+/* The run that what is opened or registered now belongs to: the current task's, or the host's own;
+** NULL when there is no host. */
+struct dh_run *dh_instance_owner(struct dh_vm *vm);
+
+/* Push the userdata that the instance lives in. */
+void dh_instance_push(lua_State *L, struct dh_instance *instance);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** Every bound that the script layer keeps, with its reason.
+*/
+#ifndef DH_SCRIPT_LIMITS_H
+#define DH_SCRIPT_LIMITS_H
+
+/* An error message goes into a log line and a status table: what is longer is not read anyway. */
+#define DH_MESSAGE_MAX 1024
+
+/* A traceback of this many levels shows where an error came from; deeper stacks are nearly always
+** one function calling itself (a full traceback of an overflowed stack takes 100 ms). */
+#define DH_TRACEBACK_LEVELS 24
+#define DH_TRACEBACK_MAX 4096
+
+/* Fields of one log line that a worker gives: more do not fit into a readable line. */
+#define DH_FIELDS_MAX 32
+
+#endif

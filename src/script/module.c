@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/module.h"
+
+#include <lauxlib.h>
+
+#include "script/await.h"
+#include "script/channel.h"
+#include "script/event.h"
+#include "script/failure.h"
+#include "script/hostlib.h"
+#include "script/scope.h"
+#include "script/spawn.h"
+#include "script/unit.h"
+#include "script/vm.h"
+#include "script/worklog.h"
+
+static const luaL_Reg functions[] = {
+    {"fatal", dh_failure_fatal},
+    {"retry_after", dh_failure_retry_after},
+    {"shield", dh_scope_shield},
+    {"timeout", dh_scope_timeout},
+    {NULL, NULL},
+};
+
+int luaopen_decnet_core(lua_State *L) {
+    dh_vm_open(L);
+    luaL_newlib(L, functions);
+    dh_await_open(L);
+    dh_spawn_open(L);
+    dh_channel_open(L);
+    dh_event_open(L);
+    dh_unit_open(L);
+    dh_worklog_open(L);
+    dh_hostlib_open(L);
+    return 1;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/run.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "script/failure.h"
+#include "script/instance.h"
+#include "script/luv.h"
+#include "script/spawn.h"
+#include "script/unit.h"
+#include "script/vm.h"
+#include "script/wait.h"
+
+void dh_run_init(struct dh_run *run, struct dh_instance *instance, struct dh_unit *unit,
+                 uint32_t number) {
+    memset(run, 0, sizeof(*run));
+    run->instance = instance;
+    run->unit = unit;
+    run->number = number;
+    run->owned = LUA_NOREF;
+    run->defers = LUA_NOREF;
+}
+
+void dh_run_push_self(lua_State *L, struct dh_run *run) {
+    if (run->unit == NULL) {
+        lua_pushnil(L);
+    } else {
+        dh_vm_push_anchored(dh_vm_of(L), L, run->main.anchor);
+    }
+}
+
+void dh_run_add_task(struct dh_run *run, struct dh_task *t) {
+    t->run = run;
+    t->prev_of_run = run->last_task;
+    t->next_of_run = NULL;
+    if (run->last_task != NULL) {
+        run->last_task->next_of_run = t;
+    } else {
+        run->first_task = t;
+    }
+    run->last_task = t;
+    run->task_count++;
+}
+
+static void remove_task(struct dh_run *run, struct dh_task *t) {
+    if (t->prev_of_run != NULL) {
+        t->prev_of_run->next_of_run = t->next_of_run;
+    } else {
+        run->first_task = t->next_of_run;
+    }
+    if (t->next_of_run != NULL) {
+        t->next_of_run->prev_of_run = t->prev_of_run;
+    } else {
+        run->last_task = t->prev_of_run;
+    }
+    run->task_count--;
+}
+
+void dh_run_on_slice_end(struct dh_run *run) {
+    if (!run->is_ready_reported && run->unit != NULL && run->phase == DH_RUN_LIVE) {
+        run->is_ready_reported = true;
+        dh_sup_on_ready(&run->instance->host.sup, &run->unit->worker, run->number, false);
+    }
+}
+
+/* Ending */
+
+static void close_run(struct dh_run *run) {
+    struct dh_closing *c = run->closing;
+    struct dh_instance *instance = run->instance;
+    struct dh_vm *vm = instance->vm;
+    run->phase = DH_RUN_CLOSED;
+    dh_timerq_disarm(&instance->host.timers, &c->deadline);
+    dh_vm_release(vm, run->owned);
+    dh_vm_release(vm, run->defers);
+    run->owned = run->defers = LUA_NOREF;
+    if (run->unit != NULL) {
+        dh_sup_on_closed(&instance->host.sup, &run->unit->worker, run->number);
+        dh_instance_add_closed(instance, run);
+    }
+}
+
+static void enter_handles(struct dh_run *run) {
+    run->phase = DH_RUN_HANDLES;
+    dh_luv_close_owned(run);
+    if (run->handle_count == 0) {
+        close_run(run);
+    }
+}
+
+/* Body of the cleanup task: the list at 1 is what self:defer was given. Each function is called
+** once, last first; it is taken off the list before, so that a kill in the middle of it skips no
+** other. */
+static int cleanup_k(lua_State *L, int status, lua_KContext ctx) {
+    struct dh_task *t = dh_vm_of(L)->current;
+    (void)ctx;
+    for (;;) {
+        if (status != LUA_OK && status != LUA_YIELD) {
+            dh_instance_report_cleanup(t->run, t->failure);
+            t->failure = NULL;
+        }
+        lua_settop(L, 2);
+        lua_Unsigned n = lua_rawlen(L, 1);
+        if (n == 0) {
+            return 0;
+        }
+        lua_rawgeti(L, 1, (lua_Integer)n);
+        lua_pushnil(L);
+        lua_rawseti(L, 1, (lua_Integer)n);
+        status = lua_pcallk(L, 0, 0, 2, 0, cleanup_k);
+    }
+}
+
+static int cleanup(lua_State *L) {
+    lua_pushcfunction(L, dh_task_on_error);
+    return cleanup_k(L, LUA_OK, 0);
+}
+
+static int start_cleanup(lua_State *L) {
+    struct dh_run *run = lua_touserdata(L, 1);
+    struct dh_task *t = dh_task_new(L);
+    lua_State *co = lua_newthread(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, -3, 1);
+    lua_pop(L, 1);
+    lua_pushcfunction(co, cleanup);
+    dh_vm_push_anchored(dh_vm_of(L), L, run->defers);
+    lua_xmove(L, co, 1);
+    dh_task_start(L, t, run, co, 1);
+    t->forbids_waits = run->is_killed;
+    return 0;
+}
+
+/* Is there anything left for the cleanup task to do? */
+static bool has_defers(lua_State *L, struct dh_run *run) {
+    if (run->defers == LUA_NOREF) {
+        return false;
+    }
+    dh_vm_push_anchored(run->instance->vm, L, run->defers);
+    bool has = lua_rawlen(L, -1) > 0;
+    lua_pop(L, 1);
+    return has;
+}
+
+/* No task is left: on to the next phase. */
+static void advance(struct dh_run *run) {
+    lua_State *L = run->instance->vm->L;
+    if (run->phase == DH_RUN_ENDING || run->phase == DH_RUN_CLEANUP) {
+        if (has_defers(L, run)) {
+            run->phase = DH_RUN_CLEANUP;
+            lua_pushcfunction(L, start_cleanup);
+            lua_pushlightuserdata(L, run);
+            if (lua_pcall(L, 1, 0, 0) == LUA_OK) {
+                return;
+            }
+            dh_instance_report_cleanup(run, dh_failure_capture(L, -1, 0));
+            lua_pop(L, 1);
+        }
+        enter_handles(run);
+    }
+}
+
+static void cancel_tasks(struct dh_run *run) {
+    struct dh_vm *vm = run->instance->vm;
+    struct dh_task *next;
+    for (struct dh_task *t = run->first_task; t != NULL; t = next) {
+        next = t->next_of_run;
+        dh_task_on_cancel(vm, t);
+    }
+}
+
+/* The run has a reason to end: report it, cancel what is left. */
+static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *failure) {
+    struct dh_host *host = &run->instance->host;
+    struct dh_closing *c = run->closing;
+    run->phase = DH_RUN_ENDING;
+    run->is_cancelled = true;
+    c->failure = failure;
+    dh_outcome_init(&c->outcome, ending, dh_host_now(host));
+    c->outcome.was_killed = run->is_killed;
+    if (failure != NULL) {
+        failure->run = run->number;
+        failure->at_ns = c->outcome.ended_ns;
+        c->outcome.failure = failure;
+        c->outcome.is_fatal = failure->is_fatal;
+        c->outcome.retry_after_ns = failure->retry_after_ns;
+    }
+    if (run->unit != NULL) {
+        dh_sup_on_ended(&host->sup, &run->unit->worker, run->number, &c->outcome);
+        uint64_t timeout = run->unit->worker.policy->stop_timeout_ns;
+        if (run->task_count > 0 && timeout != DH_NEVER) {
+            dh_timerq_arm(&host->timers, &c->deadline, c->outcome.ended_ns + timeout);
+        }
+    }
+    cancel_tasks(run);
+}
+
+static void begin_end(struct dh_run *run, enum dh_ending ending, struct dh_failure *failure) {
+    if (run->phase != DH_RUN_LIVE) {
+        dh_instance_report_cleanup(run, failure);
+        return;
+    }
+    run->closing = calloc(1, sizeof(*run->closing));
+    if (run->closing == NULL) {
+        dh_host_die("out of memory while a run ends");
+    }
+    run->closing->run = run;
+    run->closing->deadline.kind = DH_TIMER_CLOSING;
+    end(run, ending, failure);
+}
+
+void dh_run_on_task_ended(struct dh_run *run, struct dh_task *t, struct dh_failure *failure) {
+    remove_task(run, t);
+    bool is_main = run->unit != NULL && t == &run->main;
+    if (!is_main) {
+        dh_vm_release(run->instance->vm, t->anchor);
+    }
+    if (run->unit == NULL) {
+        dh_instance_report_cleanup(run, failure);
+        return;
+    }
+    if (t->ending == DH_TASK_CRASHED) {
+        begin_end(run, DH_RAISED, failure);
+    } else if (is_main) {
+        dh_run_on_slice_end(run);
+        begin_end(run, t->ending == DH_TASK_RETURNED ? DH_RETURNED : DH_CANCELLED, NULL);
+        dh_instance_report_cleanup(run, failure);
+    } else {
+        dh_instance_report_cleanup(run, failure);
+    }
+    if (run->phase != DH_RUN_LIVE && run->task_count == 0) {
+        advance(run);
+    }
+}
+
+void dh_run_crash(struct dh_run *run, struct dh_failure *failure) {
+    if (run->unit == NULL || run->phase != DH_RUN_LIVE) {
+        dh_instance_report_cleanup(run, failure);
+        return;
+    }
+    begin_end(run, DH_RAISED, failure);
+    if (run->task_count == 0) {
+        advance(run);
+    }
+}
+
+void dh_run_cancel(struct dh_run *run) {
+    if (run->phase == DH_RUN_LIVE) {
+        run->is_cancelled = true;
+        cancel_tasks(run);
+    }
+}
+
+void dh_run_end_now(struct dh_run *run) {
+    struct dh_vm *vm = run->instance->vm;
+    run->is_cancelled = true;
+    run->is_killed = true;
+    while (run->first_task != NULL && run->phase <= DH_RUN_CLEANUP) {
+        if (run->first_task->forbids_waits) {
+            break; /* the cleanup of a killed run: ends in its next slice */
+        }
+        dh_task_kill(vm, run->first_task);
+    }
+}
+
+void dh_run_on_handle_closed(struct dh_run *run) {
+    assert(run->handle_count > 0);
+    run->handle_count--;
+    if (run->handle_count == 0 && run->phase == DH_RUN_HANDLES) {
+        close_run(run);
+    }
+}
+
+void dh_run_on_deadline(struct dh_timer *timer) {
+    struct dh_closing *c =
+        (struct dh_closing *)((char *)timer - offsetof(struct dh_closing, deadline));
+    dh_run_end_now(c->run);
+}

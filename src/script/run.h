@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** A run: one life of a worker, and everything it owns: its tasks, its deferred functions, the
+** handles it opened.
+**
+**             main ended, a task crashed,          last task             last
+**             cancel_run, kill_run                 ended                 deferred function
+**   RUN_LIVE ----------------------------> ENDING -----------> CLEANUP ---------------------+
+**                                                                                           |
+**                                   last close callback                                     v
+**                          CLOSED <---------------------------------------------------- HANDLES
+**
+** ENDING: its tasks are cancelled, and killed if they are still there after stop_timeout. CLEANUP:
+** one more task calls what self:defer was given, last first. HANDLES: what it opened is closed.
+** 'ended' is reported to the supervisor with the first reason to end, 'closed' in CLOSED.
+**
+** A run lives inside the userdata 'self' (user value 1: the main task's coroutine, 2: the worker
+** handle) and is anchored until CLOSED. The host has a run of its own for what belongs to no
+** worker (hooks, shared handles): it has no worker and no main task.
+*/
+#ifndef DH_SCRIPT_RUN_H
+#define DH_SCRIPT_RUN_H
+
+#include "core/worker.h"
+#include "script/task.h"
+
+struct dh_instance;
+struct dh_unit;
+
+enum dh_run_phase {
+    DH_RUN_LIVE,
+    DH_RUN_ENDING,
+    DH_RUN_CLEANUP,
+    DH_RUN_HANDLES,
+    DH_RUN_CLOSED
+};
+
+struct dh_run {
+    struct dh_instance *instance; /* NULL once the host is gone */
+    struct dh_unit *unit;         /* NULL: the host's own */
+    struct dh_task *first_task;
+    struct dh_task *last_task;
+    struct dh_closing *closing;   /* made when the run ends */
+    struct dh_run *next_closed;   /* closed, and not yet let go */
+    uint32_t number;
+    uint32_t task_count;
+    uint32_t handle_count;        /* opened and not yet fully closed */
+    int owned;                    /* reference of the table of its handles, LUA_NOREF: none yet */
+    int defers;                   /* reference of the list for self:defer, LUA_NOREF: none */
+    uint8_t phase;
+    bool is_cancelled : 1;
+    bool is_killed : 1;
+    bool is_ready_reported : 1;
+    struct dh_task main;
+};
+
+/* What only a run that ends needs. */
+struct dh_closing {
+    struct dh_run *run;
+    struct dh_outcome outcome;
+    struct dh_failure *failure; /* of the outcome; goes to the worker when closed */
+    struct dh_timer deadline;   /* kill what has not ended */
+};
+
+/* A run that owns nothing yet. */
+void dh_run_init(struct dh_run *run, struct dh_instance *instance, struct dh_unit *unit,
+                 uint32_t number);
+
+/* Push 'self' of the run's worker (nil for the host's own run). */
+void dh_run_push_self(lua_State *L, struct dh_run *run);
+
+/* A slice of one of its tasks ended in an await, or its main task returned: by that, a worker that
+** does not notify is ready. */
+void dh_run_on_slice_end(struct dh_run *run);
+
+void dh_run_add_task(struct dh_run *run, struct dh_task *t);
+
+/* A task of the run has ended; t->ending says how, failure (taken over) with what, or NULL. */
+void dh_run_on_task_ended(struct dh_run *run, struct dh_task *t, struct dh_failure *failure);
+
+/* Something that belongs to the run failed outside its tasks: the run crashes with it. Takes
+** failure over. */
+void dh_run_crash(struct dh_run *run, struct dh_failure *failure);
+
+/* Ask the run to end: politely, or at once. */
+void dh_run_cancel(struct dh_run *run);
+void dh_run_end_now(struct dh_run *run);
+
+/* A handle of the run is fully closed. */
+void dh_run_on_handle_closed(struct dh_run *run);
+
+/* The deadline of an ending run was due. */
+void dh_run_on_deadline(struct dh_timer *timer);
+
+static inline bool dh_run_is_over(const struct dh_run *run) {
+    return run->phase >= DH_RUN_HANDLES;
+}
+
+#endif

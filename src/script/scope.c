@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/scope.h"
+
+#include <lauxlib.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "script/instance.h"
+#include "script/tag.h"
+#include "script/vm.h"
+#include "script/wait.h"
+
+#define SCOPE_TYPE "decnet.scope"
+
+static bool is_in_force(const struct dh_scope *s) {
+    lua_State *co = s->co;
+    return lua_status(co) != LUA_YIELD || dh_tag_of(co) != DH_TAG_VM;
+}
+
+enum dh_scope_verdict dh_scope_verdict(const struct dh_task *t) {
+    for (const struct dh_scope *s = t->scopes; s != NULL; s = s->outer) {
+        if (s->is_shield == s->is_expired || !is_in_force(s)) {
+            continue; /* a shield that is used up, a timeout with time left */
+        }
+        return s->is_shield ? DH_SCOPE_SHIELDS : DH_SCOPE_CANCELS;
+    }
+    return DH_SCOPE_NOTHING;
+}
+
+static void leave(struct dh_scope *s) {
+    struct dh_task *t = s->task;
+    if (t == NULL) {
+        return;
+    }
+    struct dh_scope **at = &t->scopes;
+    while (*at != s) {
+        at = &(*at)->outer;
+    }
+    *at = s->outer;
+    s->task = NULL;
+    dh_timerq_disarm(&t->run->instance->host.timers, &s->timer);
+}
+
+void dh_scope_detach_all(struct dh_task *t) {
+    while (t->scopes != NULL) {
+        leave(t->scopes);
+    }
+}
+
+void dh_scope_on_deadline(struct dh_timer *timer) {
+    struct dh_scope *s = (struct dh_scope *)((char *)timer - offsetof(struct dh_scope, timer));
+    s->is_expired = true;
+    dh_task_on_cancel(s->task->run->instance->vm, s->task);
+}
+
+/* Left when its coroutine was closed or collected in the middle of it. */
+static int scope_gc(lua_State *L) {
+    leave(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* Enter a scope for the call of the function at 2 with the arguments behind it; the scope replaces
+** the seconds at 1. */
+static struct dh_scope *enter(lua_State *L, const char *what, bool is_shield) {
+    struct dh_vm *vm = dh_vm_of(L);
+    double seconds = dh_wait_seconds(L, 1, "seconds");
+    luaL_checkany(L, 2);
+    struct dh_task *t = dh_wait_begin(L, what);
+    struct dh_scope *s = lua_newuserdatauv(L, sizeof(*s), 0);
+    memset(s, 0, sizeof(*s));
+    s->co = L;
+    s->is_shield = is_shield;
+    s->timer.kind = DH_TIMER_SCOPE;
+    luaL_setmetatable(L, SCOPE_TYPE);
+    lua_replace(L, 1);
+    uint64_t deadline_ns = dh_wait_deadline(vm, seconds);
+    if (deadline_ns != DH_NEVER &&
+        dh_timerq_arm(&vm->instance->host.timers, &s->timer, deadline_ns) != 0) {
+        luaL_error(L, "%s: out of memory", what);
+    }
+    s->task = t;
+    s->outer = t->scopes;
+    t->scopes = s;
+    return s;
+}
+
+static bool is_cancelled_error(lua_State *L, int idx) {
+    return lua_type(L, idx) == LUA_TUSERDATA &&
+           lua_touserdata(L, idx) == dh_vm_of(L)->cancelled_id;
+}
+
+static int timeout_k(lua_State *L, int status, lua_KContext ctx) {
+    struct dh_scope *s = lua_touserdata(L, 1);
+    (void)ctx;
+    leave(s);
+    if (status == LUA_OK || status == LUA_YIELD) {
+        return lua_gettop(L) - 2; /* true and the results */
+    }
+    struct dh_task *t = dh_vm_of(L)->current;
+    if (is_cancelled_error(L, -1) && s->is_expired && !dh_task_is_cancelled(t)) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "timeout");
+        return 2;
+    }
+    return lua_error(L);
+}
+
+int dh_scope_timeout(lua_State *L) {
+    enter(L, "timeout", false);
+    lua_pushcfunction(L, dh_task_on_error);
+    lua_insert(L, 2);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 3);
+    return timeout_k(L, lua_pcallk(L, lua_gettop(L) - 4, LUA_MULTRET, 2, 0, timeout_k), 0);
+}
+
+static int shield_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)ctx;
+    leave(lua_touserdata(L, 1));
+    if (status == LUA_OK || status == LUA_YIELD) {
+        return lua_gettop(L) - 2;
+    }
+    return lua_error(L);
+}
+
+int dh_scope_shield(lua_State *L) {
+    enter(L, "shield", true);
+    lua_pushcfunction(L, dh_task_on_error);
+    lua_insert(L, 2);
+    return shield_k(L, lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, 0, shield_k), 0);
+}
+
+void dh_scope_open(lua_State *L) {
+    luaL_newmetatable(L, SCOPE_TYPE);
+    lua_pushcfunction(L, scope_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+}

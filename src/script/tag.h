@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** The extra space of a coroutine: a tagged pointer, see task.h.
+*/
+#ifndef DH_SCRIPT_TAG_H
+#define DH_SCRIPT_TAG_H
+
+#include <lua.h>
+#include <stdint.h>
+
+struct dh_task;
+struct dh_vm;
+
+enum { DH_TAG_VM = 0, DH_TAG_ROOT = 1, DH_TAG_NESTED = 2, DH_TAG_MASK = 3 };
+
+static inline uintptr_t *dh_tag_slot(lua_State *L) {
+    return (uintptr_t *)lua_getextraspace(L);
+}
+
+static inline unsigned dh_tag_of(lua_State *L) {
+    return (unsigned)(*dh_tag_slot(L) & DH_TAG_MASK);
+}
+
+static inline void *dh_tag_pointer(lua_State *L) {
+    return (void *)(*dh_tag_slot(L) & ~(uintptr_t)DH_TAG_MASK);
+}
+
+static inline void dh_tag_set(lua_State *L, void *pointer, unsigned tag) {
+    *dh_tag_slot(L) = (uintptr_t)pointer | tag;
+}
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/task.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+
+#include "script/compat.h"
+#include "script/failure.h"
+#include "script/instance.h"
+#include "script/run.h"
+#include "script/scope.h"
+#include "script/tag.h"
+#include "script/vm.h"
+#include "script/wait.h"
+
+struct dh_task *dh_task_of(lua_State *co) {
+    while (dh_tag_of(co) == DH_TAG_NESTED) {
+        co = dh_tag_pointer(co);
+    }
+    return dh_tag_of(co) == DH_TAG_ROOT ? dh_tag_pointer(co) : NULL;
+}
+
+bool dh_task_is_cancelled(const struct dh_task *t) {
+    switch (dh_scope_verdict(t)) {
+        case DH_SCOPE_CANCELS:
+            return true;
+        case DH_SCOPE_SHIELDS:
+            return false;
+        default:
+            return t->is_cancelled ||
+                   (t->run->is_cancelled && t->run->phase != DH_RUN_CLEANUP);
+    }
+}
+
+static bool is_cancelled_value(lua_State *L, int idx) {
+    return lua_touserdata(L, idx) == dh_vm_of(L)->cancelled_id && !lua_isnil(L, idx);
+}
+
+/* Was the cancellation that ended t asked for by somebody? */
+static bool was_cancel_asked(const struct dh_task *t) {
+    return t->is_cancelled || t->run->is_cancelled;
+}
+
+void dh_task_note_error(struct dh_task *t, lua_State *co, int idx, int level) {
+    const void *identity = lua_topointer(co, idx);
+    if (t->failure != NULL && identity != NULL && t->failure->identity == identity) {
+        return; /* the same error on its way up: the stack was taller where it was raised */
+    }
+    dh_failure_free(t->failure);
+    t->failure = dh_failure_capture(co, idx, level);
+}
+
+int dh_task_on_error(lua_State *L) {
+    struct dh_task *t = dh_vm_of(L)->current;
+    if (t != NULL && !(is_cancelled_value(L, 1) && was_cancel_asked(t))) {
+        dh_task_note_error(t, L, 1, 1);
+    }
+    return 1;
+}
+
+static int entry_k(lua_State *L, int status, lua_KContext ctx);
+
+static int call_body(lua_State *L, int nargs) {
+    return entry_k(L, lua_pcallk(L, nargs, LUA_MULTRET, 1, 0, entry_k), 0);
+}
+
+/* A main function that returns a coroutine is a factory: the coroutine's function is the body. The
+** coroutine must not have started, so that it can be taken over. */
+static int call_factory_result(lua_State *L, struct dh_task *t) {
+    lua_State *body = lua_tothread(L, 2);
+    lua_Debug ar;
+    if (body == L || lua_status(body) != LUA_OK || lua_getstack(body, 0, &ar) ||
+        lua_gettop(body) != 1) {
+        t->failure = dh_failure_from_text(
+            "run returned a coroutine that has already started or ended: return a fresh one");
+        t->ending = DH_TASK_CRASHED;
+        return 0;
+    }
+    lua_settop(L, 2);
+    lua_xmove(body, L, 1);
+    lua_replace(L, 2);
+    dh_run_push_self(L, t->run);
+    t->is_factory_done = true;
+    return call_body(L, 1);
+}
+
+/* The body has ended, by whatever way; runs in the task's own coroutine. */
+static int entry_k(lua_State *L, int status, lua_KContext ctx) {
+    struct dh_task *t = dh_tag_pointer(L);
+    (void)ctx;
+    if (status == LUA_OK || status == LUA_YIELD) {
+        if (t == &t->run->main && lua_isthread(L, 2) && !t->is_factory_done) {
+            return call_factory_result(L, t);
+        }
+        t->ending = DH_TASK_RETURNED;
+        dh_failure_free(t->failure); /* of an error that somebody caught */
+        t->failure = NULL;
+        return lua_gettop(L) - 1;
+    }
+    if (is_cancelled_value(L, -1) && was_cancel_asked(t)) {
+        t->ending = DH_TASK_CANCELLED;
+        dh_failure_free(t->failure);
+        t->failure = NULL;
+        return 0;
+    }
+    t->ending = DH_TASK_CRASHED;
+    if (status == LUA_ERRMEM || t->failure == NULL) { /* memory errors skip message handlers */
+        dh_task_note_error(t, L, -1, 0);
+    }
+    return 0;
+}
+
+static int entry(lua_State *L) {
+    lua_pushcfunction(L, dh_task_on_error);
+    lua_insert(L, 1);
+    return call_body(L, lua_gettop(L) - 2);
+}
+
+void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_State *co, int nargs) {
+    struct dh_vm *vm = dh_vm_of(L);
+    luaL_checkstack(co, 2, "too many arguments");
+    lua_pushcfunction(co, entry);
+    lua_insert(co, -2 - nargs);
+    int anchor = dh_vm_anchor(vm, L);
+    t->co = co;
+    t->anchor = anchor;
+    t->ending = DH_TASK_RETURNED;
+    t->timer.kind = DH_TIMER_TASK;
+    dh_tag_set(co, t, DH_TAG_ROOT);
+    dh_run_add_task(run, t);
+    dh_ready(vm, t);
+}
+
+static void ended(struct dh_vm *vm, struct dh_task *t) {
+    struct dh_failure *failure = t->failure;
+    t->failure = NULL;
+    t->state = DH_TASK_ENDED;
+    dh_tag_set(t->co, vm, DH_TAG_VM);
+    dh_scope_detach_all(t);
+    dh_wake_line(vm, vm->L, &t->joiners, 0);
+    dh_run_on_task_ended(t->run, t, failure);
+}
+
+void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
+    if (!t->is_started && !t->is_callback && dh_task_is_cancelled(t)) {
+        dh_task_kill(vm, t);
+        return;
+    }
+    int nargs = t->is_started ? (t->inner == t->co ? t->nresults : 0) : lua_gettop(t->co) - 1;
+    int nresults = 0;
+    t->is_started = true;
+    t->state = DH_TASK_RUNNING;
+    vm->is_host_yield = false;
+    dh_vm_set_current(vm, t);
+    int status = lua_resume(t->co, NULL, nargs, &nresults);
+    dh_vm_set_current(vm, NULL);
+    if (status == LUA_YIELD) {
+        dh_run_on_slice_end(t->run);
+        if (!vm->is_host_yield) { /* a C library yielded by itself */
+            lua_pop(t->co, nresults);
+            t->inner = t->co;
+            t->nresults = 0;
+            t->wake = DH_WAKE_DONE;
+            dh_ready(vm, t);
+        }
+        return;
+    }
+    if (status != LUA_OK) { /* outside the body: no memory, or no stack for it */
+        t->ending = DH_TASK_CRASHED;
+        if (t->failure == NULL) {
+            t->failure = dh_failure_capture(t->co, -1, 0);
+        }
+        dh_close_thread(t->co, vm->L);
+    }
+    ended(vm, t);
+}
+
+/* Close co, whose task has the CPU for that long: __close must not wait. */
+static void close_one(struct dh_vm *vm, struct dh_task *t, lua_State *co) {
+    if (dh_close_thread(co, vm->L) != LUA_OK) {
+        if (t->failure == NULL) {
+            t->failure = dh_failure_capture(co, -1, 0);
+        }
+        lua_settop(co, 0);
+    }
+}
+
+void dh_task_kill(struct dh_vm *vm, struct dh_task *t) {
+    assert(t->state != DH_TASK_RUNNING);
+    if (t->state == DH_TASK_ENDED) {
+        return;
+    }
+    if (t->state == DH_TASK_WAITING) {
+        dh_wake(vm, t, DH_WAKE_CANCEL, 0);
+    }
+    dh_line_leave(&vm->awake, t);
+    vm->awake_count--;
+    t->ending = t->is_started ? DH_TASK_KILLED : DH_TASK_CANCELLED;
+    t->is_killed = true;
+    t->state = DH_TASK_RUNNING;
+    struct dh_task *before = vm->current;
+    dh_vm_set_current(vm, t);
+    vm->boundaries++;
+    lua_State *co = t->is_started ? t->inner : t->co;
+    while (co != t->co) {
+        lua_State *parent = dh_tag_pointer(co);
+        dh_tag_set(co, vm, DH_TAG_VM);
+        close_one(vm, t, co);
+        co = parent;
+    }
+    close_one(vm, t, t->co);
+    vm->boundaries--;
+    dh_vm_set_current(vm, before);
+    ended(vm, t);
+}
+
+void dh_task_on_cancel(struct dh_vm *vm, struct dh_task *t) {
+    if (t->state == DH_TASK_WAITING && dh_task_is_cancelled(t)) {
+        dh_wake(vm, t, DH_WAKE_CANCEL, 0);
+    }
+}

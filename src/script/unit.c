@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/unit.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "script/failure.h"
+#include "script/instance.h"
+#include "script/run.h"
+#include "script/vm.h"
+#include "script/wait.h"
+#include "script/worklog.h"
+
+#define HANDLE_TYPE "decnet.handle"
+#define SELF_TYPE "decnet.self"
+
+struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len) {
+    struct dh_unit *unit = lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, 1);
+    memset(unit, 0, sizeof(*unit));
+    memcpy(unit->name, name, name_len);
+    unit->name[name_len] = '\0';
+    unit->anchor = LUA_NOREF;
+    lua_insert(L, -2);
+    lua_setiuservalue(L, -2, 1);
+    luaL_setmetatable(L, HANDLE_TYPE);
+    return unit;
+}
+
+void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
+    struct dh_vm *vm = unit->instance->vm;
+    struct dh_run *run = lua_newuserdatauv(L, sizeof(*run), 2);
+    dh_run_init(run, unit->instance, unit, unit->worker.run);
+    luaL_setmetatable(L, SELF_TYPE);
+    lua_State *co = lua_newthread(L);
+    lua_setiuservalue(L, -2, 1);
+    dh_vm_push_anchored(vm, L, unit->anchor);
+    lua_getiuservalue(L, -1, 1);
+    lua_xmove(L, co, 1);
+    lua_setiuservalue(L, -2, 2);
+    lua_pushvalue(L, -1);
+    lua_xmove(L, co, 1);
+    dh_task_start(L, &run->main, run, co, 1);
+    unit->run = run;
+}
+
+void dh_unit_detach(struct dh_unit *unit) {
+    if (unit->trouble != NULL) {
+        dh_failure_free(unit->trouble->failure);
+        free(unit->trouble);
+        unit->trouble = NULL;
+    }
+    if (unit->instance != NULL) {
+        dh_vm_release(unit->instance->vm, unit->anchor);
+        unit->anchor = LUA_NOREF;
+        unit->instance = NULL;
+    }
+}
+
+struct dh_trouble *dh_unit_trouble(struct dh_unit *unit) {
+    if (unit->trouble == NULL) {
+        unit->trouble = calloc(1, sizeof(*unit->trouble));
+    }
+    return unit->trouble;
+}
+
+/* self */
+
+static struct dh_run *check_self(lua_State *L) {
+    return luaL_checkudata(L, 1, SELF_TYPE);
+}
+
+/* The run of a method that makes sense only while it lives. */
+static struct dh_run *live_run(lua_State *L) {
+    struct dh_run *run = check_self(L);
+    return run->instance != NULL && run->phase == DH_RUN_LIVE ? run : NULL;
+}
+
+static int self_ready(lua_State *L) {
+    struct dh_run *run = live_run(L);
+    if (run != NULL) {
+        dh_sup_on_ready(&run->instance->host.sup, &run->unit->worker, run->number, true);
+    }
+    return 0;
+}
+
+static int self_beat(lua_State *L) {
+    struct dh_run *run = live_run(L);
+    if (run != NULL) {
+        dh_sup_on_beat(&run->instance->host.sup, &run->unit->worker, run->number);
+    }
+    return 0;
+}
+
+static int self_healthy(lua_State *L) {
+    struct dh_run *run = live_run(L);
+    if (run != NULL) {
+        dh_sup_on_healthy(&run->instance->host.sup, &run->unit->worker, run->number);
+    }
+    return 0;
+}
+
+static int self_defer(lua_State *L) {
+    struct dh_run *run = check_self(L);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    if (run->instance == NULL || dh_run_is_over(run)) {
+        return luaL_error(L, "defer: this run has ended");
+    }
+    struct dh_vm *vm = dh_vm_of(L);
+    if (run->defers == LUA_NOREF) {
+        lua_newtable(L);
+        run->defers = dh_vm_anchor(vm, L);
+    }
+    dh_vm_push_anchored(vm, L, run->defers);
+    lua_pushvalue(L, 2);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    return 0;
+}
+
+static int self_index(lua_State *L) {
+    const struct dh_run *run = lua_touserdata(L, 1);
+    const char *key = lua_tostring(L, 2);
+    if (key == NULL) {
+        return 0;
+    }
+    if (strcmp(key, "name") == 0) {
+        lua_pushstring(L, run->unit->name);
+    } else if (strcmp(key, "run") == 0) {
+        lua_pushinteger(L, run->number);
+    } else if (strcmp(key, "restarts") == 0) {
+        lua_pushinteger(L, run->unit->worker.restarts);
+    } else if (strcmp(key, "log") == 0) {
+        dh_worklog_push(L, 1);
+    } else {
+        lua_pushvalue(L, 2);
+        lua_rawget(L, lua_upvalueindex(1));
+    }
+    return 1;
+}
+
+static int self_tostring(lua_State *L) {
+    const struct dh_run *run = check_self(L);
+    lua_pushfstring(L, "worker %s, run %d", run->unit->name, (int)run->number);
+    return 1;
+}
+
+/* handle */
+
+static struct dh_unit *check_handle(lua_State *L) {
+    return luaL_checkudata(L, 1, HANDLE_TYPE);
+}
+
+static int fail(lua_State *L, int code, const char *text) {
+    lua_pushnil(L);
+    lua_pushstring(L, text);
+    lua_pushstring(L, code == DH_ENOENT ? "ENOENT" : code == DH_ESHUTDOWN ? "ESHUTDOWN" : "ESTATE");
+    return 3;
+}
+
+static int settle_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    dh_wait_end(L);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static const struct dh_wait_type settle_wait = {"a handle's verb", dh_wait_leave_line};
+
+/* Give an order; in a task, wait until it is carried out. */
+static int order(lua_State *L, int (*give)(struct dh_sup *, struct dh_worker *)) {
+    struct dh_unit *unit = check_handle(L);
+    struct dh_vm *vm = dh_vm_of(L);
+    struct dh_instance *instance = unit->instance;
+    if (instance == NULL) {
+        return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
+    }
+    struct dh_task *t = vm->current;
+    if (t != NULL) {
+        t = dh_wait_begin(L, "a handle's verb");
+        if (dh_task_is_cancelled(t)) {
+            return dh_wait_cancelled(L, t);
+        }
+    }
+    int err = give(&instance->host.sup, &unit->worker);
+    if (err != 0) {
+        return fail(L, err, err == DH_ESTATE ? "nothing to do: the worker is done, stopped, or being "
+                                               "removed; start it"
+                                             : dh_error_text(err));
+    }
+    dh_loop_wake(&vm->loop);
+    if (t == NULL) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_settop(L, 1);
+    return dh_wait_in_line(L, t, &settle_wait, &instance->settling, DH_NEVER, 0, settle_k);
+}
+
+static int handle_start(lua_State *L) {
+    return order(L, dh_sup_start);
+}
+
+static int handle_stop(lua_State *L) {
+    return order(L, dh_sup_stop);
+}
+
+static int handle_restart(lua_State *L) {
+    return order(L, dh_sup_restart);
+}
+
+static int handle_retry(lua_State *L) {
+    return order(L, dh_sup_retry);
+}
+
+static int handle_reset(lua_State *L) {
+    return order(L, dh_sup_reset);
+}
+
+static int handle_remove(lua_State *L) {
+    return order(L, dh_sup_remove);
+}
+
+static double seconds(uint64_t ns) {
+    return (double)ns / 1e9;
+}
+
+static void set_seconds(lua_State *L, const char *key, uint64_t ns) {
+    lua_pushnumber(L, ns == DH_NEVER ? (lua_Number)HUGE_VAL : seconds(ns));
+    lua_setfield(L, -2, key);
+}
+
+static void set_integer(lua_State *L, const char *key, lua_Integer value) {
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_boolean(lua_State *L, const char *key, bool value) {
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_string(lua_State *L, const char *key, const char *value) {
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void push_last_error(lua_State *L, const struct dh_failure *f) {
+    lua_createtable(L, 0, 4);
+    lua_pushlstring(L, f->message, f->message_len);
+    lua_setfield(L, -2, "message");
+    lua_pushlstring(L, f->traceback, f->traceback_len);
+    lua_setfield(L, -2, "traceback");
+    set_seconds(L, "at", f->at_ns);
+    set_integer(L, "run", f->run);
+}
+
+static int handle_status(lua_State *L) {
+    struct dh_unit *unit = check_handle(L);
+    if (unit->instance == NULL) {
+        return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
+    }
+    struct dh_status st;
+    dh_sup_status(&unit->instance->host.sup, &unit->worker, dh_host_now(&unit->instance->host), &st);
+    lua_createtable(L, 0, 16);
+    set_string(L, "name", unit->name);
+    set_string(L, "state", dh_state_name(st.state));
+    set_seconds(L, "since", st.since_ns);
+    set_integer(L, "run", st.run);
+    set_integer(L, "restarts", st.restarts);
+    set_integer(L, "streak", st.streak);
+    set_string(L, "wanted", st.is_wanted ? "up" : "down");
+    set_boolean(L, "ready", st.is_ready);
+    if (st.next_retry_in_ns != DH_NEVER) {
+        set_seconds(L, "next_retry_in", st.next_retry_in_ns);
+    }
+    if (st.waiting_for[0] != '\0') {
+        set_string(L, "waiting_for", st.waiting_for);
+    }
+    if (unit->trouble != NULL && unit->trouble->failure != NULL) {
+        push_last_error(L, unit->trouble->failure);
+        lua_setfield(L, -2, "last_error");
+    }
+    set_integer(L, "tasks", unit->run != NULL ? unit->run->task_count : 0);
+    set_integer(L, "handles", unit->run != NULL ? unit->run->handle_count : 0);
+    return 1;
+}
+
+static const char *const restart_names[] = {
+    [DH_RESTART_ON_FAILURE] = "on-failure",
+    [DH_RESTART_ALWAYS] = "always",
+    [DH_RESTART_NEVER] = "never",
+};
+
+/* The options in force, defaults filled in. */
+static int handle_options(lua_State *L) {
+    struct dh_unit *unit = check_handle(L);
+    if (unit->instance == NULL) {
+        return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
+    }
+    const struct dh_policy *p = unit->worker.policy;
+    lua_createtable(L, 0, 20);
+    set_string(L, "restart", restart_names[p->restart]);
+    set_seconds(L, "min_backoff", p->min_backoff_ns);
+    set_seconds(L, "max_backoff", p->max_backoff_ns);
+    lua_pushnumber(L, p->backoff_factor);
+    lua_setfield(L, -2, "backoff_factor");
+    lua_pushnumber(L, p->jitter);
+    lua_setfield(L, -2, "jitter");
+    set_seconds(L, "reset_after", p->reset_after_ns);
+    if (p->max_restarts == DH_UNLIMITED) {
+        set_seconds(L, "max_restarts", DH_NEVER);
+    } else {
+        set_integer(L, "max_restarts", p->max_restarts);
+    }
+    set_seconds(L, "within", p->within_ns);
+    set_boolean(L, "essential", p->is_essential);
+    set_seconds(L, "stop_timeout", p->stop_timeout_ns);
+    set_boolean(L, "notify", p->notifies);
+    set_seconds(L, "start_timeout", p->start_timeout_ns);
+    if (p->watchdog_ns == DH_NEVER) {
+        set_boolean(L, "watchdog", false);
+    } else {
+        set_seconds(L, "watchdog", p->watchdog_ns);
+    }
+    return 1;
+}
+
+static int handle_index(lua_State *L) {
+    const struct dh_unit *unit = lua_touserdata(L, 1);
+    const char *key = lua_tostring(L, 2);
+    if (key != NULL && strcmp(key, "name") == 0) {
+        lua_pushstring(L, unit->name);
+        return 1;
+    }
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    return 1;
+}
+
+static int handle_tostring(lua_State *L) {
+    const struct dh_unit *unit = check_handle(L);
+    lua_pushfstring(L, "worker %s%s", unit->name, unit->instance == NULL ? " (gone)" : "");
+    return 1;
+}
+
+static const luaL_Reg self_methods[] = {
+    {"beat", self_beat},       {"defer", self_defer}, {"healthy", self_healthy},
+    {"ready", self_ready},     {NULL, NULL},
+};
+
+static const luaL_Reg handle_methods[] = {
+    {"options", handle_options}, {"remove", handle_remove}, {"reset", handle_reset},
+    {"restart", handle_restart}, {"retry", handle_retry},   {"start", handle_start},
+    {"status", handle_status},   {"stop", handle_stop},     {NULL, NULL},
+};
+
+static void open_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction index,
+                      lua_CFunction tostring) {
+    luaL_newmetatable(L, type);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_pushcclosure(L, index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pop(L, 1);
+}
+
+void dh_unit_open(lua_State *L) {
+    open_type(L, SELF_TYPE, self_methods, self_index, self_tostring);
+    open_type(L, HANDLE_TYPE, handle_methods, handle_index, handle_tostring);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** A worker as the script layer sees it, and the two values by which Lua knows it: the handle that
+** decnet.worker returns, and 'self', which each run gets anew.
+**
+** A unit lives inside the handle's userdata (user value 1: the function to run); the instance
+** anchors it until the worker is removed. A handle may outlive both: then it is detached, and says
+** so.
+*/
+#ifndef DH_SCRIPT_UNIT_H
+#define DH_SCRIPT_UNIT_H
+
+#include <lua.h>
+
+#include "core/worker.h"
+#include "obs/crashlog.h"
+
+struct dh_instance;
+struct dh_run;
+
+/* What only a worker that has crashed needs. */
+struct dh_trouble {
+    struct dh_crash_loop loop;
+    struct dh_failure *failure; /* the last one */
+};
+
+struct dh_unit {
+    struct dh_worker worker;      /* first member */
+    struct dh_instance *instance; /* NULL: removed, or the host is gone */
+    struct dh_run *run;           /* the current one, until it is closed */
+    struct dh_trouble *trouble;
+    int anchor;
+    char name[];
+};
+
+static inline struct dh_unit *dh_unit_of(struct dh_worker *w) {
+    return (struct dh_unit *)w;
+}
+
+/* Push a new unit: the function to run is at -1 and is popped. Raises on memory errors. */
+struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len);
+
+/* Start the run number worker.run: push its 'self', make its main task and queue it. Leaves the
+** stack as it was. Raises on memory errors, and then there is no run. */
+void dh_unit_start_run(lua_State *L, struct dh_unit *unit);
+
+/* The worker is removed, or its host ends. */
+void dh_unit_detach(struct dh_unit *unit);
+
+/* The record of crashes, made at the first; NULL when memory is out. */
+struct dh_trouble *dh_unit_trouble(struct dh_unit *unit);
+
+/* Create the metatables of handles and of self. Raises on memory errors. */
+void dh_unit_open(lua_State *L);
+
+#endif

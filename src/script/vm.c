@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/vm.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "host/signals.h"
+#include "script/coroutine.h"
+#include "script/failure.h"
+#include "script/instance.h"
+#include "script/luv.h"
+#include "script/run.h"
+#include "script/scope.h"
+#include "script/tag.h"
+#include "script/unit.h"
+#include "script/wait.h"
+
+#define VM_KEY "decnet.vm"
+
+struct dh_vm *dh_vm_of(lua_State *L) {
+    while (dh_tag_of(L) == DH_TAG_NESTED) {
+        L = dh_tag_pointer(L);
+    }
+    if (dh_tag_of(L) == DH_TAG_ROOT) {
+        const struct dh_task *t = dh_tag_pointer(L);
+        return t->run->instance->vm;
+    }
+    return dh_tag_pointer(L);
+}
+
+static int vm_gc(lua_State *L) {
+    dh_vm_close(lua_touserdata(L, 1));
+    return 0;
+}
+
+static int cancelled_tostring(lua_State *L) {
+    lua_pushliteral(L, "cancelled");
+    return 1;
+}
+
+/* Create decnet.cancelled. */
+static void open_cancelled(lua_State *L, struct dh_vm *vm) {
+    vm->cancelled_id = lua_newuserdatauv(L, 0, 0);
+    lua_newtable(L);
+    lua_pushcfunction(L, cancelled_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushliteral(L, "decnet.cancelled");
+    lua_setfield(L, -2, "__name");
+    lua_setmetatable(L, -2);
+    vm->cancelled = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static lua_State *main_thread(lua_State *L) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    lua_State *main = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    return main;
+}
+
+struct dh_vm *dh_vm_open(lua_State *L) {
+    if (lua_getfield(L, LUA_REGISTRYINDEX, VM_KEY) == LUA_TUSERDATA) {
+        struct dh_vm *existing = lua_touserdata(L, -1);
+        lua_pop(L, 1);
+        return existing;
+    }
+    lua_pop(L, 1);
+    struct dh_vm *vm = lua_newuserdatauv(L, sizeof(*vm), 0);
+    memset(vm, 0, sizeof(*vm));
+    vm->L = main_thread(L);
+    lua_newtable(L);
+    lua_pushcfunction(L, vm_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_setfield(L, LUA_REGISTRYINDEX, VM_KEY);
+
+    lua_newtable(L);
+    vm->anchors = luaL_ref(L, LUA_REGISTRYINDEX);
+    open_cancelled(L, vm);
+    int err = dh_loop_init(&vm->loop);
+    if (err != 0) {
+        luaL_error(L, "decnet: cannot create an event loop: %s", uv_strerror(err));
+    }
+    vm->has_loop = true;
+    /* new coroutines copy the main thread's extra space; existing ones must be told */
+    dh_tag_set(vm->L, vm, DH_TAG_VM);
+    dh_tag_set(L, vm, DH_TAG_VM);
+    dh_coroutine_replace(L);
+    dh_failure_open(L);
+    dh_scope_open(L);
+    dh_luv_open(L, vm);
+    return vm;
+}
+
+int dh_vm_close(struct dh_vm *vm) {
+    if (!vm->has_loop) {
+        return 0;
+    }
+    vm->has_loop = false;
+    dh_luv_close_all(vm);
+    return dh_loop_close(&vm->loop);
+}
+
+int dh_vm_anchor(struct dh_vm *vm, lua_State *L) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
+    lua_insert(L, -2);
+    int ref = luaL_ref(L, -2);
+    lua_pop(L, 1);
+    return ref;
+}
+
+void dh_vm_push_anchored(struct dh_vm *vm, lua_State *L, int ref) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
+    lua_rawgeti(L, -1, ref);
+    lua_remove(L, -2);
+}
+
+void dh_vm_release(struct dh_vm *vm, int ref) {
+    lua_State *L = vm->L;
+    if (ref == LUA_NOREF || ref == LUA_REFNIL) {
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
+    luaL_unref(L, -1, ref);
+    lua_pop(L, 1);
+}
+
+void dh_vm_push_cancelled(struct dh_vm *vm, lua_State *L) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->cancelled);
+}
+
+void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t) {
+    vm->current = t;
+    dh_signals_set_holder(t != NULL && t->run->unit != NULL ? t->run->unit->worker.name : NULL);
+}
+
+void dh_vm_turn(struct dh_vm *vm) {
+    for (unsigned n = vm->awake_count; n > 0 && vm->awake.first != NULL; n--) {
+        struct dh_task *t = vm->awake.first;
+        dh_line_leave(&vm->awake, t);
+        vm->awake_count--;
+        dh_task_resume(vm, t);
+    }
+}
+
+uint64_t dh_vm_now(const struct dh_vm *vm) {
+    return vm->instance != NULL ? dh_host_now(&vm->instance->host) : dh_loop_now();
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** What belongs to one Lua state: its loop, its run queue, the task that has the CPU. Everything
+** else in this layer is reached from here, so that a process can have several states.
+*/
+#ifndef DH_SCRIPT_VM_H
+#define DH_SCRIPT_VM_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/loop.h"
+#include "script/task.h"
+
+struct dh_instance;
+
+struct dh_vm {
+    lua_State *L; /* main thread */
+    struct dh_loop loop;
+    struct dh_instance *instance; /* the host that runs or is being declared, or NULL */
+    struct dh_task *current;      /* who has the CPU */
+    struct dh_line awake;         /* ready to run */
+    unsigned awake_count;
+    unsigned boundaries;   /* resumes under way from where nobody can yield */
+    unsigned in_flight;    /* one-shot requests: the virtual clock stands for them */
+    bool is_host_yield;    /* the yield under way is the host's, not the user's */
+    bool has_loop;
+    bool has_luv;
+    int anchors;           /* reference of the table that keeps userdata alive */
+    int cancelled;         /* reference of the cancellation value */
+    const void *cancelled_id;
+    uint64_t late_wakeups; /* wake-ups that found their wait over */
+};
+
+/* Create the vm of L's state: loop, coroutine.* replaced, luv preloaded. The vm is anchored in the
+** registry and closes when the state does. Returns the existing one if there is one. Raises. */
+struct dh_vm *dh_vm_open(lua_State *L);
+
+/* The vm of any coroutine of the state. Only after dh_vm_open. */
+struct dh_vm *dh_vm_of(lua_State *L);
+
+/* Close every handle and the loop. Called by the state's end at the latest; returns uv_loop_close's
+** result. */
+int dh_vm_close(struct dh_vm *vm);
+
+/* Keep the value on top of L's stack alive (pops it); returns a reference. Raises. */
+int dh_vm_anchor(struct dh_vm *vm, lua_State *L);
+void dh_vm_push_anchored(struct dh_vm *vm, lua_State *L, int ref);
+void dh_vm_release(struct dh_vm *vm, int ref);
+
+/* Push the cancellation value. */
+void dh_vm_push_cancelled(struct dh_vm *vm, lua_State *L);
+
+/* Give the CPU to t (NULL: to nobody). */
+void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t);
+
+/* One turn of the run queue: the tasks that were awake when it began. */
+void dh_vm_turn(struct dh_vm *vm);
+
+/* Current time of the host under way (virtual in tests), else of the machine. */
+uint64_t dh_vm_now(const struct dh_vm *vm);
+
+#endif

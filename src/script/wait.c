@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/wait.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <string.h>
+
+#include "script/instance.h"
+#include "script/tag.h"
+#include "script/vm.h"
+
+/*
+** The C function that keeps L from being suspended, by the name its caller used. pcall and xpcall
+** can be suspended and are passed over.
+*/
+static const char *boundary_name(lua_State *L) {
+    lua_Debug ar;
+    for (int level = 1; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "nS", &ar);
+        if (strcmp(ar.what, "C") == 0 && ar.name != NULL && strcmp(ar.name, "pcall") != 0 &&
+            strcmp(ar.name, "xpcall") != 0) {
+            return ar.name;
+        }
+    }
+    return NULL;
+}
+
+struct dh_task *dh_wait_begin(lua_State *L, const char *what) {
+    struct dh_vm *vm = dh_vm_of(L);
+    struct dh_task *t = vm->current;
+    if (t == NULL) {
+        luaL_error(L, "%s: only a worker can wait: call it inside one", what);
+    }
+    if (t->is_killed || t->forbids_waits) {
+        luaL_error(L, "%s: this run is being killed and can wait no more", what);
+    }
+    if (t->atomic_depth > 0) {
+        luaL_error(L, "%s: cannot wait inside decnet.atomic", what);
+    }
+    if (!lua_isyieldable(L) || vm->boundaries > 0) {
+        const char *name = boundary_name(L);
+        if (name != NULL) {
+            luaL_error(L, "%s: cannot wait inside '%s', a C function that cannot be suspended",
+                       what, name);
+        }
+        luaL_error(L, "%s: cannot wait inside a C function that cannot be suspended", what);
+    }
+    return t;
+}
+
+static int leave(lua_State *L, struct dh_task *t, lua_KContext ctx, lua_KFunction k) {
+    struct dh_vm *vm = dh_vm_of(L);
+    t->inner = L;
+    t->nresults = 0;
+    vm->is_host_yield = true;
+    return lua_yieldk(L, 0, ctx, k);
+}
+
+static int raise_cancelled(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    dh_vm_push_cancelled(vm, L);
+    return lua_error(L);
+}
+
+static int cancelled_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    return raise_cancelled(L);
+}
+
+int dh_wait_turn(lua_State *L, struct dh_task *t, lua_KContext ctx, lua_KFunction k) {
+    t->wake = DH_WAKE_DONE;
+    dh_ready(dh_vm_of(L), t);
+    return leave(L, t, ctx, k);
+}
+
+int dh_wait_cancelled(lua_State *L, struct dh_task *t) {
+    return dh_wait_turn(L, t, 0, cancelled_k);
+}
+
+int dh_wait_suspend(lua_State *L, struct dh_task *t, const struct dh_wait_type *type, void *data,
+                    uint64_t deadline_ns, lua_KContext ctx, lua_KFunction k) {
+    struct dh_vm *vm = dh_vm_of(L);
+    t->wait = type;
+    t->wait_data = data;
+    if (deadline_ns != DH_NEVER &&
+        dh_timerq_arm(&vm->instance->host.timers, &t->timer, deadline_ns) != 0) {
+        t->inner = L;
+        if (type->withdraw != NULL) {
+            type->withdraw(t);
+        }
+        return luaL_error(L, "%s: out of memory", type->name);
+    }
+    t->state = DH_TASK_WAITING;
+    return leave(L, t, ctx, k);
+}
+
+void dh_line_join(struct dh_line *line, struct dh_task *t) {
+    t->next_in_line = NULL;
+    t->prev_in_line = line->last;
+    if (line->last != NULL) {
+        line->last->next_in_line = t;
+    } else {
+        line->first = t;
+    }
+    line->last = t;
+}
+
+void dh_line_leave(struct dh_line *line, struct dh_task *t) {
+    if (t->prev_in_line != NULL) {
+        t->prev_in_line->next_in_line = t->next_in_line;
+    } else {
+        line->first = t->next_in_line;
+    }
+    if (t->next_in_line != NULL) {
+        t->next_in_line->prev_in_line = t->prev_in_line;
+    } else {
+        line->last = t->prev_in_line;
+    }
+    t->prev_in_line = t->next_in_line = NULL;
+}
+
+int dh_wait_in_line(lua_State *L, struct dh_task *t, const struct dh_wait_type *type,
+                    struct dh_line *line, uint64_t deadline_ns, lua_KContext ctx,
+                    lua_KFunction k) {
+    dh_line_join(line, t);
+    return dh_wait_suspend(L, t, type, line, deadline_ns, ctx, k);
+}
+
+void dh_wait_leave_line(struct dh_task *t) {
+    dh_line_leave(t->wait_data, t);
+}
+
+enum dh_wake dh_wait_end(lua_State *L) {
+    struct dh_task *t = dh_vm_of(L)->current;
+    if (t->wake == DH_WAKE_CANCEL) {
+        raise_cancelled(L);
+    }
+    return (enum dh_wake)t->wake;
+}
+
+void dh_ready(struct dh_vm *vm, struct dh_task *t) {
+    t->state = DH_TASK_READY;
+    dh_line_join(&vm->awake, t);
+    vm->awake_count++;
+}
+
+bool dh_wake(struct dh_vm *vm, struct dh_task *t, enum dh_wake wake, int nresults) {
+    if (t->state != DH_TASK_WAITING) {
+        vm->late_wakeups++;
+        return false;
+    }
+    dh_timerq_disarm(&vm->instance->host.timers, &t->timer);
+    t->state = DH_TASK_READY;
+    if (wake != DH_WAKE_DONE && t->wait->withdraw != NULL) {
+        t->wait->withdraw(t);
+    }
+    t->wait = NULL;
+    t->wait_data = NULL;
+    t->wake = (uint8_t)wake;
+    t->nresults = (uint16_t)nresults;
+    dh_ready(vm, t);
+    return true;
+}
+
+void dh_wake_line(struct dh_vm *vm, lua_State *L, struct dh_line *line, int nresults) {
+    struct dh_task *t;
+    while ((t = line->first) != NULL) {
+        for (int i = 0; i < nresults; i++) {
+            lua_pushvalue(L, -nresults);
+        }
+        lua_xmove(L, t->inner, nresults);
+        dh_line_leave(line, t);
+        dh_wake(vm, t, DH_WAKE_DONE, nresults);
+    }
+    lua_pop(L, nresults);
+}
+
+uint64_t dh_wait_deadline(const struct dh_vm *vm, double seconds) {
+    uint64_t now = dh_vm_now(vm);
+    double ns = seconds * 1e9;
+    if (!(ns < (double)(DH_NEVER - now))) {
+        return DH_NEVER;
+    }
+    uint64_t at = now + (uint64_t)llround(ns);
+    return at >= now ? at : DH_NEVER;
+}
+
+double dh_wait_seconds(lua_State *L, int arg, const char *name) {
+    int is_number;
+    double seconds = lua_tonumberx(L, arg, &is_number);
+    if (!is_number || isnan(seconds) || seconds < 0) {
+        luaL_argerror(
+            L, arg,
+            lua_pushfstring(L, "%s: seconds >= 0 expected, got %s", name,
+                            is_number ? lua_tostring(L, arg) : luaL_typename(L, arg)));
+    }
+    return seconds;
+}
+
+uint64_t dh_wait_opt_deadline(lua_State *L, const struct dh_vm *vm, int arg, const char *name) {
+    if (lua_isnoneornil(L, arg)) {
+        return DH_NEVER;
+    }
+    return dh_wait_deadline(vm, dh_wait_seconds(L, arg, name));
+}
