@@ -66,6 +66,12 @@ static void another_error_is_full_and_the_two_latest_are_known(void) {
     CHECK_INT(crash(4 * S, 3), DH_CRASH_FULL);
     CHECK_INT(crash(5 * S, 2), DH_CRASH_SHORT);
     CHECK_INT(crash(6 * S, 1), DH_CRASH_FULL);
+    begin(); /* latest seen, not latest shown */
+    crash(0, 1);
+    crash(1 * S, 2);
+    CHECK_INT(crash(2 * S, 1), DH_CRASH_SHORT);
+    CHECK_INT(crash(3 * S, 3), DH_CRASH_FULL);
+    CHECK_INT(crash(4 * S, 1), DH_CRASH_SHORT);
 }
 
 static void a_recovered_worker_has_news_again(void) {
@@ -362,9 +368,10 @@ static void a_level_that_hides_recovery_keeps_the_count(void) {
     }
     sink_clear(&s);
     CHECK(!dh_crashlog_recovered(&s.log, &loop, 60 * S, "flaky", 31, 12 * S));
-    report(300, "boom", 1, false);
-    CHECK_TEXT(s.text,
-               HEAD("ERROR") "crashed: boom  run=1 restart_in=1s suppressed=20\n" TRACEBACK);
+    report(300, "boom", 2, false);
+    CHECK_TEXT(
+        s.text,
+        HEAD("ERROR") "crashed: boom  run=2 restart_in=1s streak=2 suppressed=20\n" TRACEBACK);
 }
 
 static const struct check_case cases[] = {

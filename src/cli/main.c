@@ -12,6 +12,7 @@
 
 #include "host/host.h"
 #include "script/module.h"
+#include "script/pool.h"
 
 /* Where the Lua half of decnet is: beside an installed binary, else in the source tree. */
 static void find_lua_dir(char *dst, size_t cap) {
@@ -70,14 +71,22 @@ static int run(lua_State *L) {
     return 1;
 }
 
+/* An error outside of any protected call: only our own bug or the last memory can do that. */
+static int on_panic(lua_State *L) {
+    const char *text = lua_tostring(L, -1);
+    dh_host_die(text != NULL ? text : "error object is not a string");
+}
+
 int main(int argc, char **argv) {
     struct arguments args = {argc, argv};
     int code = DH_EXIT_USAGE;
-    lua_State *L = luaL_newstate();
+    struct dh_pool *pool = dh_pool_new();
+    lua_State *L = pool != NULL ? lua_newstate(dh_pool_realloc, pool) : NULL;
     if (L == NULL) {
         fputs("decnet-host: out of memory\n", stderr);
         return DH_EXIT_USAGE;
     }
+    lua_atpanic(L, on_panic);
     lua_pushcfunction(L, run);
     lua_pushlightuserdata(L, &args);
     if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
@@ -86,5 +95,6 @@ int main(int argc, char **argv) {
         fprintf(stderr, "decnet-host: %s\n", luaL_tolstring(L, -1, NULL));
     }
     lua_close(L);
+    dh_pool_free(pool);
     return code;
 }

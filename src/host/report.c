@@ -72,6 +72,9 @@ void dh_report_event(struct dh_host *host, const struct dh_event *ev,
             with_reason(host, DH_LEVEL_ERROR, ev, "given up: it will not be restarted");
             break;
         case DH_EVENT_DONE:
+            if (loop != NULL) {
+                dh_crashlog_end(host->options.log, loop, ev->at_ns, ev->worker->name);
+            }
             with_reason(host, DH_LEVEL_INFO, ev, "done");
             break;
         case DH_EVENT_STOP:

@@ -66,13 +66,19 @@ size_t dh_traceback_write(lua_State *co, int level, char *dst, size_t cap) {
     lua_Debug ar;
     int n = 0;
     dst[0] = '\0';
-    for (; lua_getstack(co, level, &ar); level++) {
+    bool is_next = lua_getstack(co, level, &ar);
+    while (is_next) {
         if (n++ == DH_TRACEBACK_LEVELS) {
             append(&t, "\n\t...");
             break;
         }
         lua_getinfo(co, "Slnt", &ar);
-        append_level(&t, &ar);
+        lua_Debug next;
+        is_next = lua_getstack(co, ++level, &next);
+        if (is_next || *ar.what != 'C' || *ar.namewhat != '\0') {
+            append_level(&t, &ar); /* all but the host's own entry at the bottom */
+        }
+        ar = next;
     }
     if (t.len > 0) {
         memmove(dst, dst + 1, t.len);
@@ -100,40 +106,61 @@ static size_t take_string(lua_State *L, char *dst, size_t cap) {
     return len;
 }
 
+enum { SHOWN_KEYS = 8 };
+
+/* The alphabetically first string keys of the table at idx that have plain values: an order that
+** does not change from run to run. Returns how many. */
+static int first_keys(lua_State *L, int idx, const char *keys[SHOWN_KEYS]) {
+    int n = 0;
+    lua_pushnil(L);
+    while (lua_next(L, idx) != 0) {
+        int type = lua_type(L, -1);
+        bool is_plain = type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN;
+        lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING || !is_plain) {
+            continue;
+        }
+        const char *key = lua_tostring(L, -1);
+        int at = n < SHOWN_KEYS ? n++ : SHOWN_KEYS;
+        for (; at > 0 && strcmp(keys[at - 1], key) > 0; at--) {
+            if (at < SHOWN_KEYS) {
+                keys[at] = keys[at - 1];
+            }
+        }
+        if (at < SHOWN_KEYS) {
+            keys[at] = key;
+        }
+    }
+    return n;
+}
+
 /* A table without __tostring: its string keys with plain values, raw, so that error{code = 5} says
 ** more than an address. */
 static size_t describe_table(lua_State *L, int idx, char *dst, size_t cap) {
     struct text t = {dst, cap, 0};
     append(&t, "{");
-    int shown = 0;
-    lua_pushnil(L);
-    while (lua_next(L, idx) != 0) {
-        int type = lua_type(L, -1);
-        bool is_plain = type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN;
-        if (lua_type(L, -2) == LUA_TSTRING && is_plain) {
-            if (shown == 8) {
-                append(&t, ", ...");
-                lua_pop(L, 2);
-                break;
-            }
-            char piece[128];
-            append(&t, shown++ > 0 ? ", " : "");
-            lua_pushvalue(L, -2);
-            take_string(L, piece, 48);
-            append(&t, piece);
-            append(&t, " = ");
-            luaL_tolstring(L, -1, NULL);
-            take_string(L, piece, sizeof(piece));
-            append(&t, type == LUA_TSTRING ? "\"" : "");
-            append(&t, piece);
-            append(&t, type == LUA_TSTRING ? "\"" : "");
-        }
-        lua_pop(L, 1);
-    }
-    append(&t, "}");
-    if (shown == 0) {
+    const char *keys[SHOWN_KEYS]; /* strings of the table's: they stay */
+    int n = first_keys(L, idx, keys);
+    if (n == 0) {
         return print(dst, cap, "(error object is a %s value)", "table");
     }
+    for (int i = 0; i < n; i++) {
+        char piece[128];
+        append(&t, i > 0 ? ", " : "");
+        dh_text_oneline(piece, 48, keys[i], strlen(keys[i]));
+        append(&t, piece);
+        append(&t, " = ");
+        lua_pushstring(L, keys[i]);
+        lua_rawget(L, idx);
+        const char *quote = lua_type(L, -1) == LUA_TSTRING ? "\"" : "";
+        luaL_tolstring(L, -1, NULL);
+        take_string(L, piece, sizeof(piece));
+        lua_pop(L, 1);
+        append(&t, quote);
+        append(&t, piece);
+        append(&t, quote);
+    }
+    append(&t, "}");
     return t.len;
 }
 

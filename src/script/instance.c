@@ -48,8 +48,8 @@ static void kill_run(struct dh_host *host, struct dh_worker *w) {
 }
 
 void dh_instance_add_closed(struct dh_instance *instance, struct dh_run *run) {
-    run->next_closed = instance->closed;
-    instance->closed = run;
+    run->closing->next = instance->closed;
+    instance->closed = run->closing;
 }
 
 /* The supervisor has heard of it: the outcome is not needed any more, the failure is the worker's
@@ -67,7 +67,13 @@ static void release(struct dh_instance *instance, struct dh_run *run) {
     if (unit->run == run) {
         unit->run = NULL;
     }
-    free(run->closing);
+    /* a 'self' that somebody keeps still knows its worker */
+    lua_State *L = instance->vm->L;
+    dh_vm_push_anchored(instance->vm, L, run->main.anchor);
+    dh_unit_push(L, instance->vm, unit);
+    lua_setiuservalue(L, -2, 1);
+    lua_pop(L, 1);
+    run->closing->run = NULL;
     run->closing = NULL;
     run->instance = NULL;
     dh_vm_release(instance->vm, run->main.anchor);
@@ -153,6 +159,9 @@ static void on_event(struct dh_host *host, const struct dh_event *ev) {
         }
     }
     if (ev->kind == DH_EVENT_GONE) {
+        if (unit->run != NULL) { /* closed in this very step */
+            release(instance, unit->run);
+        }
         dh_unit_detach(unit);
     }
 }
@@ -206,10 +215,13 @@ static void wake_settled(struct dh_instance *instance) {
 
 static void on_stepped(struct dh_host *host) {
     struct dh_instance *instance = instance_of(host);
-    struct dh_run *run;
-    while ((run = instance->closed) != NULL) {
-        instance->closed = run->next_closed;
-        release(instance, run);
+    while (instance->closed != NULL) {
+        struct dh_closing *c = instance->closed;
+        instance->closed = c->next;
+        if (c->run != NULL) {
+            release(instance, c->run);
+        }
+        free(c);
     }
     deliver_events(instance);
     wake_settled(instance);

@@ -26,7 +26,7 @@ struct dh_instance {
     struct dh_run own;   /* what belongs to no worker */
     struct dh_log log;
     struct dh_line settling;   /* tasks that wait until an order is carried out */
-    struct dh_run *closed;     /* runs to let go after the step that reported them */
+    struct dh_closing *closed; /* runs to let go after the step that reported them */
     int anchor;                /* of its own userdata, while it is current */
     int events;                /* registry: events not yet delivered */
     int on_event;              /* registry: the function that gets every event, or LUA_NOREF */

@@ -14,8 +14,8 @@
 ** one more task calls what self:defer was given, last first. HANDLES: what it opened is closed.
 ** 'ended' is reported to the supervisor with the first reason to end, 'closed' in CLOSED.
 **
-** A run lives inside the userdata 'self' (user value 1: the main task's coroutine, 2: the worker
-** handle) and is anchored until CLOSED. The host has a run of its own for what belongs to no
+** A run lives inside the userdata 'self' (user value: the main task's coroutine; once it is closed,
+** the worker handle) and is anchored until CLOSED. The host has a run of its own for what belongs to no
 ** worker (hooks, shared handles): it has no worker and no main task.
 */
 #ifndef DH_SCRIPT_RUN_H
@@ -41,7 +41,6 @@ struct dh_run {
     struct dh_task *first_task;
     struct dh_task *last_task;
     struct dh_closing *closing;   /* made when the run ends */
-    struct dh_run *next_closed;   /* closed, and not yet let go */
     uint32_t number;
     uint32_t task_count;
     uint32_t handle_count;        /* opened and not yet fully closed */
@@ -57,6 +56,7 @@ struct dh_run {
 /* What only a run that ends needs. */
 struct dh_closing {
     struct dh_run *run;
+    struct dh_closing *next; /* closed, and not yet let go */
     struct dh_outcome outcome;
     struct dh_failure *failure; /* of the outcome; goes to the worker when closed */
     struct dh_timer deadline;   /* kill what has not ended */
@@ -91,6 +91,11 @@ void dh_run_on_handle_closed(struct dh_run *run);
 
 /* The deadline of an ending run was due. */
 void dh_run_on_deadline(struct dh_timer *timer);
+
+/* Is t the main task of a worker's run? */
+static inline bool dh_run_is_main(const struct dh_task *t) {
+    return t == &t->run->main;
+}
 
 static inline bool dh_run_is_over(const struct dh_run *run) {
     return run->phase >= DH_RUN_HANDLES;

@@ -12,11 +12,11 @@
 #define TASK_TYPE "decnet.task"
 
 struct dh_task *dh_task_new(lua_State *L) {
-    struct dh_task *t = lua_newuserdatauv(L, sizeof(*t), 1);
-    memset(t, 0, sizeof(*t));
-    t->state = DH_TASK_ENDED;
+    struct dh_spawned *spawned = lua_newuserdatauv(L, sizeof(*spawned), 1);
+    memset(spawned, 0, sizeof(*spawned));
+    spawned->task.state = DH_TASK_ENDED;
     luaL_setmetatable(L, TASK_TYPE);
-    return t;
+    return &spawned->task;
 }
 
 struct dh_task *dh_spawn(lua_State *L, struct dh_run *run, int nargs) {
@@ -96,7 +96,8 @@ static int join_k(lua_State *L, int status, lua_KContext ctx) {
 }
 
 static int l_join(lua_State *L) {
-    struct dh_task *other = luaL_checkudata(L, 1, TASK_TYPE);
+    struct dh_spawned *spawned = luaL_checkudata(L, 1, TASK_TYPE);
+    const struct dh_task *other = &spawned->task;
     struct dh_task *t = dh_wait_begin(L, "join");
     if (dh_task_is_cancelled(t)) {
         return dh_wait_cancelled(L, t);
@@ -107,12 +108,13 @@ static int l_join(lua_State *L) {
     if (other == t) {
         return luaL_error(L, "join: a task cannot wait for itself");
     }
-    return dh_wait_in_line(L, t, &join_wait, &other->joiners,
+    return dh_wait_in_line(L, t, &join_wait, &spawned->joiners,
                            dh_wait_opt_deadline(L, dh_vm_of(L), 2, "seconds"), 0, join_k);
 }
 
 static int l_cancel(lua_State *L) {
-    struct dh_task *t = luaL_checkudata(L, 1, TASK_TYPE);
+    struct dh_spawned *spawned = luaL_checkudata(L, 1, TASK_TYPE);
+    struct dh_task *t = &spawned->task;
     if (t->state != DH_TASK_ENDED) {
         t->is_cancelled = true;
         dh_task_on_cancel(dh_vm_of(L), t);

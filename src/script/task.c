@@ -137,7 +137,9 @@ static void ended(struct dh_vm *vm, struct dh_task *t) {
     t->state = DH_TASK_ENDED;
     dh_tag_set(t->co, vm, DH_TAG_VM);
     dh_scope_detach_all(t);
-    dh_wake_line(vm, vm->L, &t->joiners, 0);
+    if (!dh_run_is_main(t)) {
+        dh_wake_line(vm, vm->L, &((struct dh_spawned *)t)->joiners, 0);
+    }
     dh_run_on_task_ended(t->run, t, failure);
 }
 

@@ -12,7 +12,7 @@
 ** woken by whatever its wait registered with (wait.h), by its deadline, or by cancellation.
 **
 ** A struct dh_task lives inside a Lua userdata (the worker's 'self' for a run's main task, the task
-** handle for a spawned one), whose first user value is the coroutine. The task anchors that
+** handle for a spawned one), whose user value is the coroutine. The task anchors that
 ** userdata until it has ended, so that a pointer to a task that has not ended is always good.
 **
 ** The extra space of a coroutine tells what it is, so that any C function can ask in O(1):
@@ -90,7 +90,12 @@ struct dh_task {
     bool handed_out : 1;         /* coroutine.running() gave the root coroutine away */
     bool is_callback : 1;        /* of luv's: runs although its run is ending */
     bool is_factory_done : 1;    /* main: what it returned has been taken as the body */
-    struct dh_line joiners;
+};
+
+/* A task with a handle: any but a run's main one. */
+struct dh_spawned {
+    struct dh_task task;    /* first member */
+    struct dh_line joiners; /* tasks that wait for its end */
 };
 
 /* Make co the root coroutine of t, which is queued to run: co's stack holds the function and nargs

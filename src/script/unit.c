@@ -30,19 +30,27 @@ struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len) {
 
 void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     struct dh_vm *vm = unit->instance->vm;
-    struct dh_run *run = lua_newuserdatauv(L, sizeof(*run), 2);
+    struct dh_run *run = lua_newuserdatauv(L, sizeof(*run), 1);
     dh_run_init(run, unit->instance, unit, unit->worker.run);
     luaL_setmetatable(L, SELF_TYPE);
     lua_State *co = lua_newthread(L);
     lua_setiuservalue(L, -2, 1);
-    dh_vm_push_anchored(vm, L, unit->anchor);
+    dh_unit_push(L, vm, unit);
     lua_getiuservalue(L, -1, 1);
     lua_xmove(L, co, 1);
-    lua_setiuservalue(L, -2, 2);
+    lua_pop(L, 1);
     lua_pushvalue(L, -1);
     lua_xmove(L, co, 1);
     dh_task_start(L, &run->main, run, co, 1);
     unit->run = run;
+}
+
+void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit) {
+    if (unit->instance == NULL) {
+        lua_pushnil(L);
+    } else {
+        dh_vm_push_anchored(vm, L, unit->anchor);
+    }
 }
 
 void dh_unit_detach(struct dh_unit *unit) {

@@ -17,6 +17,7 @@
 
 struct dh_instance;
 struct dh_run;
+struct dh_vm;
 
 /* What only a worker that has crashed needs. */
 struct dh_trouble {
@@ -43,6 +44,9 @@ struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len);
 /* Start the run number worker.run: push its 'self', make its main task and queue it. Leaves the
 ** stack as it was. Raises on memory errors, and then there is no run. */
 void dh_unit_start_run(lua_State *L, struct dh_unit *unit);
+
+/* Push the handle; nil when the unit is detached. */
+void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit);
 
 /* The worker is removed, or its host ends. */
 void dh_unit_detach(struct dh_unit *unit);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** The allocator of decnet-host's Lua state: size classes in slabs.
+**
+** A worker that sleeps is seven small blocks (a stack, call frames, two userdata, ...). malloc pays
+** 8 to 24 bytes for each and knows nothing of their sizes; Lua tells the size of what it frees, so a
+** slab needs no header per block. A slab is 64 KiB of blocks of one size, aligned to its size so
+** that a block finds its slab; it is carved as needed and goes back to the system when it is empty.
+** Blocks larger than DH_POOL_MAX are malloc's.
+**
+**   slab   | header | block | block | free -> | block | ... | not yet carved |
+**
+** Under AddressSanitizer everything is malloc's, so that it sees each block.
+*/
+#ifndef DH_SCRIPT_POOL_H
+#define DH_SCRIPT_POOL_H
+
+#include <stddef.h>
+
+#define DH_POOL_MAX 1024
+
+struct dh_pool;
+
+/* NULL when there is no memory. */
+struct dh_pool *dh_pool_new(void);
+
+/* Everything allocated from it must have been freed. */
+void dh_pool_free(struct dh_pool *pool);
+
+/* A lua_Alloc; ud is the pool. */
+void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size);
+
+#endif
