@@ -263,6 +263,9 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
         }
         return !is_due_now || host->virtual_ns < limit_ns;
     }
+    if (host->is_stopping && dh_host_is_over(host)) {
+        return false;
+    }
     if (must_stand(host)) {
         dh_loop_poll(host->options.loop, dh_loop_now() + 1000000u);
         return true;

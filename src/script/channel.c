@@ -194,10 +194,15 @@ static int l_len(lua_State *L) {
     return 1;
 }
 
-/* for v in ch:iter(): the iterator is recv itself. */
+/* for passes the value before, too: recv would take it for its time limit. */
+static int next_value(lua_State *L) {
+    lua_settop(L, 1);
+    return l_recv(L);
+}
+
 static int l_iter(lua_State *L) {
     check_channel(L);
-    lua_pushcfunction(L, l_recv);
+    lua_pushcfunction(L, next_value);
     lua_pushvalue(L, 1);
     return 2;
 }

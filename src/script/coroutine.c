@@ -50,8 +50,9 @@ static int pass_results(lua_State *L, lua_State *co, int n, bool is_wrap) {
 
 static int pass_error(lua_State *L, lua_State *co, bool is_wrap) {
     if (!is_wrap) {
-        lua_pushboolean(L, 0);
         lua_xmove(co, L, 1);
+        lua_pushboolean(L, 0); /* after the move: co is L where somebody resumes himself */
+        lua_insert(L, -2);
         return 2;
     }
     struct dh_vm *vm = dh_vm_of(L);
@@ -126,8 +127,13 @@ static bool is_parked(const struct dh_task *t) {
     return t->state == DH_TASK_WAITING && (t->wait == &park_wait || t->wait == &decnet_park_wait);
 }
 
-static const char *waits_in(const struct dh_task *t) {
-    return t->state == DH_TASK_WAITING ? t->wait->name : "a host call";
+/* Push why nobody can resume or close a coroutine of this task. */
+static void push_refusal(lua_State *L, const char *verb, const struct dh_task *t) {
+    if (t->state == DH_TASK_WAITING) {
+        lua_pushfstring(L, "cannot %s a task that waits in %s", verb, t->wait->name);
+    } else {
+        lua_pushfstring(L, "cannot %s a task that is ready to run", verb);
+    }
 }
 
 /* Resume a coroutine that is, or belongs to, a task: only a parked one accepts it. It goes on in
@@ -142,7 +148,7 @@ static int resume_task(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs)
     }
     if (!is_parked(t)) {
         lua_pushboolean(L, 0);
-        lua_pushfstring(L, "cannot resume a task that waits in %s", waits_in(t));
+        push_refusal(L, "resume", t);
         return 2;
     }
     if (!lua_checkstack(t->inner, nargs)) {
@@ -290,15 +296,13 @@ static int co_isyieldable(lua_State *L) {
 
 static int co_close(lua_State *L) {
     lua_State *co = check_coroutine(L, 1);
-    if (dh_tag_of(co) != DH_TAG_VM) {
-        struct dh_task *t = dh_task_of(co);
-        if (t->state != DH_TASK_ENDED) {
-            return luaL_error(L, "cannot close a task that waits in %s", waits_in(t));
-        }
-    }
     const char *status = status_of(L, co);
     if (status[0] != 's' && status[0] != 'd') {
         return luaL_error(L, "cannot close a %s coroutine", status);
+    }
+    if (dh_tag_of(co) != DH_TAG_VM) {
+        push_refusal(L, "close", dh_task_of(co));
+        return luaL_error(L, "%s", lua_tostring(L, -1));
     }
     struct dh_vm *vm = dh_vm_of(L);
     vm->boundaries++;

@@ -414,11 +414,9 @@ static void end_everything(struct dh_instance *instance) {
     dh_sup_shutdown_now(&host->sup);
     dh_sup_step(&host->sup);
     dh_instance_runner.kill_all(host);
-    own->phase = DH_RUN_HANDLES;
-    own->closing = calloc(1, sizeof(*own->closing));
-    dh_luv_close_owned(own);
+    dh_run_end_own(own);
     uint64_t until = dh_loop_now() + DH_VIRTUAL_STAND_NS;
-    while (!dh_sup_is_quiet(&host->sup) || own->handle_count > 0 || own->first_task != NULL) {
+    while (!dh_sup_is_quiet(&host->sup) || own->phase != DH_RUN_CLOSED) {
         if (dh_loop_now() >= until) {
             break;
         }

@@ -268,7 +268,6 @@ static void kill_all(struct dh_host *host) {
             dh_luv_close_owned(run);
         }
     }
-    dh_run_end_now(&instance_of(host)->own);
 }
 
 static void name_stuck(struct dh_host *host) {

@@ -16,4 +16,7 @@
 /* Fields of one log line that a worker gives: more do not fit into a readable line. */
 #define DH_FIELDS_MAX 32
 
+/* How long a child process of a run that ended has between SIGTERM and SIGKILL. */
+#define DH_CHILD_GRACE_NS 5000000000u
+
 #endif

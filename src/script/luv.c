@@ -96,7 +96,10 @@ static int call_unowned(lua_State *L, int nargs, int nresults) {
 static void call_owned(lua_State *L, struct dh_run *run, int nargs) {
     lua_CFunction f = lua_tocfunction(L, -nargs - 1);
     if (f == dh_await_resume) {
-        lua_call(L, nargs, 0);
+        if (lua_pcall(L, nargs, 0, 0) != LUA_OK) {
+            dh_run_crash(run, dh_failure_capture(L, -1, 0));
+            lua_pop(L, 1);
+        }
         return;
     }
     if (!dh_run_is_over(run) && !dh_spawn_callback(L, run, nargs)) {

@@ -9,6 +9,7 @@
 
 #include "script/failure.h"
 #include "script/instance.h"
+#include "script/limits.h"
 #include "script/luv.h"
 #include "script/spawn.h"
 #include "script/unit.h"
@@ -85,11 +86,16 @@ static void close_run(struct dh_run *run) {
 }
 
 static void enter_handles(struct dh_run *run) {
+    struct dh_host *host = &run->instance->host;
     run->phase = DH_RUN_HANDLES;
     dh_luv_close_owned(run);
     if (run->handle_count == 0) {
         close_run(run);
+        return;
     }
+    run->instance->vm->in_flight++; /* a virtual clock stands for the system to close them */
+    /* children have been asked to end: they get this long */
+    dh_timerq_arm(&host->timers, &run->closing->deadline, dh_host_now(host) + DH_CHILD_GRACE_NS);
 }
 
 /* Body of the cleanup task: the list at 1 is what self:defer was given. Each function is called
@@ -192,7 +198,7 @@ static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *fa
     if (run->unit != NULL) {
         dh_sup_on_ended(&host->sup, &run->unit->worker, run->number, &c->outcome);
         uint64_t timeout = run->unit->worker.policy->stop_timeout_ns;
-        if (run->task_count > 0 && timeout != DH_NEVER) {
+        if ((run->task_count > 0 || run->defers != LUA_NOREF) && timeout != DH_NEVER) {
             dh_timerq_arm(&host->timers, &c->deadline, c->outcome.ended_ns + timeout);
         }
     }
@@ -267,10 +273,22 @@ void dh_run_end_now(struct dh_run *run) {
     }
 }
 
+void dh_run_end_own(struct dh_run *run) {
+    run->closing = calloc(1, sizeof(*run->closing));
+    if (run->closing == NULL) {
+        dh_host_die("out of memory while a host ends");
+    }
+    run->closing->run = run;
+    run->closing->deadline.kind = DH_TIMER_CLOSING;
+    dh_run_end_now(run);
+    enter_handles(run);
+}
+
 void dh_run_on_handle_closed(struct dh_run *run) {
     assert(run->handle_count > 0);
     run->handle_count--;
     if (run->handle_count == 0 && run->phase == DH_RUN_HANDLES) {
+        run->instance->vm->in_flight--;
         close_run(run);
     }
 }
@@ -279,4 +297,7 @@ void dh_run_on_deadline(struct dh_timer *timer) {
     struct dh_closing *c =
         (struct dh_closing *)((char *)timer - offsetof(struct dh_closing, deadline));
     dh_run_end_now(c->run);
+    if (c->run->phase == DH_RUN_HANDLES) {
+        dh_luv_close_owned(c->run);
+    }
 }

@@ -86,6 +86,9 @@ void dh_run_crash(struct dh_run *run, struct dh_failure *failure);
 void dh_run_cancel(struct dh_run *run);
 void dh_run_end_now(struct dh_run *run);
 
+/* The host ends: kill the tasks of its own run and close its handles. CLOSED when they are. */
+void dh_run_end_own(struct dh_run *run);
+
 /* A handle of the run is fully closed. */
 void dh_run_on_handle_closed(struct dh_run *run);
 

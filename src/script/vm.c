@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "script/vm.h"
 
+#include <assert.h>
 #include <lauxlib.h>
 #include <string.h>
 
@@ -17,6 +18,15 @@
 
 #define VM_KEY "decnet.vm"
 
+/* A coroutine made before decnet was loaded: its extra space is still empty. */
+static struct dh_vm *adopt(lua_State *L) {
+    lua_getfield(L, LUA_REGISTRYINDEX, VM_KEY);
+    struct dh_vm *vm = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    dh_tag_set(L, vm, DH_TAG_VM);
+    return vm;
+}
+
 struct dh_vm *dh_vm_of(lua_State *L) {
     while (dh_tag_of(L) == DH_TAG_NESTED) {
         L = dh_tag_pointer(L);
@@ -25,11 +35,14 @@ struct dh_vm *dh_vm_of(lua_State *L) {
         const struct dh_task *t = dh_tag_pointer(L);
         return t->run->instance->vm;
     }
-    return dh_tag_pointer(L);
+    struct dh_vm *vm = dh_tag_pointer(L);
+    return vm != NULL ? vm : adopt(L);
 }
 
 static int vm_gc(lua_State *L) {
-    dh_vm_close(lua_touserdata(L, 1));
+    int err = dh_vm_close(lua_touserdata(L, 1));
+    assert(err == 0); /* a handle that nobody closes would keep the loop for ever */
+    (void)err;
     return 0;
 }
 
