@@ -29,6 +29,7 @@ static inline bool check_here(bool ok, const char *file, int line, const char *w
     if (!ok) {
         check_state()->failures++;
         printf("%s:%d: failed: %s\n", file, line, what);
+        fflush(stdout); /* an assert may be next */
     }
     return ok;
 }
@@ -65,6 +66,7 @@ static inline void check_run(void (*test)(void), const char *name) {
         c->failed++;
     }
     printf("%s %s\n", c->failures == 0 ? "ok  " : "FAIL", name);
+    fflush(stdout);
 }
 
 #define RUN(test) check_run((test), #test)

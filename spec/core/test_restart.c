@@ -65,6 +65,7 @@ static void C06_on_failure_and_fail_is_restarted(void) {
     struct world world;
 
     host(&world, NULL, 0, DH_RAISED);
+    CHECK(!dh_sup_is_finished(&world.sup));
     world_advance(&world, 1 * SEC);
     CHECK_STR(world_log(&world, "start restart"), "a:start@0 a:restart@1 a:start@1");
     world_fini(&world);
@@ -458,8 +459,7 @@ static void H13_an_overdue_restart_begins_when_the_run_is_closed(void) {
     b->close_in = 2500 * MS;
     body_end(b, DH_RAISED);
     world_advance(&world, 60 * SEC);
-    CHECK_STR(world_log(&world, "state"),
-              "a:running@0 a:closing@0 a:backoff@2.5 a:running@2.5");
+    CHECK_STR(world_log(&world, "state"), "a:running@0 a:closing@0 a:backoff@2.5 a:running@2.5");
     world_fini(&world);
 
     b = host(&world, NULL, DH_NEVER, DH_RAISED);
@@ -601,6 +601,35 @@ static void a_run_that_ended_just_short_has_not_recovered_though_the_deadline_ca
     world_fini(&world);
 }
 
+static void a_run_of_exactly_reset_after_has_recovered(void) {
+    struct world world;
+    struct body *b = host(&world, NULL, 0, DH_RAISED);
+
+    world_advance(&world, 1 * SEC);
+    b->end_in = DH_NEVER;
+    world_advance(&world, 2 * SEC); /* run 3 began at 3 */
+    world.now_ns = 63 * SEC;
+    body_end(b, DH_RAISED); /* before the deadline is looked at */
+    dh_sup_step(&world.sup);
+    CHECK_EQ(world_count(&world, "recovered", "a"), 1);
+    CHECK_EQ(b->w.streak, 1);
+    world_fini(&world);
+}
+
+static void the_next_run_is_not_ready_because_the_last_one_was(void) {
+    struct world world;
+    struct dh_policy p = with_restart(DH_RESTART_ALWAYS);
+    struct body *b = host(&world, &p, 0, DH_RETURNED);
+
+    CHECK_EQ(world_count(&world, "ready", "a"), 1);
+    b->ready_in = DH_NEVER;
+    b->end_in = DH_NEVER;
+    world_advance(&world, 5 * SEC);
+    CHECK_EQ(body_state(b), DH_RUNNING);
+    CHECK(!b->w.is_ready);
+    world_fini(&world);
+}
+
 static void status_tells_what_is_and_what_comes(void) {
     struct world world;
     struct body *b = host(&world, NULL, 2 * SEC, DH_RAISED);
@@ -644,8 +673,15 @@ static void stale_reports_are_counted_and_ignored(void) {
     dh_sup_on_healthy(&world.sup, &b->w, 1);
     dh_sup_on_beat(&world.sup, &b->w, 1);
     CHECK_EQ(world.sup.stale_reports, 9);
+    b->close_in = DH_NEVER;
+    body_end(b, DH_RETURNED);
+    dh_sup_on_ended(&world.sup, &b->w, 2, &late);
+    body_close(b);
+    dh_sup_on_closed(&world.sup, &b->w, 2);
+    dh_sup_on_ready(&world.sup, &b->w, 2, false);
+    CHECK_EQ(world.sup.stale_reports, 12);
     world_turn(&world);
-    CHECK_EQ(body_state(b), DH_RUNNING);
+    CHECK_EQ(body_state(b), DH_DONE);
     CHECK_STR(world_log(&world, "crash"), "");
     world_fini(&world);
 }
@@ -686,6 +722,8 @@ int main(void) {
     RUN(K03_healthy_ends_the_streak_now);
     RUN(healthy_and_a_crash_in_one_turn_make_a_new_streak);
     RUN(a_run_that_ended_just_short_has_not_recovered_though_the_deadline_came);
+    RUN(a_run_of_exactly_reset_after_has_recovered);
+    RUN(the_next_run_is_not_ready_because_the_last_one_was);
     RUN(status_tells_what_is_and_what_comes);
     RUN(stale_reports_are_counted_and_ignored);
     return check_report();

@@ -113,12 +113,12 @@ static void on_emit(struct dh_env *env, const struct dh_event *ev) {
 
 static const char *kind_text(const struct record *r) {
     switch (r->kind) {
-    case CALL_CANCEL:
-        return "cancel";
-    case CALL_KILL:
-        return "kill";
-    default:
-        return dh_event_name((enum dh_event_kind)r->kind);
+        case CALL_CANCEL:
+            return "cancel";
+        case CALL_KILL:
+            return "kill";
+        default:
+            return dh_event_name((enum dh_event_kind)r->kind);
     }
 }
 
@@ -144,10 +144,9 @@ const char *world_log(struct world *world, const char *kinds) {
         if (!is_named(kind, kinds) || at + 64 > sizeof world->text) {
             continue;
         }
-        at += (size_t)snprintf(world->text + at, sizeof world->text - at, "%s%s:%s@%.9g",
-                               at > 0 ? " " : "", r->name,
-                               r->kind == DH_EVENT_STATE ? dh_state_name(r->to) : kind,
-                               (double)r->at_ns / 1e9);
+        at += (size_t)snprintf(
+            world->text + at, sizeof world->text - at, "%s%s:%s@%.9g", at > 0 ? " " : "", r->name,
+            r->kind == DH_EVENT_STATE ? dh_state_name(r->to) : kind, (double)r->at_ns / 1e9);
     }
     return world->text;
 }
@@ -271,18 +270,18 @@ static void on_script_timer(struct world *world, struct dh_timer *t) {
 
     (void)world;
     switch (t->kind) {
-    case TIMER_READY:
-        body_ready(OWNER(t, ready_timer));
-        break;
-    case TIMER_END:
-        b = OWNER(t, end_timer);
-        body_end(b, b->was_cancelled || b->was_killed ? b->stop_ending : b->ending);
-        break;
-    case TIMER_CLOSE:
-        body_close(OWNER(t, close_timer));
-        break;
-    default:
-        CHECK(false);
+        case TIMER_READY:
+            body_ready(OWNER(t, ready_timer));
+            break;
+        case TIMER_END:
+            b = OWNER(t, end_timer);
+            body_end(b, b->was_cancelled || b->was_killed ? b->stop_ending : b->ending);
+            break;
+        case TIMER_CLOSE:
+            body_close(OWNER(t, close_timer));
+            break;
+        default:
+            CHECK(false);
     }
 }
 
@@ -442,8 +441,8 @@ void world_turn(struct world *world) {
     dh_sup_step(&world->sup);
     for (int rounds = 0;; rounds++) {
         bool is_idle = true;
-        if (rounds > 10000) {
-            CHECK(!"the world stands still at one instant");
+        if (rounds > 100000) {
+            CHECK_EQ(rounds, 0); /* it stands still at one instant */
             return;
         }
         while ((t = dh_timerq_pop(&world->timers, world->now_ns)) != NULL) {

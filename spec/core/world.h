@@ -44,7 +44,7 @@ struct counting_alloc {
     struct dh_alloc alloc; /* first */
     size_t bytes;          /* in use */
     size_t blocks;
-    uint64_t calls;    /* that asked for memory */
+    uint64_t calls;     /* that asked for memory */
     uint64_t fail_from; /* the calls from this one (from 1) ... */
     uint64_t fail_to;   /* ... up to this one get nothing; 0: none */
 };

@@ -283,8 +283,9 @@ void dh_deps_on_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready) {
 void dh_deps_on_alive(struct dh_sup *sup, struct dh_worker *w, bool is_alive) {
     struct dh_extra *x = w->extra;
 
-    for (uint16_t i = 0; x != NULL && i < x->edge_count; i++) {
-        struct dh_worker *to = x->edges[i].to;
+    /* backwards: what may stop now stops in reverse order */
+    for (uint16_t i = x != NULL ? x->edge_count : 0; i > 0; i--) {
+        struct dh_worker *to = x->edges[i - 1].to;
         if (to == NULL) {
             continue;
         }

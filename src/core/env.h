@@ -38,14 +38,16 @@ struct dh_env {
     ** 0, or a negative code: the run then counts as one that crashed at once. */
     int (*start_run)(struct dh_env *env, struct dh_worker *w);
 
-    /* Ask w's run to end; it answers, sooner or later, by dh_sup_on_ended. Called at most once a
-    ** run. */
+    /* Ask w's run to end; it answers, sooner or later (inside the call, if it likes), by
+    ** dh_sup_on_ended. At most once a run, and never after on_ended was called for it. */
     void (*cancel_run)(struct dh_env *env, struct dh_worker *w);
 
-    /* End w's run from outside: after a refused cancel, or at once. */
+    /* End w's run from outside: after a refused cancel, or at once, without a cancel before. Again
+    ** at most once a run, and never after on_ended. */
     void (*kill_run)(struct dh_env *env, struct dh_worker *w);
 
-    /* Something happened; ev lives for the call only. Must not call back into the supervisor. */
+    /* Something happened; ev lives for the call only. May give orders and reports, which
+    ** are only noted, but not free the worker (except in DH_EVENT_GONE) nor call dh_sup_fini. */
     void (*emit)(struct dh_env *env, const struct dh_event *ev);
 };
 

@@ -7,15 +7,15 @@
 
 const char *dh_error_text(int code) {
     switch (code) {
-    case 0:
-        return "no error";
+        case 0:
+            return "no error";
 #define X(name, value, text)                                                                       \
     case DH_E##name:                                                                               \
         return text;
-        DH_ERROR_MAP(X)
+            DH_ERROR_MAP(X)
 #undef X
-    default:
-        return "unknown error";
+        default:
+            return "unknown error";
     }
 }
 
@@ -51,6 +51,6 @@ int dh_error_wrap(struct dh_error *e, const char *fmt, ...) {
     va_end(args);
     at = append(text, strlen(text), sizeof text, ": ");
     append(text, at, sizeof text, e->text);
-    memcpy(e->text, text, sizeof text);
+    memcpy(e->text, text, strlen(text) + 1);
     return e->code;
 }

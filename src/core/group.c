@@ -124,14 +124,14 @@ void dh_group_join(struct dh_group *g, struct dh_worker *w) {
     g->member_count++;
 }
 
-void dh_group_leave(struct dh_sup *sup, struct dh_worker *w) {
+void dh_group_leave(struct dh_worker *w) {
     struct dh_extra *x = w->extra;
     struct dh_group *g = dh_group_of(w);
 
     if (g == NULL) {
         return;
     }
-    dh_group_set_gate(sup, w, DH_GATE_NONE);
+    assert(x->gate == DH_GATE_NONE);
     if (x->group_prev != NULL) {
         x->group_prev->extra->group_next = x->group_next;
     } else {
@@ -153,7 +153,6 @@ static void open_gate(struct dh_sup *sup, struct dh_group *g) {
     for (struct dh_worker *m = g->first; m != NULL; m = m->extra->group_next) {
         if (m->extra->gate == DH_GATE_ARRIVED) {
             m->extra->gate = DH_GATE_NONE;
-            m->is_due = m->state == DH_BACKOFF;
             dh_machine_mark(sup, m);
         }
     }
@@ -197,33 +196,33 @@ static void take_along(struct dh_sup *sup, struct dh_worker *m) {
         return;
     }
     switch ((enum dh_state)m->state) {
-    case DH_WAITING:
-        if (m->policy->restart != DH_RESTART_NEVER) {
-            dh_group_set_gate(sup, m, DH_GATE_ARRIVED);
-        }
-        break;
-    case DH_RUNNING:
-    case DH_STOPPING:
-        if (m->policy->restart == DH_RESTART_NEVER) {
-            m->is_wanted = false; /* goes down with the others and is not revived */
-        } else {
+        case DH_WAITING:
+            if (m->policy->restart != DH_RESTART_NEVER) {
+                dh_group_set_gate(sup, m, DH_GATE_ARRIVED);
+            }
+            break;
+        case DH_RUNNING:
+        case DH_STOPPING:
+            if (m->policy->restart == DH_RESTART_NEVER) {
+                m->is_wanted = false; /* goes down with the others and is not revived */
+            } else {
+                dh_group_set_gate(sup, m, DH_GATE_COMING);
+            }
+            dh_machine_mark(sup, m);
+            break;
+        case DH_CLOSING:
+            if (dh_machine_will_start(m)) {
+                dh_group_set_gate(sup, m, DH_GATE_COMING);
+            }
+            break;
+        case DH_BACKOFF:
             dh_group_set_gate(sup, m, DH_GATE_COMING);
-        }
-        dh_machine_mark(sup, m);
-        break;
-    case DH_CLOSING:
-        if (dh_machine_will_start(m)) {
-            dh_group_set_gate(sup, m, DH_GATE_COMING);
-        }
-        break;
-    case DH_BACKOFF:
-        dh_group_set_gate(sup, m, DH_GATE_COMING);
-        dh_machine_mark(sup, m); /* it may be due already */
-        break;
-    case DH_DONE:
-    case DH_FAILED:
-    case DH_STOPPED:
-        break;
+            dh_machine_mark(sup, m); /* it may be due already */
+            break;
+        case DH_DONE:
+        case DH_FAILED:
+        case DH_STOPPED:
+            break;
     }
 }
 

@@ -52,7 +52,7 @@ struct dh_group *dh_group_of(const struct dh_worker *w);
 /* --- private ---------------------------------------------------------------------------------- */
 
 void dh_group_join(struct dh_group *g, struct dh_worker *w);
-void dh_group_leave(struct dh_sup *sup, struct dh_worker *w);
+void dh_group_leave(struct dh_worker *w);
 
 /* Free all groups; their members must have left. */
 void dh_group_fini_all(struct dh_sup *sup);

@@ -7,8 +7,7 @@
 #include "core/deps.h"
 #include "core/group.h"
 
-struct dh_event dh_machine_event(struct dh_sup *sup, enum dh_event_kind kind,
-                                 struct dh_worker *w) {
+struct dh_event dh_machine_event(struct dh_sup *sup, enum dh_event_kind kind, struct dh_worker *w) {
     return (struct dh_event){
         .kind = kind,
         .worker = w,
@@ -76,11 +75,11 @@ void dh_machine_requeue_unarmed(struct dh_sup *sup) {
 static void drop_deadlines(struct dh_sup *sup, struct dh_worker *w, enum dh_state to) {
     struct dh_extra *x = w->extra;
 
-    w->is_unarmed = false;
     /* the restart deadline is armed when the run ends and stays while what is left of it closes */
     if (!(w->state == DH_CLOSING && to == DH_BACKOFF)) {
         sup->env->disarm(sup->env, &w->timer);
         w->is_due = false;
+        w->is_unarmed = false;
     }
     if (w->state == DH_RUNNING && x != NULL) {
         sup->env->disarm(sup->env, &x->start_timer);
@@ -90,8 +89,7 @@ static void drop_deadlines(struct dh_sup *sup, struct dh_worker *w, enum dh_stat
     }
 }
 
-void dh_machine_move(struct dh_sup *sup, struct dh_worker *w, enum dh_state to,
-                     uint64_t since_ns) {
+void dh_machine_move(struct dh_sup *sup, struct dh_worker *w, enum dh_state to, uint64_t since_ns) {
     enum dh_state from = w->state;
     bool was_satisfying = dh_machine_is_satisfying(w);
     bool was_alive = dh_state_is_alive(from);
@@ -146,8 +144,7 @@ void dh_machine_set_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready
 
 /* Is t armed for the deadline, or is there none? If memory is out and the deadline has passed
 ** meanwhile, *ret_is_due says so instead. */
-static bool ensure(struct dh_sup *sup, struct dh_timer *t, uint64_t deadline_ns,
-                   bool *ret_is_due) {
+static bool ensure(struct dh_sup *sup, struct dh_timer *t, uint64_t deadline_ns, bool *ret_is_due) {
     if (deadline_ns == DH_NEVER || dh_timer_is_armed(t)) {
         return true;
     }
@@ -173,8 +170,8 @@ static bool ensure_running(struct dh_sup *sup, struct dh_worker *w) {
                            &x->is_start_due);
     }
     if (x != NULL && p->watchdog_ns != DH_NEVER && !x->is_beat_due) {
-        is_armed &= ensure(sup, &x->beat_timer, dh_time_add(x->beat_ns, p->watchdog_ns),
-                           &x->is_beat_due);
+        is_armed &=
+            ensure(sup, &x->beat_timer, dh_time_add(x->beat_ns, p->watchdog_ns), &x->is_beat_due);
     }
     if (w->is_due || (x != NULL && (x->is_start_due || x->is_beat_due))) {
         dh_machine_mark(sup, w);

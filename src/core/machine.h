@@ -28,8 +28,8 @@ static inline bool dh_machine_is_satisfying(const struct dh_worker *w) {
 
 /* Does CLOSING lead to another run, as things stand? */
 static inline bool dh_machine_will_start(const struct dh_worker *w) {
-    return w->is_wanted && (w->is_start_asked || w->after_closing == DH_BACKOFF ||
-                            w->after_closing == DH_WAITING);
+    return w->is_wanted &&
+           (w->is_start_asked || w->after_closing == DH_BACKOFF || w->after_closing == DH_WAITING);
 }
 
 /* Queue w for the next round of dh_sup_step; twice is once. */
@@ -62,8 +62,7 @@ void dh_machine_clear_history(struct dh_sup *sup, struct dh_worker *w);
 void dh_machine_end_streak(struct dh_sup *sup, struct dh_worker *w);
 
 /* An event about w with its common fields filled in. */
-struct dh_event dh_machine_event(struct dh_sup *sup, enum dh_event_kind kind,
-                                 struct dh_worker *w);
+struct dh_event dh_machine_event(struct dh_sup *sup, enum dh_event_kind kind, struct dh_worker *w);
 
 /* Take w, at rest and not queued, out of everything, and emit gone: its memory may be no more when
 ** this returns. */

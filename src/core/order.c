@@ -17,9 +17,6 @@ static int refuse(const struct dh_sup *sup, const struct dh_worker *w) {
 static void note(struct dh_sup *sup, struct dh_worker *w, bool is_wanted, bool is_start_asked) {
     w->is_wanted = is_wanted;
     w->is_start_asked = is_start_asked;
-    if (!is_wanted) {
-        w->is_retry_asked = false;
-    }
     dh_deps_on_order(sup, w);
     dh_machine_mark(sup, w);
 }
@@ -69,28 +66,28 @@ int dh_sup_retry(struct dh_sup *sup, struct dh_worker *w) {
         return rc;
     }
     switch ((enum dh_state)w->state) {
-    case DH_BACKOFF:
-        if (!w->is_wanted) {
-            return DH_ESTATE;
-        }
-        w->is_retry_asked = true;
-        dh_machine_mark(sup, w);
-        return 0;
-    case DH_CLOSING:
-        if (dh_machine_will_start(w)) {
+        case DH_BACKOFF:
+            if (!w->is_wanted) {
+                return DH_ESTATE;
+            }
             w->is_retry_asked = true;
+            dh_machine_mark(sup, w);
             return 0;
-        }
-        return w->after_closing == DH_FAILED ? retry_at_rest(sup, w) : DH_ESTATE;
-    case DH_FAILED:
-        return retry_at_rest(sup, w);
-    case DH_WAITING:
-    case DH_RUNNING:
-    case DH_STOPPING:
-        return w->is_wanted ? 0 : DH_ESTATE;
-    case DH_DONE:
-    case DH_STOPPED:
-        return w->is_start_asked ? 0 : DH_ESTATE;
+        case DH_CLOSING:
+            if (dh_machine_will_start(w)) {
+                w->is_retry_asked = true;
+                return 0;
+            }
+            return w->after_closing == DH_FAILED ? retry_at_rest(sup, w) : DH_ESTATE;
+        case DH_FAILED:
+            return retry_at_rest(sup, w);
+        case DH_WAITING:
+        case DH_RUNNING:
+        case DH_STOPPING:
+            return w->is_wanted ? 0 : DH_ESTATE;
+        case DH_DONE:
+        case DH_STOPPED:
+            return w->is_start_asked ? 0 : DH_ESTATE;
     }
     return DH_ESTATE;
 }

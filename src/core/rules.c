@@ -35,10 +35,10 @@ const char *dh_input_name(enum dh_input input) {
     NO_BODY(state), STALE(state, CLOSED),                                                          \
         RULE(state, START, R | W, "starts, history cleared; waits if a dependency is not ready"),  \
         RULE(state, STOP, 1U << (state), "stays; wanted = down"),                                  \
-        RULE(state, RESTART, R | W, "starts, history cleared; waits if a dependency is not ready"),\
+        RULE(state, RESTART, R | W,                                                                \
+             "starts, history cleared; waits if a dependency is not ready"),                       \
         RULE(state, RESET, 1U << (state), "history cleared"),                                      \
-        RULE(state, REMOVE, GONE, "gone at once"),                                                 \
-        RULE(state, SHUTDOWN, 1U << (state), "stays"),                                             \
+        RULE(state, REMOVE, GONE, "gone at once"), RULE(state, SHUTDOWN, 1U << (state), "stays"),  \
         RULE(state, SHUTDOWN_NOW, 1U << (state), "stays"),                                         \
         RULE(state, DEADLINE, 1U << (state), "has none"),                                          \
         RULE(state, DEPENDENCY_READY, 1U << (state), "stays: only an order starts it"),            \

@@ -79,8 +79,7 @@ void dh_run_stop(struct dh_sup *sup, struct dh_worker *w, enum dh_cause cause) {
         dh_run_kill(sup, w);
         return;
     }
-    if (timeout != DH_NEVER &&
-        sup->env->arm(sup->env, &w->timer, dh_time_add(now, timeout)) < 0) {
+    if (timeout != DH_NEVER && sup->env->arm(sup->env, &w->timer, dh_time_add(now, timeout)) < 0) {
         dh_run_kill(sup, w); /* nobody would do it later */
         return;
     }
@@ -146,8 +145,8 @@ static void judge(struct dh_sup *sup, struct dh_worker *w, const struct dh_outco
                   struct verdict *v) {
     const struct dh_policy *p = w->policy;
 
-    *v = (struct verdict){.will_restart = true, .delay_ns = DH_NEVER,
-                          .max_restarts = p->max_restarts};
+    *v = (struct verdict){
+        .will_restart = true, .delay_ns = DH_NEVER, .max_restarts = p->max_restarts};
     if (outcome->is_fatal) {
         v->will_restart = false;
         snprintf(v->reason, sizeof v->reason, "the error is fatal");
@@ -159,9 +158,8 @@ static void judge(struct dh_sup *sup, struct dh_worker *w, const struct dh_outco
     }
     if (v->will_restart) {
         uint64_t random = p->jitter > 0 ? sup->env->random(sup->env) : 0;
-        v->delay_ns = outcome->retry_after_ns != DH_NEVER
-                          ? outcome->retry_after_ns
-                          : dh_backoff_delay(p, w->streak, random);
+        v->delay_ns = outcome->retry_after_ns != DH_NEVER ? outcome->retry_after_ns
+                                                          : dh_backoff_delay(p, w->streak, random);
     }
 }
 
@@ -182,8 +180,8 @@ static void emit_crash(struct dh_sup *sup, struct dh_worker *w, const struct dh_
     sup->env->emit(sup->env, &ev);
 }
 
-static void emit_give_up(struct dh_sup *sup, struct dh_worker *w,
-                         const struct dh_outcome *outcome, const struct verdict *v) {
+static void emit_give_up(struct dh_sup *sup, struct dh_worker *w, const struct dh_outcome *outcome,
+                         const struct verdict *v) {
     struct dh_event ev = dh_machine_event(sup, DH_EVENT_GIVE_UP, w);
 
     ev.outcome = outcome->start_failure == NULL ? outcome : NULL;

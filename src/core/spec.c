@@ -49,9 +49,22 @@ int dh_policy_check(const struct dh_policy *p, struct dh_error *err) {
 /* One list for comparing and hashing, so that a new option cannot be forgotten in one of them;
 ** that it is forgotten here is what the assertion below is for. */
 #define POLICY_FIELDS(X)                                                                           \
-    X(min_backoff_ns) X(max_backoff_ns) X(backoff_factor) X(jitter) X(reset_after_ns)              \
-    X(within_ns) X(stop_timeout_ns) X(start_timeout_ns) X(watchdog_ns) X(hang_timeout_ns)          \
-    X(max_memory_bytes) X(max_restarts) X(restart) X(is_essential) X(notifies) X(is_preemptible)
+    X(min_backoff_ns)                                                                              \
+    X(max_backoff_ns)                                                                              \
+    X(backoff_factor)                                                                              \
+    X(jitter)                                                                                      \
+    X(reset_after_ns)                                                                              \
+    X(within_ns)                                                                                   \
+    X(stop_timeout_ns)                                                                             \
+    X(start_timeout_ns)                                                                            \
+    X(watchdog_ns)                                                                                 \
+    X(hang_timeout_ns)                                                                             \
+    X(max_memory_bytes)                                                                            \
+    X(max_restarts)                                                                                \
+    X(restart)                                                                                     \
+    X(is_essential)                                                                                \
+    X(notifies)                                                                                    \
+    X(is_preemptible)
 
 #define X(field) +sizeof(((struct dh_policy *)0)->field)
 _Static_assert((0 POLICY_FIELDS(X)) == sizeof(struct dh_policy), "a field is missing in the list");

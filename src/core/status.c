@@ -107,8 +107,8 @@ bool dh_sup_is_quiet(const struct dh_sup *sup) {
 /* Dependencies form no circle, so if all that is not final waits, the last in each chain waits for
 ** one that is final and not DONE, or gone: nobody will start. */
 bool dh_sup_is_finished(const struct dh_sup *sup) {
-    bool can_start = sup->counts[DH_BACKOFF] > 0 || (!sup->is_booted && sup->worker_count > 0 &&
-                                                     !sup->is_shutting_down);
+    bool can_start = sup->counts[DH_BACKOFF] > 0 ||
+                     (!sup->is_booted && sup->worker_count > 0 && !sup->is_shutting_down);
 
     return !can_start && dh_sup_is_quiet(sup);
 }

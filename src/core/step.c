@@ -37,7 +37,7 @@ static void check_watches(struct dh_sup *sup, struct dh_worker *w) {
     if (x == NULL) {
         return;
     }
-    if (x->is_start_due && !w->is_ready) {
+    if (x->is_start_due) {
         dh_run_stop(sup, w, DH_CAUSE_NOT_READY);
         return;
     }
@@ -101,7 +101,6 @@ static void in_backoff(struct dh_sup *sup, struct dh_worker *w) {
     if (!w->is_due || sup->is_shutting_down) {
         return;
     }
-    sup->env->disarm(sup->env, &w->timer);
     if (dh_machine_gate(w) != DH_GATE_NONE) {
         dh_group_set_gate(sup, w, DH_GATE_ARRIVED);
     } else if (dh_deps_are_ready(w)) {
@@ -113,9 +112,7 @@ static void in_backoff(struct dh_sup *sup, struct dh_worker *w) {
 
 static void at_rest(struct dh_sup *sup, struct dh_worker *w) {
     if (w->is_removing) {
-        if (!w->is_dirty) {
-            dh_sup_forget(sup, w);
-        }
+        dh_sup_forget(sup, w);
         return;
     }
     if (w->is_start_asked && w->is_wanted && !sup->is_shutting_down) {

@@ -28,7 +28,7 @@ void dh_sup_fini(struct dh_sup *sup) {
         if (w->extra != NULL) {
             w->extra->gate = DH_GATE_NONE;
         }
-        dh_group_leave(sup, w);
+        dh_group_leave(w);
         dh_deps_fini(sup, w);
     }
     for (struct dh_worker *w = sup->first; w != NULL; w = w->next) {
@@ -209,7 +209,7 @@ void dh_sup_forget(struct dh_sup *sup, struct dh_worker *w) {
     assert(dh_state_is_final(w->state) && !w->is_dirty && !w->has_ended);
     dh_names_remove(sup, w);
     leave_list(sup, w);
-    dh_group_leave(sup, w);
+    dh_group_leave(w);
     dh_deps_fini(sup, w);
     dh_extra_free(sup, w);
     sup->env->disarm(sup->env, &w->timer);

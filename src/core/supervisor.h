@@ -52,7 +52,7 @@ struct dh_sup {
 
     /* private from here */
     bool is_stepping;
-    bool must_sweep; /* shutdown has to be told to every worker */
+    bool must_sweep;       /* shutdown has to be told to every worker */
     uint32_t visit_epoch;  /* searches for cycles so far, times two */
     uint32_t step_count;   /* what is decided in one step happened 'at once' */
     uint32_t bucket_count; /* a power of two */
@@ -194,7 +194,8 @@ void dh_sup_shutdown_now(struct dh_sup *sup);
 ** (true). With 'notify' only the second counts, else whichever comes first. */
 void dh_sup_on_ready(struct dh_sup *sup, struct dh_worker *w, uint32_t run, bool is_explicit);
 
-/* self:beat(). Cheap: reads the clock, moves no deadline. */
+/* self:beat(). Cheap: reads the clock, moves no deadline. The start of a run and becoming ready
+** count as beats, too. */
 void dh_sup_on_beat(struct dh_sup *sup, struct dh_worker *w, uint32_t run);
 
 /* self:healthy(): the streak ends now. */

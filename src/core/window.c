@@ -63,8 +63,7 @@ uint32_t dh_window_add(struct dh_window *win, struct dh_alloc *alloc, uint64_t a
     while (win->count > 0 && *stamp_at(win, 0) < at_ns && at_ns - *stamp_at(win, 0) > within_ns) {
         forget_oldest(win);
     }
-    if (win->count == win->capacity &&
-        (win->capacity >= bound || !grow(win, alloc, bound))) {
+    if (win->count == win->capacity && (win->capacity >= bound || !grow(win, alloc, bound))) {
         if (win->capacity == 0) {
             return 1;
         }

@@ -129,11 +129,11 @@ struct dh_worker {
     bool has_ended : 1;
     bool has_closed : 1;
     bool has_reported_ready : 1;
-    bool is_due : 1;          /* its deadline came */
-    bool is_start_asked : 1;  /* start again, after the stop if one is under way */
-    bool is_retry_asked : 1;  /* do not wait for the deadline */
-    bool is_unarmed : 1;      /* no memory for its deadline: try again in each step */
-    bool is_automatic : 1;    /* the next start is the policy's, not somebody's order */
+    bool is_due : 1;           /* its deadline came */
+    bool is_start_asked : 1;   /* start again, after the stop if one is under way */
+    bool is_retry_asked : 1;   /* do not wait for the deadline */
+    bool is_unarmed : 1;       /* no memory for its deadline: try again in each step */
+    bool is_automatic : 1;     /* the next start is the policy's, not somebody's order */
     uint8_t after_closing : 3; /* enum dh_state: where CLOSING leads */
 
     struct dh_timer timer;
@@ -149,17 +149,17 @@ struct dh_worker {
 ** are what decnet.on promises, and 'gone'.
 */
 #define DH_EVENT_MAP(X)                                                                            \
-    X(STATE, "state")           /* from -> to; to BACKOFF: delay_ns is what is left to wait */    \
-    X(START, "start")           /* a run begins: every run, the restarted too */                  \
-    X(READY, "ready")           /* */                                                              \
-    X(CRASH, "crash")           /* outcome, reason, delay_ns, will_restart, window, is_stopping */ \
-    X(RESTART, "restart")       /* the policy restarts it: comes right before its START */        \
-    X(RECOVERED, "recovered")   /* the streak has ended well: outage_ns */                        \
-    X(GIVE_UP, "give_up")       /* will not be restarted: reason, outcome */                      \
-    X(DONE, "done")             /* returned, everything closed, not to be restarted */            \
-    X(STOP, "stop")             /* has stopped because it was asked to */                         \
-    X(GONE, "gone")             /* removed: the caller may free w now, inside the call */         \
-    X(GROUP_RESTART, "group_restart") /* group; worker is the member that failed; delay_ns */     \
+    X(STATE, "state")         /* from -> to; to BACKOFF: delay_ns is what is left to wait */       \
+    X(START, "start")         /* a run begins: every run, the restarted too */                     \
+    X(READY, "ready")         /* */                                                                \
+    X(CRASH, "crash")         /* outcome, reason, delay_ns, will_restart, window, is_stopping */   \
+    X(RESTART, "restart")     /* the policy restarts it: comes right before its START */           \
+    X(RECOVERED, "recovered") /* the streak has ended well: outage_ns */                           \
+    X(GIVE_UP, "give_up")     /* will not be restarted: reason, outcome */                         \
+    X(DONE, "done")           /* returned, everything closed, not to be restarted */               \
+    X(STOP, "stop")           /* has stopped because it was asked to */                            \
+    X(GONE, "gone")           /* removed: the caller may free w now, inside the call */            \
+    X(GROUP_RESTART, "group_restart") /* group; worker is the member that failed; delay_ns */      \
     X(GROUP_FAILED, "group_failed")   /* group at its limit; worker is the member that failed */
 
 enum dh_event_kind {
@@ -182,9 +182,9 @@ struct dh_event {
     uint32_t max_restarts; /* crash, give_up: the limit that window_count is compared with */
     enum dh_state from;    /* state */
     enum dh_state to;
-    bool will_restart; /* crash */
-    bool is_stopping;  /* crash: it came while the worker was stopping; recorded, never counted */
-    uint64_t delay_ns; /* crash: from the run's end to the restart; DH_NEVER: none */
+    bool will_restart;  /* crash */
+    bool is_stopping;   /* crash: it came while the worker was stopping; recorded, never counted */
+    uint64_t delay_ns;  /* crash: from the run's end to the restart; DH_NEVER: none */
     uint64_t outage_ns; /* recovered: end of the first crashed run to start of the surviving one */
     const struct dh_outcome *outcome; /* crash, give_up; NULL if the run could not even start */
     const char *reason;               /* what core itself has to say, or NULL */
