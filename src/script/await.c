@@ -120,7 +120,7 @@ static int await_k(lua_State *L, int status, lua_KContext ctx) {
 }
 
 static int l_await(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
+    dh_wait_check_callable(L, 1, "fn");
     struct dh_task *t = dh_wait_begin(L, "await");
     uint64_t deadline_ns = dh_wait_opt_deadline(L, dh_vm_of(L), 2, "seconds");
     if (dh_task_is_cancelled(t)) {
@@ -179,7 +179,7 @@ static int atomic_k(lua_State *L, int status, lua_KContext ctx) {
 
 static int l_atomic(lua_State *L) {
     struct dh_task *t = dh_vm_of(L)->current;
-    luaL_checkany(L, 1);
+    dh_wait_check_callable(L, 1, "fn");
     if (t == NULL) {
         lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
         return lua_gettop(L);
@@ -199,7 +199,7 @@ static int shared_k(lua_State *L, int status, lua_KContext ctx) {
 
 static int l_shared(lua_State *L) {
     struct dh_task *t = dh_vm_of(L)->current;
-    luaL_checkany(L, 1);
+    dh_wait_check_callable(L, 1, "fn");
     if (t == NULL) {
         lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
         return lua_gettop(L);
@@ -232,11 +232,13 @@ static int l_is_cancelled(lua_State *L) {
     return 1;
 }
 
-/* in_flight(n): n more (or, negative, fewer) one-shot requests are being worked on. */
+/* in_flight(n): n more (or, negative, fewer) one-shot requests are being worked on; returns how many
+** that are. */
 static int l_in_flight(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
     vm->in_flight += (unsigned)luaL_checkinteger(L, 1);
-    return 0;
+    lua_pushinteger(L, vm->in_flight);
+    return 1;
 }
 
 static const luaL_Reg functions[] = {

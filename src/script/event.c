@@ -70,6 +70,11 @@ static int l_wait(lua_State *L) {
     return dh_wait_in_line(L, t, &event_wait, &ev->waiters, deadline_ns, 0, wait_k);
 }
 
+static int l_is_event(lua_State *L) {
+    lua_pushboolean(L, luaL_testudata(L, 1, EVENT_TYPE) != NULL);
+    return 1;
+}
+
 static int l_event(lua_State *L) {
     struct event *ev = lua_newuserdatauv(L, sizeof(*ev), 0);
     memset(ev, 0, sizeof(*ev));
@@ -88,4 +93,6 @@ void dh_event_open(lua_State *L) {
     lua_pop(L, 1);
     lua_pushcfunction(L, l_event);
     lua_setfield(L, -2, "event");
+    lua_pushcfunction(L, l_is_event);
+    lua_setfield(L, -2, "is_event");
 }

@@ -260,6 +260,25 @@ struct dh_failure *dh_failure_from_text(const char *text) {
     return make(message, len, "", 0);
 }
 
+struct dh_failure *dh_failure_prepend_traceback(struct dh_failure *f, const char *text) {
+    char traceback[DH_TRACEBACK_MAX];
+    int len = snprintf(traceback, sizeof(traceback), "%s\n%s", text, f->traceback);
+    if (len < 0 || (size_t)len >= sizeof(traceback)) {
+        len = (int)strlen(traceback);
+    }
+    struct dh_failure *longer = make(f->message, f->message_len, traceback, (size_t)len);
+    if (longer == NULL) {
+        return f;
+    }
+    longer->retry_after_ns = f->retry_after_ns;
+    longer->at_ns = f->at_ns;
+    longer->identity = f->identity;
+    longer->run = f->run;
+    longer->is_fatal = f->is_fatal;
+    dh_failure_free(f);
+    return longer;
+}
+
 void dh_failure_free(struct dh_failure *f) {
     free(f);
 }

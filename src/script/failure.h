@@ -30,6 +30,10 @@ struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level);
 /* The same for a plain text without a traceback. */
 struct dh_failure *dh_failure_from_text(const char *text);
 
+/* f with further levels, those of the text, in front of its traceback; f is taken over. When memory
+** is out, f as it was. */
+struct dh_failure *dh_failure_prepend_traceback(struct dh_failure *f, const char *text);
+
 void dh_failure_free(struct dh_failure *f);
 
 /* Write a traceback of co from 'level' on, at most DH_TRACEBACK_LEVELS levels; returns its length.

@@ -136,8 +136,8 @@ static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
     dh_log_init(&instance->log, &options);
 }
 
-/* host(options): a new host, which becomes the current one. Options: virtual, signals, keep_alive
-** (booleans), shutdown_timeout (seconds), seed, log (false: none), log_level, log_format, log_fd. */
+/* host(options): a new host, which becomes the current one. Options: virtual, signals,
+** ends_process, keep_alive (booleans), shutdown_timeout (seconds), seed, log (false: none), log_level, log_format, log_fd. */
 static int l_host(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -155,6 +155,7 @@ static int l_host(lua_State *L) {
         .runner = &dh_instance_runner,
         .is_virtual = option_boolean(L, 1, "virtual"),
         .takes_signals = option_boolean(L, 1, "signals"),
+        .ends_process = option_boolean(L, 1, "ends_process"),
         .keeps_alive = option_boolean(L, 1, "keep_alive"),
         .shutdown_timeout_ns = option_ns(L, 1, "shutdown_timeout"),
         .seed = (uint64_t)option_number(L, 1, "seed", 0),
@@ -214,7 +215,7 @@ static int host_declare(lua_State *L) {
         }
     }
     lua_pushvalue(L, 3);
-    struct dh_unit *unit = dh_unit_new(L, name.text, name.len);
+    struct dh_unit *unit = dh_unit_new(L, name.text, name.len, after_count > 0 ? 5 : 0);
     struct dh_spec spec = {
         .name = {unit->name, name.len},
         .policy = policy,
@@ -431,6 +432,11 @@ static void end_everything(struct dh_instance *instance) {
 
 static void close_instance(lua_State *L, struct dh_instance *instance) {
     struct dh_vm *vm = instance->vm;
+    if (!instance->host.sup.is_booted) { /* nothing has started: there is nothing to tell */
+        instance->host.options.log = NULL;
+        luaL_unref(L, LUA_REGISTRYINDEX, instance->on_event);
+        instance->on_event = LUA_NOREF;
+    }
     end_everything(instance);
     for (struct dh_worker *w = dh_sup_first(&instance->host.sup); w != NULL; w = dh_sup_next(w)) {
         dh_unit_detach(dh_unit_of(w));
@@ -444,7 +450,6 @@ static void close_instance(lua_State *L, struct dh_instance *instance) {
     luaL_unref(L, LUA_REGISTRYINDEX, instance->on_event);
     luaL_unref(L, LUA_REGISTRYINDEX, instance->stop_event);
     dh_vm_release(vm, instance->anchor);
-    vm->in_flight = 0;
     vm->instance = NULL;
     instance->vm = NULL;
 }

@@ -19,4 +19,20 @@
 /* How long a child process of a run that ended has between SIGTERM and SIGKILL. */
 #define DH_CHILD_GRACE_NS 5000000000u
 
+/* decnet.offload. Threads: its functions are bound by the CPU or by a disk, and more of them than
+** that only take the CPU from the loop. A function that was abandoned but does not end (it sits in
+** C) no longer counts, until all threads do. The queue has no bound of its own: a task waits for
+** each job in it. */
+#define DH_OFFLOAD_THREADS 4
+#define DH_OFFLOAD_THREADS_MAX 64
+
+/* Instructions between two looks at the stop flag: about 0.1 ms. */
+#define DH_OFFLOAD_HOOK_COUNT 10000
+
+/* Tables in tables: copying them recurs in C. */
+#define DH_OFFLOAD_DEPTH 190
+
+/* What a thread gets to end when the state closes; an abandoned Lua function needs less than 1 ms. */
+#define DH_OFFLOAD_CLOSE_S 2
+
 #endif

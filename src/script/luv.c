@@ -12,11 +12,13 @@
 #include "script/failure.h"
 #include "script/instance.h"
 #include "script/limits.h"
+#include "script/reader.h"
+#include "script/request.h"
 #include "script/spawn.h"
 #include "script/vm.h"
 
 /*
-** Three C closures stand in for a run's callbacks in luv's hands. They are never called as
+** Four C closures stand in for a run's callbacks in luv's hands. They are never called as
 ** functions: on_callback, which luv asks to call any callback, knows them and reads their upvalues.
 */
 enum { UP_FUNCTION = 1, UP_ANCHOR = 2, UP_RUN = 3 };
@@ -31,6 +33,10 @@ static int close_callback(lua_State *L) {
 
 static int exit_callback(lua_State *L) {
     return luaL_error(L, "an exit callback of luv cannot be called directly");
+}
+
+static int request_callback(lua_State *L) {
+    return luaL_error(L, "a request's callback of luv cannot be called directly");
 }
 
 /* The values of the table of owned handles. */
@@ -54,7 +60,8 @@ static void bind_to(lua_State *L, int idx, struct dh_run *run, lua_CFunction kin
 }
 
 static bool is_bound(lua_CFunction f) {
-    return f == bound_callback || f == close_callback || f == exit_callback;
+    return f == bound_callback || f == close_callback || f == exit_callback ||
+           f == request_callback;
 }
 
 static bool is_callable(lua_State *L, int idx) {
@@ -123,11 +130,18 @@ static int on_callback(lua_State *L, int nargs, int nresults, int flags) {
     lua_pop(L, 1);
     lua_getupvalue(L, at + 1, UP_FUNCTION);
     lua_replace(L, at + 1);
-    if (!lua_isnil(L, at + 1) && run->instance != NULL) {
+    if (lua_tocfunction(L, at + 1) == dh_request_done) {
+        call_unowned(L, nargs, 0);
+    } else if (!lua_isnil(L, at + 1) && run->instance != NULL) {
+        if (lua_tocfunction(L, at + 1) == dh_reader_task) {
+            dh_reader_rest(L, at + 1);
+        }
         call_owned(L, run, nargs);
     }
     lua_settop(L, at - 1);
-    if (kind == close_callback) {
+    if (kind == request_callback) {
+        dh_vm_of(L)->in_flight--;
+    } else if (kind == close_callback) {
         dh_run_on_handle_closed(run);
     } else if (kind == exit_callback && run->phase == DH_RUN_HANDLES) {
         dh_luv_close_owned(run);
@@ -217,6 +231,37 @@ static int wrapped(lua_State *L) {
     bind_arguments(L, dh_instance_owner(dh_vm_of(L)));
     call_luv(L);
     return lua_gettop(L);
+}
+
+/* A one-shot request that other threads work on, if a callback is given: a virtual clock stands. */
+static int wrapped_request(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    struct dh_run *run = dh_instance_owner(vm);
+    bool is_bound_any = false;
+    for (int i = lua_gettop(L); i > 0 && run != NULL; i--) {
+        if (is_callable(L, i)) {
+            bind_to(L, i, run, request_callback);
+            is_bound_any = true;
+        }
+    }
+    call_luv(L);
+    vm->in_flight += is_bound_any && lua_toboolean(L, 1);
+    return lua_gettop(L);
+}
+
+static int wrapped_read_start(lua_State *L) {
+    struct dh_run *run = dh_instance_owner(dh_vm_of(L));
+    if (run != NULL && is_handle(L, 1) && is_callable(L, 2)) {
+        dh_reader_bind(L, 1, 2);
+    }
+    return wrapped(L);
+}
+
+static int wrapped_read_stop(lua_State *L) {
+    if (is_handle(L, 1)) {
+        dh_reader_stop(L, 1);
+    }
+    return wrapped(L);
 }
 
 static int wrapped_new(lua_State *L) {
@@ -320,9 +365,25 @@ static bool is_one_of(const char *name, const char *const *names) {
     return *names != NULL;
 }
 
+static bool is_request(const char *name) {
+    static const char *const requests[] = {"getaddrinfo", "getnameinfo", "random", NULL};
+    return is_one_of(name, requests) ||
+           (strncmp(name, "fs_", 3) == 0 && strncmp(name, "fs_event", 8) != 0 &&
+            strncmp(name, "fs_poll", 7) != 0);
+}
+
 static lua_CFunction wrapper_for(const char *name) {
+    if (is_request(name)) {
+        return wrapped_request;
+    }
     if (strcmp(name, "close") == 0) {
         return wrapped_close;
+    }
+    if (strcmp(name, "read_start") == 0) {
+        return wrapped_read_start;
+    }
+    if (strcmp(name, "read_stop") == 0) {
+        return wrapped_read_stop;
     }
     if (strcmp(name, "walk") == 0) {
         return wrapped_walk;
@@ -394,6 +455,7 @@ void dh_luv_open(lua_State *L, struct dh_vm *vm) {
     luv_set_callback(vm->L, on_callback);
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &owners_key);
+    dh_reader_open(L);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, open_luv);
     lua_setfield(L, -2, "luv");

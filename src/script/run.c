@@ -199,7 +199,10 @@ static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *fa
         dh_sup_on_ended(&host->sup, &run->unit->worker, run->number, &c->outcome);
         uint64_t timeout = run->unit->worker.policy->stop_timeout_ns;
         if ((run->task_count > 0 || run->defers != LUA_NOREF) && timeout != DH_NEVER) {
-            dh_timerq_arm(&host->timers, &c->deadline, c->outcome.ended_ns + timeout);
+            const struct dh_worker *w = &run->unit->worker;
+            /* the polite time counts from the order to stop, if there was one */
+            uint64_t from_ns = w->state == DH_STOPPING ? w->since_ns : c->outcome.ended_ns;
+            dh_timerq_arm(&host->timers, &c->deadline, from_ns + timeout);
         }
     }
     cancel_tasks(run);

@@ -12,14 +12,21 @@
 
 #define SCOPE_TYPE "decnet.scope"
 
-static bool is_in_force(const struct dh_scope *s) {
+/* Does what t waits for now, or would wait for, stand inside s? Its coroutine may be suspended by
+** its user, closed, or gone on with by another task. */
+static bool is_in_force(const struct dh_task *t, const struct dh_scope *s) {
     lua_State *co = s->co;
-    return lua_status(co) != LUA_YIELD || dh_tag_of(co) != DH_TAG_VM;
+    lua_Debug ar;
+    if (dh_tag_of(co) != DH_TAG_VM) {
+        return dh_task_of(co) == t;
+    }
+    return t->run->instance->vm->current == t && lua_status(co) == LUA_OK &&
+           lua_getstack(co, 0, &ar);
 }
 
 enum dh_scope_verdict dh_scope_verdict(const struct dh_task *t) {
     for (const struct dh_scope *s = t->scopes; s != NULL; s = s->outer) {
-        if (s->is_shield == s->is_expired || !is_in_force(s)) {
+        if (s->is_shield == s->is_expired || !is_in_force(t, s)) {
             continue; /* a shield that is used up, a timeout with time left */
         }
         return s->is_shield ? DH_SCOPE_SHIELDS : DH_SCOPE_CANCELS;
@@ -53,7 +60,7 @@ void dh_scope_on_deadline(struct dh_timer *timer) {
     dh_task_on_cancel(s->task->run->instance->vm, s->task);
 }
 
-/* Left when its coroutine was closed or collected in the middle of it. */
+/* Its coroutine was closed or collected in the middle of it. */
 static int scope_gc(lua_State *L) {
     leave(lua_touserdata(L, 1));
     return 0;
@@ -64,10 +71,12 @@ static int scope_gc(lua_State *L) {
 static struct dh_scope *enter(lua_State *L, const char *what, bool is_shield) {
     struct dh_vm *vm = dh_vm_of(L);
     double seconds = dh_wait_seconds(L, 1, "seconds");
-    luaL_checkany(L, 2);
+    dh_wait_check_callable(L, 2, "fn");
     struct dh_task *t = dh_wait_begin(L, what);
-    struct dh_scope *s = lua_newuserdatauv(L, sizeof(*s), 0);
+    struct dh_scope *s = lua_newuserdatauv(L, sizeof(*s), 1);
     memset(s, 0, sizeof(*s));
+    lua_pushthread(L); /* where both are collected together, s->co must last until s is left */
+    lua_setiuservalue(L, -2, 1);
     s->co = L;
     s->is_shield = is_shield;
     s->timer.kind = DH_TIMER_SCOPE;

@@ -52,9 +52,11 @@ void dh_task_note_error(struct dh_task *t, lua_State *co, int idx, int level) {
 
 int dh_task_on_error(lua_State *L) {
     struct dh_task *t = dh_vm_of(L)->current;
-    if (t != NULL && !(is_cancelled_value(L, 1) && was_cancel_asked(t))) {
-        dh_task_note_error(t, L, 1, 1);
+    if (t == NULL || (is_cancelled_value(L, 1) &&
+                      (was_cancel_asked(t) || dh_scope_verdict(t) == DH_SCOPE_CANCELS))) {
+        return 1; /* asked for: no crash, no record */
     }
+    dh_task_note_error(t, L, 1, 1);
     return 1;
 }
 
@@ -143,9 +145,40 @@ static void ended(struct dh_vm *vm, struct dh_task *t) {
     dh_run_on_task_ended(t->run, t, failure);
 }
 
+/* Close co, whose task has the CPU for that long: __close must not wait. */
+static void close_one(struct dh_vm *vm, struct dh_task *t, lua_State *co) {
+    if (dh_close_thread(co, vm->L) != LUA_OK) {
+        if (t->failure == NULL) {
+            t->failure = dh_failure_capture(co, -1, 0);
+        }
+        lua_settop(co, 0);
+    }
+}
+
+/* Close t, which stands in no line. */
+static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
+    t->ending = t->is_started ? DH_TASK_KILLED : DH_TASK_CANCELLED;
+    t->is_killed = true;
+    t->state = DH_TASK_RUNNING;
+    struct dh_task *before = vm->current;
+    dh_vm_set_current(vm, t);
+    vm->boundaries++;
+    lua_State *co = t->is_started ? t->inner : t->co;
+    while (co != t->co) {
+        lua_State *parent = dh_tag_pointer(co);
+        dh_tag_set(co, vm, DH_TAG_VM);
+        close_one(vm, t, co);
+        co = parent;
+    }
+    close_one(vm, t, t->co);
+    vm->boundaries--;
+    dh_vm_set_current(vm, before);
+    ended(vm, t);
+}
+
 void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     if (!t->is_started && !t->is_callback && dh_task_is_cancelled(t)) {
-        dh_task_kill(vm, t);
+        end_from_outside(vm, t);
         return;
     }
     int nargs = t->is_started ? (t->inner == t->co ? t->nresults : 0) : lua_gettop(t->co) - 1;
@@ -155,10 +188,12 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     vm->is_host_yield = false;
     dh_vm_set_current(vm, t);
     int status = lua_resume(t->co, NULL, nargs, &nresults);
+    bool is_host_yield = vm->is_host_yield;
+    vm->is_host_yield = false; /* the next yield is somebody else's: in a __close, on the main thread */
     dh_vm_set_current(vm, NULL);
     if (status == LUA_YIELD) {
         dh_run_on_slice_end(t->run);
-        if (!vm->is_host_yield) { /* a C library yielded by itself */
+        if (!is_host_yield) { /* a C library yielded by itself */
             lua_pop(t->co, nresults);
             t->inner = t->co;
             t->nresults = 0;
@@ -177,16 +212,6 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     ended(vm, t);
 }
 
-/* Close co, whose task has the CPU for that long: __close must not wait. */
-static void close_one(struct dh_vm *vm, struct dh_task *t, lua_State *co) {
-    if (dh_close_thread(co, vm->L) != LUA_OK) {
-        if (t->failure == NULL) {
-            t->failure = dh_failure_capture(co, -1, 0);
-        }
-        lua_settop(co, 0);
-    }
-}
-
 void dh_task_kill(struct dh_vm *vm, struct dh_task *t) {
     assert(t->state != DH_TASK_RUNNING);
     if (t->state == DH_TASK_ENDED) {
@@ -197,23 +222,7 @@ void dh_task_kill(struct dh_vm *vm, struct dh_task *t) {
     }
     dh_line_leave(&vm->awake, t);
     vm->awake_count--;
-    t->ending = t->is_started ? DH_TASK_KILLED : DH_TASK_CANCELLED;
-    t->is_killed = true;
-    t->state = DH_TASK_RUNNING;
-    struct dh_task *before = vm->current;
-    dh_vm_set_current(vm, t);
-    vm->boundaries++;
-    lua_State *co = t->is_started ? t->inner : t->co;
-    while (co != t->co) {
-        lua_State *parent = dh_tag_pointer(co);
-        dh_tag_set(co, vm, DH_TAG_VM);
-        close_one(vm, t, co);
-        co = parent;
-    }
-    close_one(vm, t, t->co);
-    vm->boundaries--;
-    dh_vm_set_current(vm, before);
-    ended(vm, t);
+    end_from_outside(vm, t);
 }
 
 void dh_task_on_cancel(struct dh_vm *vm, struct dh_task *t) {

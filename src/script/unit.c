@@ -16,14 +16,18 @@
 #define HANDLE_TYPE "decnet.handle"
 #define SELF_TYPE "decnet.self"
 
-struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len) {
-    struct dh_unit *unit = lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, 1);
+struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len, int after_idx) {
+    struct dh_unit *unit = lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, after_idx != 0 ? 2 : 1);
     memset(unit, 0, sizeof(*unit));
     memcpy(unit->name, name, name_len);
     unit->name[name_len] = '\0';
     unit->anchor = LUA_NOREF;
     lua_insert(L, -2);
     lua_setiuservalue(L, -2, 1);
+    if (after_idx != 0) {
+        lua_pushvalue(L, after_idx);
+        lua_setiuservalue(L, -2, 2);
+    }
     luaL_setmetatable(L, HANDLE_TYPE);
     return unit;
 }
@@ -111,7 +115,7 @@ static int self_healthy(lua_State *L) {
 
 static int self_defer(lua_State *L) {
     struct dh_run *run = check_self(L);
-    luaL_checktype(L, 2, LUA_TFUNCTION);
+    dh_wait_check_callable(L, 2, "fn");
     if (run->instance == NULL || dh_run_is_over(run)) {
         return luaL_error(L, "defer: this run has ended");
     }
@@ -185,7 +189,9 @@ static int order(lua_State *L, int (*give)(struct dh_sup *, struct dh_worker *))
         return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
     }
     struct dh_task *t = vm->current;
-    if (t != NULL) {
+    if (t != NULL && (t->is_killed || t->forbids_waits)) {
+        t = NULL; /* the cleanup of a killed run cannot wait, but it may ask */
+    } else if (t != NULL) {
         t = dh_wait_begin(L, "a handle's verb");
         if (dh_task_is_cancelled(t)) {
             return dh_wait_cancelled(L, t);
@@ -301,6 +307,19 @@ static const char *const restart_names[] = {
     [DH_RESTART_NEVER] = "never",
 };
 
+/* A copy of what the handle at 1 waits for. */
+static void push_after(lua_State *L) {
+    lua_newtable(L);
+    if (lua_getiuservalue(L, 1, 2) == LUA_TTABLE) {
+        lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+        for (lua_Integer i = 1; i <= n; i++) {
+            lua_rawgeti(L, -1, i);
+            lua_rawseti(L, -3, i);
+        }
+    }
+    lua_pop(L, 1);
+}
+
 /* The options in force, defaults filled in. */
 static int handle_options(lua_State *L) {
     struct dh_unit *unit = check_handle(L);
@@ -325,6 +344,8 @@ static int handle_options(lua_State *L) {
     set_seconds(L, "within", p->within_ns);
     set_boolean(L, "essential", p->is_essential);
     set_seconds(L, "stop_timeout", p->stop_timeout_ns);
+    push_after(L);
+    lua_setfield(L, -2, "after");
     set_boolean(L, "notify", p->notifies);
     set_seconds(L, "start_timeout", p->start_timeout_ns);
     if (p->watchdog_ns == DH_NEVER) {

@@ -3,9 +3,9 @@
 ** A worker as the script layer sees it, and the two values by which Lua knows it: the handle that
 ** decnet.worker returns, and 'self', which each run gets anew.
 **
-** A unit lives inside the handle's userdata (user value 1: the function to run); the instance
-** anchors it until the worker is removed. A handle may outlive both: then it is detached, and says
-** so.
+** A unit lives inside the handle's userdata (user value 1: the function to run; 2, if there are any:
+** the names it waits for); the instance anchors it until the worker is removed. A handle may outlive
+** both: then it is detached, and says so.
 */
 #ifndef DH_SCRIPT_UNIT_H
 #define DH_SCRIPT_UNIT_H
@@ -38,8 +38,9 @@ static inline struct dh_unit *dh_unit_of(struct dh_worker *w) {
     return (struct dh_unit *)w;
 }
 
-/* Push a new unit: the function to run is at -1 and is popped. Raises on memory errors. */
-struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len);
+/* Push a new unit: the function to run is at -1 and is popped; the list of names it waits for is at
+** the absolute index after_idx, which is 0 if there is none. Raises on memory errors. */
+struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len, int after_idx);
 
 /* Start the run number worker.run: push its 'self', make its main task and queue it. Leaves the
 ** stack as it was. Raises on memory errors, and then there is no run. */

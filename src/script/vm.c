@@ -10,6 +10,7 @@
 #include "script/failure.h"
 #include "script/instance.h"
 #include "script/luv.h"
+#include "script/offload.h"
 #include "script/run.h"
 #include "script/scope.h"
 #include "script/tag.h"
@@ -109,6 +110,7 @@ int dh_vm_close(struct dh_vm *vm) {
         return 0;
     }
     vm->has_loop = false;
+    dh_offload_close(vm);
     dh_luv_close_all(vm);
     return dh_loop_close(&vm->loop);
 }

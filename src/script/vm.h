@@ -14,10 +14,12 @@
 #include "script/task.h"
 
 struct dh_instance;
+struct dh_offload;
 
 struct dh_vm {
     lua_State *L; /* main thread */
     struct dh_loop loop;
+    struct dh_offload *offload;   /* threads of decnet.offload, made at its first call */
     struct dh_instance *instance; /* the host that runs or is being declared, or NULL */
     struct dh_task *current;      /* who has the CPU */
     struct dh_line awake;         /* ready to run */

@@ -144,6 +144,7 @@ void dh_ready(struct dh_vm *vm, struct dh_task *t) {
     t->state = DH_TASK_READY;
     dh_line_join(&vm->awake, t);
     vm->awake_count++;
+    dh_loop_interrupt(&vm->loop);
 }
 
 bool dh_wake(struct dh_vm *vm, struct dh_task *t, enum dh_wake wake, int nresults) {
@@ -204,4 +205,15 @@ uint64_t dh_wait_opt_deadline(lua_State *L, const struct dh_vm *vm, int arg, con
         return DH_NEVER;
     }
     return dh_wait_deadline(vm, dh_wait_seconds(L, arg, name));
+}
+
+void dh_wait_check_callable(lua_State *L, int arg, const char *name) {
+    if (lua_isfunction(L, arg)) {
+        return;
+    }
+    if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL) {
+        luaL_argerror(L, arg, lua_pushfstring(L, "%s: a function expected, got %s", name,
+                                              luaL_typename(L, arg)));
+    }
+    lua_pop(L, 1);
 }

@@ -68,4 +68,7 @@ uint64_t dh_wait_opt_deadline(lua_State *L, const struct dh_vm *vm, int arg, con
 /* The argument 'arg' as seconds >= 0 (math.huge allowed). Raises. */
 double dh_wait_seconds(lua_State *L, int arg, const char *name);
 
+/* The argument 'arg' must be a function, or an object that can be called. Raises. */
+void dh_wait_check_callable(lua_State *L, int arg, const char *name);
+
 #endif
