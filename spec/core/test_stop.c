@@ -138,6 +138,7 @@ static void F11_stop_in_backoff_is_immediate_and_for_good(void) {
     CHECK_EQ(body_state(b), DH_STOPPED);
     CHECK(!b->w.is_wanted);
     CHECK_STR(world_log(&world, "stop"), "a:stop@0");
+    CHECK_EQ(b->w.streak, 0); /* what a user did clears the history */
     CHECK_EQ(dh_timerq_next(&world.timers), DH_NEVER);
     world_advance(&world, UINT64_C(365) * 24 * 3600 * SEC);
     CHECK_EQ(world_count(&world, "start", "a"), 1);

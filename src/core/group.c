@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/machine.h"
-#include "core/run.h"
+#include "core/life.h"
 
 struct dh_name dh_group_name(const struct dh_group *g) {
     return g->spec.name;
@@ -265,7 +265,7 @@ void dh_group_fail(struct dh_sup *sup, struct dh_worker *w, const char *reason) 
             continue;
         }
         if (m->policy->is_essential) {
-            dh_run_fail_essential(sup);
+            dh_life_fail_essential(sup);
         }
         m->is_wanted = false;
         m->is_start_asked = false;

@@ -8,7 +8,7 @@
 #include "core/deps.h"
 #include "core/group.h"
 #include "core/machine.h"
-#include "core/run.h"
+#include "core/life.h"
 #include "core/supervisor.h"
 
 static void stop_at_once(struct dh_sup *sup, struct dh_worker *w) {
@@ -26,7 +26,7 @@ static void in_waiting(struct dh_sup *sup, struct dh_worker *w) {
         return;
     }
     if (sup->is_booted && !sup->is_shutting_down && dh_deps_are_ready(w)) {
-        dh_run_begin(sup, w);
+        dh_life_begin(sup, w);
     }
 }
 
@@ -38,13 +38,13 @@ static void check_watches(struct dh_sup *sup, struct dh_worker *w) {
         return;
     }
     if (x->is_start_due) {
-        dh_run_stop(sup, w, DH_CAUSE_NOT_READY);
+        dh_life_stop(sup, w, DH_CAUSE_NOT_READY);
         return;
     }
     if (x->is_beat_due) {
         x->is_beat_due = false;
         if (dh_time_add(x->beat_ns, w->policy->watchdog_ns) <= dh_machine_now(sup)) {
-            dh_run_stop(sup, w, DH_CAUSE_NO_BEAT);
+            dh_life_stop(sup, w, DH_CAUSE_NO_BEAT);
             return;
         }
         dh_machine_arm_deadlines(sup, w); /* it has beaten since */
@@ -64,7 +64,7 @@ static void in_running(struct dh_sup *sup, struct dh_worker *w) {
     }
     if (!w->is_wanted || w->is_start_asked || is_group_restart) {
         if (!dh_deps_is_held(sup, w)) {
-            dh_run_stop(sup, w, is_group_restart ? DH_CAUSE_GROUP : DH_CAUSE_ORDER);
+            dh_life_stop(sup, w, is_group_restart ? DH_CAUSE_GROUP : DH_CAUSE_ORDER);
         }
         return;
     }
@@ -74,13 +74,13 @@ static void in_running(struct dh_sup *sup, struct dh_worker *w) {
 static void in_stopping(struct dh_sup *sup, struct dh_worker *w) {
     if (w->is_due || sup->is_forced) {
         w->is_due = false;
-        dh_run_kill(sup, w);
+        dh_life_kill(sup, w);
     }
 }
 
 static void in_closing(struct dh_sup *sup, struct dh_worker *w) {
     if (w->has_closed) {
-        dh_run_on_closed(sup, w);
+        dh_life_on_closed(sup, w);
     }
 }
 
@@ -104,7 +104,7 @@ static void in_backoff(struct dh_sup *sup, struct dh_worker *w) {
     if (dh_machine_gate(w) != DH_GATE_NONE) {
         dh_group_set_gate(sup, w, DH_GATE_ARRIVED);
     } else if (dh_deps_are_ready(w)) {
-        dh_run_begin(sup, w);
+        dh_life_begin(sup, w);
     } else {
         dh_machine_move(sup, w, DH_WAITING, dh_machine_now(sup));
     }
@@ -177,7 +177,7 @@ void dh_sup_step(struct dh_sup *sup) {
     for (;;) {
         /* how runs ended comes first: nobody is cancelled who has ended already */
         if ((outcome = take_ended(sup)) != NULL) {
-            dh_run_on_ended(sup, outcome->worker, outcome);
+            dh_life_on_ended(sup, outcome->worker, outcome);
         } else if ((w = dh_machine_take(sup)) != NULL) {
             decide(sup, w);
         } else if (sup->must_sweep) {

@@ -44,7 +44,7 @@ static void cancel_run(struct dh_host *host, struct dh_worker *w) {
 
 static void kill_run(struct dh_host *host, struct dh_worker *w) {
     (void)host;
-    dh_run_end_now(dh_unit_of(w)->run);
+    dh_run_kill(dh_unit_of(w)->run);
 }
 
 void dh_instance_add_closed(struct dh_instance *instance, struct dh_run *run) {
@@ -263,7 +263,7 @@ static void kill_all(struct dh_host *host) {
         if (run == NULL || run->phase == DH_RUN_CLOSED) {
             continue;
         }
-        dh_run_end_now(run);
+        dh_run_kill(run);
         if (run->phase == DH_RUN_HANDLES) {
             dh_luv_close_owned(run);
         }

@@ -264,7 +264,7 @@ void dh_run_cancel(struct dh_run *run) {
     }
 }
 
-void dh_run_end_now(struct dh_run *run) {
+void dh_run_kill(struct dh_run *run) {
     struct dh_vm *vm = run->instance->vm;
     run->is_cancelled = true;
     run->is_killed = true;
@@ -283,7 +283,7 @@ void dh_run_end_own(struct dh_run *run) {
     }
     run->closing->run = run;
     run->closing->deadline.kind = DH_TIMER_CLOSING;
-    dh_run_end_now(run);
+    dh_run_kill(run);
     enter_handles(run);
 }
 
@@ -299,7 +299,7 @@ void dh_run_on_handle_closed(struct dh_run *run) {
 void dh_run_on_deadline(struct dh_timer *timer) {
     struct dh_closing *c =
         (struct dh_closing *)((char *)timer - offsetof(struct dh_closing, deadline));
-    dh_run_end_now(c->run);
+    dh_run_kill(c->run);
     if (c->run->phase == DH_RUN_HANDLES) {
         dh_luv_close_owned(c->run);
     }

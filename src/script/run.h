@@ -84,7 +84,7 @@ void dh_run_crash(struct dh_run *run, struct dh_failure *failure);
 
 /* Ask the run to end: politely, or at once. */
 void dh_run_cancel(struct dh_run *run);
-void dh_run_end_now(struct dh_run *run);
+void dh_run_kill(struct dh_run *run);
 
 /* The host ends: kill the tasks of its own run and close its handles. CLOSED when they are. */
 void dh_run_end_own(struct dh_run *run);

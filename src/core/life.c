@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "core/run.h"
+#include "core/life.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,11 +24,11 @@ static void fail_to_start(struct dh_sup *sup, struct dh_worker *w, int code) {
     snprintf(reason, sizeof reason, "cannot start: %s", dh_error_text(code));
     dh_outcome_init(&outcome, DH_RAISED, dh_machine_now(sup));
     outcome.start_failure = reason;
-    dh_run_on_ended(sup, w, &outcome);
+    dh_life_on_ended(sup, w, &outcome);
     w->has_closed = true;
 }
 
-void dh_run_begin(struct dh_sup *sup, struct dh_worker *w) {
+void dh_life_begin(struct dh_sup *sup, struct dh_worker *w) {
     uint64_t now = dh_machine_now(sup);
     int rc;
 
@@ -59,14 +59,14 @@ void dh_run_begin(struct dh_sup *sup, struct dh_worker *w) {
 
 /* --- stop ------------------------------------------------------------------------------------- */
 
-void dh_run_kill(struct dh_sup *sup, struct dh_worker *w) {
+void dh_life_kill(struct dh_sup *sup, struct dh_worker *w) {
     if (!w->is_killed) {
         w->is_killed = true;
         sup->env->kill_run(sup->env, w);
     }
 }
 
-void dh_run_stop(struct dh_sup *sup, struct dh_worker *w, enum dh_cause cause) {
+void dh_life_stop(struct dh_sup *sup, struct dh_worker *w, enum dh_cause cause) {
     uint64_t now = dh_machine_now(sup);
     uint64_t timeout = w->policy->stop_timeout_ns;
 
@@ -76,11 +76,11 @@ void dh_run_stop(struct dh_sup *sup, struct dh_worker *w, enum dh_cause cause) {
     w->is_killed = false;
     dh_machine_move(sup, w, DH_STOPPING, now);
     if (timeout == 0 || sup->is_forced) {
-        dh_run_kill(sup, w);
+        dh_life_kill(sup, w);
         return;
     }
     if (timeout != DH_NEVER && sup->env->arm(sup->env, &w->timer, dh_time_add(now, timeout)) < 0) {
-        dh_run_kill(sup, w); /* nobody would do it later */
+        dh_life_kill(sup, w); /* nobody would do it later */
         return;
     }
     sup->env->cancel_run(sup->env, w);
@@ -267,7 +267,7 @@ static bool was_long_enough(const struct dh_worker *w, uint64_t ended_ns) {
            ended_ns - w->started_ns >= reset_after;
 }
 
-void dh_run_on_ended(struct dh_sup *sup, struct dh_worker *w, const struct dh_outcome *outcome) {
+void dh_life_on_ended(struct dh_sup *sup, struct dh_worker *w, const struct dh_outcome *outcome) {
     enum dh_cause cause = w->state == DH_STOPPING && w->extra != NULL
                               ? (enum dh_cause)w->extra->cause
                               : DH_CAUSE_ORDER;
@@ -299,12 +299,12 @@ void dh_run_on_ended(struct dh_sup *sup, struct dh_worker *w, const struct dh_ou
 
 /* --- closed ----------------------------------------------------------------------------------- */
 
-void dh_run_fail_essential(struct dh_sup *sup) {
+void dh_life_fail_essential(struct dh_sup *sup) {
     sup->essential_failed = true;
     dh_sup_shutdown(sup);
 }
 
-void dh_run_on_closed(struct dh_sup *sup, struct dh_worker *w) {
+void dh_life_on_closed(struct dh_sup *sup, struct dh_worker *w) {
     enum dh_state to = w->after_closing;
 
     w->has_closed = false;
@@ -321,6 +321,6 @@ void dh_run_on_closed(struct dh_sup *sup, struct dh_worker *w) {
     } else if (to == DH_STOPPED) {
         dh_machine_emit(sup, DH_EVENT_STOP, w, NULL);
     } else if (to == DH_FAILED && w->policy->is_essential) {
-        dh_run_fail_essential(sup);
+        dh_life_fail_essential(sup);
     }
 }
