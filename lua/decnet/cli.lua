@@ -1,15 +1,16 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- The command line of decnet-host.
 
+local show = require "decnet.show"
 local suggest = require "decnet.suggest"
 
 local M = {}
 
-local OK, USAGE = 0, 2
+local OK, FAILED, USAGE = 0, 1, 2
 
 local HELP = [[
 usage: decnet-host [run] [options] workers.lua [args...]   host the workers (args in the global arg)
-       decnet-host check workers.lua                       load and validate, run nothing
+       decnet-host check [options] workers.lua [args...]   load and validate, run nothing
        decnet-host lua FILE [args...]                      a plain Lua with decnet and luv built in
        decnet-host doctor                                  what this build and this Lua can do
 
@@ -30,6 +31,8 @@ local function complain(message)
   return USAGE
 end
 
+-- ---- options -----------------------------------------------------------------------------------
+
 local function seconds(text)
   local value = tonumber(text)
   if not value or value ~= value or value < 0 then
@@ -46,7 +49,8 @@ local function one_of(...)
         return text
       end
     end
-    return nil, "one of " .. table.concat(words, ", ")
+    local near = suggest.near(text, words)
+    return nil, "one of " .. table.concat(words, ", "), near
   end
 end
 
@@ -56,17 +60,37 @@ local OPTIONS = {
   ["--log-format"] = { key = "log_format", read = one_of("pretty", "logfmt", "json") },
   ["--shutdown-timeout"] = { key = "shutdown_timeout", read = seconds },
   ["--keep-alive"] = { key = "keep_alive" },
+  ["--help"] = { key = "help" },
+  ["--version"] = { key = "version" },
 }
+OPTIONS["-h"] = OPTIONS["--help"]
+
+local function words_of(map)
+  local words = {}
+  for word in pairs(map) do
+    words[#words + 1] = word
+  end
+  table.sort(words)
+  return words
+end
 
 local function unknown_option(word)
-  local names = { "--help", "--version" }
-  for name in pairs(OPTIONS) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  local near = suggest.near(word, names)
+  local near = suggest.near(word, words_of(OPTIONS))
   return ("unknown option '%s'; %s"):format(word,
     near and ("did you mean '%s'?"):format(near) or "see decnet-host --help")
+end
+
+-- The value of an option that takes one, or nil and why not.
+local function read_value(option, word, value)
+  if not value then
+    return nil, ("%s: a value expected"):format(word)
+  end
+  local read, expected, near = option.read(value)
+  if read == nil then
+    return nil, ("%s: %s expected, got '%s'%s"):format(word, expected, value,
+      near and ("; did you mean '%s'?"):format(near) or "")
+  end
+  return read
 end
 
 -- Reads options from args[at] on. Returns the options and where the rest begins, or nil and why.
@@ -86,12 +110,9 @@ local function read_options(args, at)
         at = at + 1
         value = args[at]
       end
-      if not value then
-        return nil, ("%s: a value expected"):format(word)
-      end
-      local read, expected = option.read(value)
+      local read, message = read_value(option, word, value)
       if read == nil then
-        return nil, ("%s: %s expected, got '%s'"):format(word, expected, value)
+        return nil, message
       end
       options[option.key] = read
     elseif value then
@@ -104,51 +125,91 @@ local function read_options(args, at)
   return options, at
 end
 
--- Creates a host and loads args[at] into it. Returns the host, or nil and why.
-local function load_script(args, at, options)
-  local path = args[at]
-  if not path then
-    return nil, "no script given; see decnet-host --help"
+-- ---- verbs -------------------------------------------------------------------------------------
+
+-- What API.md names and this release has not.
+local LATER = {}
+for verb in ("status start stop restart retry reset reload shutdown logs top events wait plan "
+  .. "simulate"):gmatch "%a+" do
+  LATER[verb] = true
+end
+
+local VERBS
+
+-- A word that is neither a file nor a verb may have been meant to be one.
+local function what_else(word)
+  if LATER[word] then
+    return ("'%s' is not in this release; see decnet-host --help"):format(word)
   end
-  local core = require "decnet.core"
-  local host = core.host(options)
-  local ok, message = require "decnet.script".load(host, path, table.move(args, at + 1, #args, 1, {}))
+  local near = not word:find "[./]" and suggest.near(word, words_of(VERBS))
+  return near and ("no file and no command is named '%s'; did you mean '%s'?"):format(word, near)
+end
+
+local function exists(path)
+  local file = io.open(path, "rb")
+  if file then
+    file:close()
+  end
+  return file ~= nil
+end
+
+-- Creates a host for the command line from args[at] on and loads its script. Returns the host and
+-- the script's path, or nil and an exit code.
+local function load_script(about, args, at, extra)
+  local options, rest = read_options(args, at)
+  if not options then
+    return nil, complain(rest)
+  elseif options.help then
+    io.stdout:write(HELP)
+    return nil, OK
+  elseif options.version then
+    print("decnet-host " .. about.version)
+    return nil, OK
+  end
+  local path = args[rest]
+  if not path then
+    return nil, complain "no script given; see decnet-host --help"
+  end
+  for key, value in pairs(extra) do
+    options[key] = value
+  end
+  local host = require "decnet.core".host(options)
+  local given = table.move(args, rest + 1, #args, 1, {})
+  local ok, message = require "decnet.script".load(host, path, given)
   if not ok then
     host:close()
-    return nil, message
+    local is_first = rest == 1 and not exists(path)
+    return nil, complain(is_first and what_else(path) or message)
   end
   return host, path
 end
 
-local function run(args, at)
-  local options, rest = read_options(args, at)
-  if not options then
-    return complain(rest)
-  end
-  options.signals = true
-  local host, message = load_script(args, rest, options)
+local function run(about, args, at)
+  -- What workers print is seen when they print it, on a pipe too.
+  io.stdout:setvbuf "line"
+  local host, path = load_script(about, args, at, { signals = true, ends_process = true })
   if not host then
-    return complain(message)
+    return path
   end
   if #host:workers() == 0 then
     io.stderr:write(("decnet-host: %s declares no workers; declare one with "
-      .. "decnet.worker(\"name\", function(self) ... end)\n"):format(message))
+      .. "decnet.worker(\"name\", function(self) ... end)\n"):format(path))
   end
-  local code, why = host:run()
+  local code, message = host:run()
   host:close()
-  if why then
-    return complain(why)
+  if message then
+    return complain(message)
   end
   return code
 end
 
-local function check(args)
-  local host, message = load_script(args, 2, { log = false })
+local function check(about, args)
+  local host, path = load_script(about, args, 2, { log = false })
   if not host then
-    return complain(message)
+    return path
   end
   local workers = host:workers()
-  print(("%s: ok, %d worker%s"):format(message, #workers, #workers == 1 and "" or "s"))
+  print(("%s: ok, %d worker%s"):format(path, #workers, #workers == 1 and "" or "s"))
   for _, worker in ipairs(workers) do
     print("  " .. worker.name)
   end
@@ -156,7 +217,16 @@ local function check(args)
   return OK
 end
 
-local function lua(args)
+local function with_traceback(err)
+  if type(err) ~= "string" then
+    local meta = debug.getmetatable(err)
+    local has_text = type(meta) == "table" and rawget(meta, "__tostring") ~= nil
+    err = has_text and tostring(err) or ("error object is %s"):format(show(err))
+  end
+  return debug.traceback(err, 2)
+end
+
+local function lua(_, args)
   local path = args[2]
   if not path then
     return complain "lua: no file given; see decnet-host --help"
@@ -167,46 +237,36 @@ local function lua(args)
   if not chunk then
     return complain(message)
   end
-  local ok, err = xpcall(chunk, debug.traceback, table.unpack(_G.arg))
+  local ok, err = xpcall(chunk, with_traceback, table.unpack(_G.arg))
   if not ok then
-    io.stderr:write("decnet-host: ", tostring(err), "\n")
-    return 1
+    io.stderr:write("decnet-host: ", err, "\n")
+    return FAILED
   end
   return OK
 end
 
-local function doctor(_, version)
-  local uv = require "luv"
-  print(("decnet-host %s, %s, libuv %s"):format(version, _VERSION, uv.version_string()))
-  print "ok   functions, factories and coroutines as workers, restarted with backoff"
-  print "ok   signals: SIGTERM, SIGINT, SIGUSR1"
-  print "ok   awaits in nested coroutines, iterators, pcall, metamethods, <close>"
-  return OK
-end
-
-local VERBS = { run = function(args) return run(args, 2) end, check = check, lua = lua, doctor = doctor }
+VERBS = {
+  run = function(about, args) return run(about, args, 2) end,
+  check = check,
+  lua = lua,
+  doctor = function(about) return require "decnet.doctor".main(about) end,
+}
 
 --- Carry out a command line; returns the exit code.
----@param version string
+---@param about { version: string, build: string, lua: string } this build
 ---@param args string[] with the program's name at 0
 ---@return integer
-function M.main(version, args)
+function M.main(about, args)
   local first = args[1]
-  if first == "--version" then
-    print("decnet-host " .. version)
-    return OK
-  elseif first == "--help" or first == "-h" then
-    io.stdout:write(HELP)
-    return OK
-  elseif not first then
+  if not first then
     io.stderr:write(HELP)
     return USAGE
   end
   local verb = VERBS[first]
   if verb then
-    return verb(args, version)
+    return verb(about, args)
   end
-  return run(args, 1)
+  return run(about, args, 1)
 end
 
 return M

@@ -40,6 +40,9 @@ function M.run_group(specs, options)
   if core.current_host() then
     error("run_group: a host is running already; declare the workers with decnet.worker", 2)
   end
+  if options.stop ~= nil and not core.is_event(options.stop) then
+    error(("run_group: options: stop: expected a decnet.event, got %s"):format(type(options.stop)), 2)
+  end
   local entries, message = spec.list(specs, nil, "specs")
   if not entries then
     error("run_group: " .. message, 2)
@@ -79,7 +82,24 @@ local function supervise_alone(name, run, policy, options)
   return status
 end
 
--- A worker of the host that the caller's task runs in. It goes when the caller is cancelled.
+local function remove_from(list, value)
+  for i, other in ipairs(list) do
+    if other == value then
+      table.remove(list, i)
+      return
+    end
+  end
+end
+
+-- Removes the worker; where the caller can still wait, until it is gone. A run that is being killed
+-- can only ask.
+local function remove(handle)
+  if not pcall(core.shield, math.huge, handle.remove, handle) then
+    handle:remove()
+  end
+end
+
+-- A worker of the host that the caller's task runs in. It goes when the call ends, by any way.
 local function supervise_here(host, name, run, policy)
   local over = core.event()
   local final = { done = true, give_up = true, stop = true }
@@ -89,27 +109,17 @@ local function supervise_here(host, name, run, policy)
       over:set()
     end
   end
-  table.insert(observers, observe)
   local handle, message = decnet._declare(host, name, run, policy)
-  local ok, err = true, nil
-  if handle then
-    ok, err = pcall(over.wait, over)
-  end
-  local status = handle and handle:status()
-  for i, fn in ipairs(observers) do
-    if fn == observe then
-      table.remove(observers, i)
-      break
-    end
-  end
   if not handle then
     error("supervise: " .. message, 3)
   end
-  core.shield(math.huge, handle.remove, handle)
-  if not ok then
-    error(err, 0)
-  end
-  return status
+  table.insert(observers, observe)
+  local _ <close> = setmetatable({}, { __close = function()
+    remove_from(observers, observe)
+    remove(handle)
+  end })
+  over:wait()
+  return handle:status() or { state = "stopped" } -- somebody else has removed it
 end
 
 --- Run one worker until it returns cleanly, restarting it with backoff when it raises. Raises

@@ -2,37 +2,73 @@
 -- Loading a workers.lua into a host.
 
 local decnet = require "decnet"
+local show = require "decnet.show"
 local spec = require "decnet.spec"
 
 local M = {}
 
-local function complain(path, err)
-  local message = err:gsub("^cannot open ", "")
-  return ("%s"):format(message == err and message or path .. ": cannot be read: " .. message)
+-- What is said of a file that cannot be opened or read, by errno (the same on every Linux).
+local ENOENT, EISDIR = 2, 21
+
+local function complain(path, message, errno)
+  if errno == ENOENT then
+    return ("%s: no such file; pass the path of a script that declares workers"):format(path)
+  elseif errno == EISDIR then
+    return ("%s: is a directory; pass the path of a script in it"):format(path)
+  end
+  local reason = message:sub(1, #path + 2) == path .. ": " and message:sub(#path + 3) or message
+  return ("%s: cannot be read: %s"):format(path, reason)
 end
 
--- loadfile reads a directory as an empty file, and says of a missing one only that it cannot.
-local function check_file(path)
-  local file, err, errno = io.open(path, "rb")
+-- Not loadfile: it takes a directory for an empty file, and a pipe can be read only once.
+local function read_file(path)
+  local file, message, errno = io.open(path, "rb")
   if not file then
-    if errno == 2 then
-      return nil, ("%s: no such file; pass the path of a script that declares workers"):format(path)
-    end
-    return nil, err
+    return nil, complain(path, message, errno)
   end
-  local _, read_err = file:read(0)
+  local text
+  text, message, errno = file:read "a"
   file:close()
-  if read_err then
-    return nil, ("%s: %s"):format(path, read_err)
+  if not text then
+    return nil, complain(path, message, errno)
   end
-  return true
+  return text
 end
 
-local function with_traceback(err)
+-- As loadfile does: a byte order mark and a first line that begins with # are skipped.
+local function compile(path, text)
+  return load(text:gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", ""), "@" .. path)
+end
+
+local function text_of(err)
   if type(err) == "string" then
     return err
   end
-  return ("error object: %s"):format(tostring(err))
+  local meta = debug.getmetatable(err)
+  if type(meta) == "table" and rawget(meta, "__tostring") ~= nil then
+    local ok, text = pcall(tostring, err)
+    if ok then
+      return text
+    end
+  end
+  return ("raised %s; raise a text that says what is wrong"):format(show(err))
+end
+
+-- Message handler: whatever was raised becomes one text that begins with file:line.
+local function locate(err)
+  local text = text_of(err)
+  if text:find "^[^\n]-:%d+: " then
+    return text
+  end
+  for level = 2, 200 do
+    local info = debug.getinfo(level, "Sl")
+    if not info then
+      break
+    elseif info.currentline > 0 then
+      return ("%s:%d: %s"):format(info.short_src, info.currentline, text)
+    end
+  end
+  return text
 end
 
 local function declare_list(host, value, path)
@@ -57,18 +93,17 @@ end
 ---@param args string[] for the global `arg`
 ---@return true?, string? message
 function M.load(host, path, args)
-  local ok, message = check_file(path)
-  if not ok then
+  local text, message = read_file(path)
+  if not text then
     return nil, message
   end
   local chunk
-  chunk, message = loadfile(path)
+  chunk, message = compile(path, text)
   if not chunk then
-    return nil, complain(path, message)
+    return nil, message
   end
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
-  local value
-  ok, value = xpcall(chunk, with_traceback, table.unpack(args))
+  local ok, value = xpcall(chunk, locate, table.unpack(args))
   if not ok then
     return nil, value
   end

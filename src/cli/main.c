@@ -2,15 +2,18 @@
 /*
 ** decnet-host: a Lua state with decnet and luv built in, and the program in lua/decnet/cli.lua.
 */
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "host/host.h"
+#include "host/signals.h"
 #include "script/module.h"
 #include "script/pool.h"
 
@@ -43,6 +46,31 @@ static void extend_path(lua_State *L) {
     lua_pop(L, 2);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+#define BUILD "with sanitizers"
+#else
+#define BUILD "release"
+#endif
+
+/* A closed stdin, stdout or stderr would be the number of the next file that somebody opens, and
+** the log would be written into that. */
+static int hold_standard_files(void) {
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0) {
+        return -1;
+    }
+    close(fd);
+    return 0;
+}
+
+/* A Lua program may end by a closed pipe, as under lua5.4; a host must not. */
+static bool is_plain_lua(int argc, char **argv) {
+    return argc > 1 && strcmp(argv[1], "lua") == 0;
+}
+
 struct arguments {
     int count;
     char **values;
@@ -61,7 +89,13 @@ static int run(lua_State *L) {
     lua_pushliteral(L, "decnet.cli");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "main");
+    lua_createtable(L, 0, 3); /* about this build */
     lua_pushliteral(L, DECNET_VERSION);
+    lua_setfield(L, -2, "version");
+    lua_pushliteral(L, BUILD);
+    lua_setfield(L, -2, "build");
+    lua_pushliteral(L, LUA_RELEASE);
+    lua_setfield(L, -2, "lua");
     lua_createtable(L, args->count, 0);
     for (int i = 0; i < args->count; i++) {
         lua_pushstring(L, args->values[i]);
@@ -80,6 +114,12 @@ static int on_panic(lua_State *L) {
 int main(int argc, char **argv) {
     struct arguments args = {argc, argv};
     int code = DH_EXIT_USAGE;
+    if (hold_standard_files() != 0) {
+        return DH_EXIT_USAGE;
+    }
+    if (!is_plain_lua(argc, argv)) {
+        dh_signals_ignore_pipe(NULL);
+    }
     struct dh_pool *pool = dh_pool_new();
     lua_State *L = pool != NULL ? lua_newstate(dh_pool_realloc, pool) : NULL;
     if (L == NULL) {

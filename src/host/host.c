@@ -213,14 +213,16 @@ int dh_host_run(struct dh_host *host, struct dh_error *err) {
     if (dh_sup_boot(&host->sup, err) != 0) {
         return DH_EXIT_USAGE;
     }
-    if (host->options.takes_signals && dh_signals_start(host->options.loop) != 0) {
+    if (host->options.takes_signals && dh_signals_start(host->options.loop, host->options.shutdown_timeout_ns) != 0) {
         dh_error_set(err, DH_EBUSY, "another host in this process has the signals");
         return DH_EXIT_USAGE;
     }
     host->is_running = true;
     loop(host);
     host->is_running = false;
-    if (host->options.takes_signals) {
+    if (host->options.takes_signals && host->options.ends_process) {
+        dh_signals_leave(host->options.loop);
+    } else if (host->options.takes_signals) {
         dh_signals_stop(host->options.loop);
     }
     return dh_host_exit_code(host);
@@ -250,6 +252,7 @@ static bool must_stand(struct dh_host *host) {
 
 bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     const struct dh_runner *runner = host->options.runner;
+    bool was_quiet = !dh_sup_has_work(&host->sup);
     dh_loop_poll(host->options.loop, 0);
     fire_due(host);
     step(host);
@@ -269,6 +272,9 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     if (must_stand(host)) {
         dh_loop_poll(host->options.loop, dh_loop_now() + 1000000u);
         return true;
+    }
+    if (!was_quiet && !dh_sup_has_work(&host->sup)) {
+        return true; /* an order was carried out: somebody may want to see that before time goes on */
     }
     uint64_t next = dh_timerq_next(&host->timers);
     if (next <= host->virtual_ns) {

@@ -61,6 +61,7 @@ struct dh_host_options {
     const struct dh_runner *runner;
     bool is_virtual;              /* time moves by dh_host_advance only, from 0 */
     bool takes_signals;           /* install handlers while dh_host_run runs */
+    bool ends_process;            /* after dh_host_run there is nothing more to do */
     bool keeps_alive;             /* stay when no worker can run again */
     uint64_t shutdown_timeout_ns; /* after that a stop is no longer polite; DH_NEVER */
     uint64_t seed;                /* of jitter; 0: from the system */

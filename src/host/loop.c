@@ -15,6 +15,7 @@ static void on_wake(uv_async_t *async) {
 static void on_deadline(uv_timer_t *timer) {
     struct dh_loop *loop = timer->data;
     loop->armed_ms = UINT64_MAX;
+    dh_loop_interrupt(loop);
 }
 
 int dh_loop_init(struct dh_loop *loop) {
@@ -23,6 +24,7 @@ int dh_loop_init(struct dh_loop *loop) {
         return err;
     }
     loop->on_wake = NULL;
+    loop->is_polling = false;
     loop->armed_ms = UINT64_MAX;
     err = uv_async_init(&loop->uv, &loop->wake, on_wake);
     if (err != 0) {
@@ -32,6 +34,7 @@ int dh_loop_init(struct dh_loop *loop) {
     uv_unref((uv_handle_t *)&loop->wake);
     uv_timer_init(&loop->uv, &loop->deadline);
     loop->deadline.data = loop;
+    uv_unref((uv_handle_t *)&loop->deadline);
     return 0;
 
 err_after_loop:
@@ -61,9 +64,18 @@ static void arm_deadline(struct dh_loop *loop, uint64_t deadline_ns) {
     loop->armed_ms = at_ms;
 }
 
+/* uv_run looks at nothing, not even at the wake-up, unless some handle keeps the loop alive. */
+static void run(struct dh_loop *loop, uv_run_mode mode) {
+    uv_ref((uv_handle_t *)&loop->wake);
+    loop->is_polling = true;
+    uv_run(&loop->uv, mode);
+    loop->is_polling = false;
+    uv_unref((uv_handle_t *)&loop->wake);
+}
+
 void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns) {
     if (deadline_ns == 0) {
-        uv_run(&loop->uv, UV_RUN_NOWAIT);
+        run(loop, UV_RUN_NOWAIT);
         return;
     }
     if (deadline_ns != DH_NEVER) {
@@ -72,9 +84,13 @@ void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns) {
         uv_timer_stop(&loop->deadline);
         loop->armed_ms = UINT64_MAX;
     }
-    uv_ref((uv_handle_t *)&loop->wake); /* or uv_run returns at once when nothing else is open */
-    uv_run(&loop->uv, UV_RUN_ONCE);
-    uv_unref((uv_handle_t *)&loop->wake);
+    run(loop, UV_RUN_ONCE);
+}
+
+void dh_loop_interrupt(struct dh_loop *loop) {
+    if (loop->is_polling) {
+        uv_stop(&loop->uv);
+    }
 }
 
 void dh_loop_wake(struct dh_loop *loop) {

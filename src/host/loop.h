@@ -20,6 +20,7 @@ struct dh_loop {
     uv_async_t wake;
     void (*on_wake)(struct dh_loop *loop);
     uint64_t armed_ms; /* what the deadline timer is armed for, UINT64_MAX: nothing */
+    bool is_polling;   /* inside of dh_loop_poll */
 };
 
 /* Returns 0 or a libuv error code; on failure nothing is left to close. */
@@ -35,6 +36,11 @@ uint64_t dh_loop_now(void);
 /* Let libuv work: callbacks of what is ready are called. Waits at most until deadline_ns: 0 does
 ** not wait, DH_NEVER waits for an event however long it takes. */
 void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns);
+
+/* Somebody became ready: dh_loop_poll, if that is where we are, must not wait now. libuv 1.44 calls
+** timers *before* it waits for events, too, and then waits as if they had brought nothing about.
+** Cheap; for this thread only. */
+void dh_loop_interrupt(struct dh_loop *loop);
 
 /* Make the current or next dh_loop_poll return. Safe from signal handlers and other threads. */
 void dh_loop_wake(struct dh_loop *loop);

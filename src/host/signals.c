@@ -26,6 +26,7 @@ enum { TAKEN = sizeof(taken) / sizeof(taken[0]) };
 static atomic_uint pending;
 static atomic_uint stops; /* not yet taken */
 static atomic_uint asked; /* in all */
+static atomic_uint patience_s; /* for the first; 0: for ever */
 static _Atomic(struct dh_loop *) waiting;
 static _Atomic(const char *) holder;
 static struct sigaction before[TAKEN + 2];
@@ -39,8 +40,10 @@ static void on_signal(int number) {
     }
     if (number == SIGTERM || number == SIGINT) {
         atomic_fetch_add(&stops, 1);
-        if (atomic_fetch_add(&asked, 1) > 0) {
-            alarm(DH_STUCK_SECONDS);
+        bool is_first = atomic_fetch_add(&asked, 1) == 0;
+        unsigned limit_s = is_first ? atomic_load(&patience_s) : DH_STUCK_SECONDS;
+        if (limit_s > 0) {
+            alarm(limit_s);
         }
     }
     struct dh_loop *loop = atomic_load(&waiting);
@@ -55,7 +58,11 @@ static void say(const char *text) {
     (void)written;
 }
 
-/* The loop did not come round after a second stop: nothing polite is left. */
+static void on_pipe(int number) {
+    (void)number;
+}
+
+/* The loop did not come round in time: nothing polite is left. */
 static void on_alarm(int number) {
     (void)number;
     const char *name = atomic_load(&holder);
@@ -66,7 +73,22 @@ static void on_alarm(int number) {
     _exit(DH_EXIT_STUCK);
 }
 
-int dh_signals_start(struct dh_loop *loop) {
+void dh_signals_ignore_pipe(struct sigaction *ret_before) {
+    struct sigaction action;
+    memset(&action, 0, sizeof(action));
+    action.sa_flags = SA_RESTART;
+    action.sa_handler = on_pipe;
+    sigaction(SIGPIPE, &action, ret_before);
+}
+
+/* The loop keeps the limit itself, and then needs DH_STUCK_SECONDS to name who is late; unless it is
+** stuck: the alarm comes a little later. */
+static unsigned whole_seconds(uint64_t limit_ns) {
+    uint64_t s = limit_ns / 1000000000u + 2 + DH_STUCK_SECONDS;
+    return limit_ns == DH_NEVER || s > UINT32_MAX ? 0 : (unsigned)s;
+}
+
+int dh_signals_start(struct dh_loop *loop, uint64_t limit_ns) {
     struct dh_loop *nobody = NULL;
     if (!atomic_compare_exchange_strong(&waiting, &nobody, loop)) {
         return DH_EBUSY;
@@ -74,6 +96,7 @@ int dh_signals_start(struct dh_loop *loop) {
     atomic_store(&pending, 0);
     atomic_store(&stops, 0);
     atomic_store(&asked, 0);
+    atomic_store(&patience_s, whole_seconds(limit_ns));
     struct sigaction action;
     memset(&action, 0, sizeof(action));
     action.sa_flags = SA_RESTART;
@@ -82,8 +105,7 @@ int dh_signals_start(struct dh_loop *loop) {
     for (size_t i = 0; i < TAKEN; i++) {
         sigaction(taken[i].number, &action, &before[i]);
     }
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, &before[TAKEN]);
+    dh_signals_ignore_pipe(&before[TAKEN]);
     action.sa_handler = on_alarm;
     sigaction(SIGALRM, &action, &before[TAKEN + 1]);
     return 0;
@@ -102,8 +124,17 @@ void dh_signals_stop(struct dh_loop *loop) {
     atomic_store(&waiting, NULL);
 }
 
+void dh_signals_leave(struct dh_loop *loop) {
+    if (atomic_load(&waiting) == loop) {
+        atomic_store(&waiting, NULL);
+    }
+}
+
 unsigned dh_signals_take(unsigned *ret_stops) {
     unsigned n = atomic_exchange(&stops, 0);
+    if (n > 0 && atomic_load(&asked) > 1) {
+        alarm(2 * DH_STUCK_SECONDS); /* it came round: it can name who is late, if it still moves */
+    }
     *ret_stops += n > 2 ? 2 : n;
     return atomic_exchange(&pending, 0);
 }

@@ -23,20 +23,28 @@ enum dh_signal {
     DH_SIGNAL_USR1 = 1u << 3
 };
 
-/* Take over SIGTERM, SIGINT, SIGHUP and SIGUSR1 and ignore SIGPIPE; each wakes loop. Returns 0,
-** DH_EBUSY when another loop has them. */
-int dh_signals_start(struct dh_loop *loop);
+/* Take over SIGTERM, SIGINT, SIGHUP and SIGUSR1 and ignore SIGPIPE; each wakes loop. A first stop
+** may take limit_ns (DH_NEVER: for ever). Returns 0, DH_EBUSY when another loop has them. */
+int dh_signals_start(struct dh_loop *loop, uint64_t limit_ns);
 
 /* Put back what was in force before. */
 void dh_signals_stop(struct dh_loop *loop);
+
+/* Wake the loop no longer, but stay in force, in a process that is about to end: a second SIGTERM
+** that comes when all is done must not change its exit code. */
+void dh_signals_leave(struct dh_loop *loop);
+
+/* From now on, writing into a pipe that nobody reads is an error of write. By a handler: child
+** processes would inherit SIG_IGN. *ret_before (or NULL): what was in force. */
+void dh_signals_ignore_pipe(struct sigaction *ret_before);
 
 /* The set of enum dh_signal that came since the last call; TERM and INT also count how often, since
 ** a second one means something else: *ret_stops grows by the number of them, up to 2 a call. */
 unsigned dh_signals_take(unsigned *ret_stops);
 
 /* Name who has the CPU (NULL: nobody), for the message of a process that cannot be stopped in any
-** other way: when a second SIGTERM or SIGINT finds the loop still stuck after DH_STUCK_SECONDS, the
-** handler of SIGALRM says who would not stop and exits with DH_EXIT_STUCK. The string must stay
+** other way: when a second SIGTERM or SIGINT finds the loop still stuck after DH_STUCK_SECONDS, or the
+** first one after its limit, the handler of SIGALRM says who would not stop and exits with DH_EXIT_STUCK. The string must stay
 ** until the next call. Cheap: one relaxed store. */
 void dh_signals_set_holder(const char *name);
 

@@ -1,0 +1,129 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+local process = require "spec.process.process"
+
+local function host(args, files)
+  local dir = process.dir()
+  for name, text in pairs(files or {}) do
+    process.write(dir .. "/" .. name, text)
+  end
+  return process.start(process.host, args, { cwd = dir })
+end
+
+describe("decnet-host", function()
+  lazy_teardown(process.cleanup)
+
+  it("hosts with and without the word run, and passes arguments on", function()
+    local script = [[
+      print(arg[0], #arg, arg[1], arg[2], ...)
+      require "decnet".worker("w", function() print "worked" end)
+    ]]
+    for _, before in ipairs { {}, { "run" }, { "--log-level", "error" }, { "run", "--" } } do
+      local child = process.run(script, before, { "--first", "second" }):ends(0)
+      assert.equal("workers.lua\t2\t--first\tsecond\t--first\tsecond\nworked\n", child:stdout())
+    end
+  end)
+
+  it("starts workers in the order in which they were declared (B01)", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      for i = 1, 5 do
+        decnet.worker("w" .. i, function() print(i) end)
+      end
+      print "loaded"
+      return { { "w6", function() print(6) end } }
+    ]]
+    assert.equal("loaded\n1\n2\n3\n4\n5\n6\n", child:ends(0):stdout())
+  end)
+
+  it("shows at once what workers print, in a file, too", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker("w", function() print "here" decnet.park() end)
+    ]]
+    child:says "^here\n"
+    child:stop "sigterm"
+  end)
+
+  it("reads a script from a pipe", function()
+    local dir = process.dir()
+    local command = ("echo 'print(arg[0])' | %s /dev/stdin"):format(process.host)
+    local child = process.start("/bin/sh", { "-c", command }, { cwd = dir }):ends(0)
+    assert.equal("/dev/stdin\n", child:stdout())
+  end)
+
+  it("check loads, validates and names the workers, and runs nothing", function()
+    local child = host({ "check", "--log-level=debug", "w.lua", "x" }, { ["w.lua"] = [[
+      assert(arg[1] == "x")
+      require "decnet".worker("one", function() print "started" end)
+      return { { "two", print } }
+    ]] })
+    assert.equal("w.lua: ok, 2 workers\n  one\n  two\n", child:ends(0):stdout())
+    assert.equal("", child:stderr())
+  end)
+
+  it("--help and --version answer on stdout, wherever they stand", function()
+    for _, args in ipairs { { "--help" }, { "-h" }, { "run", "--help" }, { "check", "--help" } } do
+      assert.matches("^usage: decnet%-host ", host(args):ends(0):stdout())
+    end
+    assert.matches("^decnet%-host %d+%.%d+%.%d+\n$", host({ "--version" }):ends(0):stdout())
+  end)
+
+  it("without any argument says how it is used, exit 2", function()
+    assert.matches("^usage: decnet%-host ", host({}):ends(2):stderr())
+  end)
+
+  it("doctor tries what it says", function()
+    local child = host({ "doctor" }):ends(0)
+    local text = child:stdout()
+    assert.matches("^decnet%-host [%d.]+ %([%a ]+%), Lua 5%.4%.%d+, libuv [%d.]+\n", text)
+    assert.matches("\nok +a worker that crashes comes back after 1 2 4 8", text)
+    assert.matches("\nok +awaits in nested coroutines", text)
+    assert.matches("\nok +a worker that swallows its cancellation is killed", text)
+    assert.is_nil(text:find "FAIL")
+    assert.equal("", child:stderr())
+  end)
+end)
+
+describe("decnet-host lua", function()
+  lazy_teardown(process.cleanup)
+
+  it("runs a file with its arguments, with decnet and luv", function()
+    local child = host({ "lua", "f.lua", "a", "--b" }, { ["f.lua"] = [[
+      print(arg[0], #arg, ...)
+      print(require "luv".version_string() ~= nil, require "decnet".worker ~= nil)
+    ]] })
+    assert.equal("f.lua\t2\ta\t--b\ntrue\ttrue\n", child:ends(0):stdout())
+  end)
+
+  it("ends with the exit code of the file", function()
+    for text, code in pairs {
+      ["os.exit(7)"] = 7, ["os.exit(true)"] = 0, ["os.exit(false)"] = 1, ["return 5"] = 0,
+      ["error 'boom'"] = 1, ["error {}"] = 1, ["os.exit(3, true)"] = 3,
+    } do
+      host({ "lua", "f.lua" }, { ["f.lua"] = text }):ends(code)
+    end
+  end)
+
+  it("shows an error with its traceback", function()
+    local text = "local function f()\n error 'boom'\nend\nf()"
+    local child = host({ "lua", "f.lua" }, { ["f.lua"] = text })
+    assert.matches("^decnet%-host: f.lua:2: boom\nstack traceback:\n.*f.lua:4: in main chunk",
+      child:ends(1):stderr())
+  end)
+
+  it("refuses a missing file and a syntax error, exit 2", function()
+    assert.matches("missing.lua", host({ "lua", "missing.lua" }):ends(2):stderr(), 1, true)
+    local child = host({ "lua", "f.lua" }, { ["f.lua"] = "x = = 1" })
+    assert.matches("f.lua:1: unexpected symbol", child:ends(2):stderr(), 1, true)
+  end)
+
+  it("hosts a group that ends with its stop event", function()
+    local child = host({ "lua", "f.lua" }, { ["f.lua"] = [[
+      local decnet = require "decnet"
+      local stop = decnet.event()
+      decnet.run_group({ { "w", function() stop:set() end } }, { stop = stop, log = false })
+      print "over"
+    ]] })
+    assert.equal("over\n", child:ends(0):stdout())
+  end)
+end)
