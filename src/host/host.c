@@ -269,6 +269,10 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     if (host->is_stopping && dh_host_is_over(host)) {
         return false;
     }
+    uint64_t next = dh_timerq_next(&host->timers);
+    if (host->virtual_ns >= limit_ns && next > host->virtual_ns && !dh_sup_has_work(&host->sup)) {
+        return false; /* no move is left to make, so nothing to stand for */
+    }
     if (must_stand(host)) {
         dh_loop_poll(host->options.loop, dh_loop_now() + 1000000u);
         return true;
@@ -276,17 +280,10 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     if (!was_quiet && !dh_sup_has_work(&host->sup)) {
         return true; /* an order was carried out: somebody may want to see that before time goes on */
     }
-    uint64_t next = dh_timerq_next(&host->timers);
-    if (next <= host->virtual_ns) {
-        if (host->virtual_ns == limit_ns) {
-            return false;
-        }
-        return move_clock(host, host->virtual_ns + TICK_NS, limit_ns);
-    }
     if (host->virtual_ns >= limit_ns) {
         return false;
     }
-    return move_clock(host, next, limit_ns);
+    return move_clock(host, next > host->virtual_ns ? next : host->virtual_ns + TICK_NS, limit_ns);
 }
 
 void dh_host_die(const char *why) {
