@@ -12,7 +12,7 @@ local function killed(fn)
   local log = {}
   testing.run(function(t)
     decnet.worker { name = "w", stop_timeout = 0, run = function(self) fn(self, log) end }
-    t:advance(1)
+    t:advance(0.01)
     assert.equal("running", t:status("w").state)
     decnet.get("w"):stop()
     t:advance(1)

@@ -257,7 +257,8 @@ end)
 describe("decnet.atomic", function()
   it("refuses every wait inside, and passes results", function()
     run.worker(function()
-      assert.same({ 1, nil, n = 2 }, table.pack(decnet.atomic(function(...) return ... end, 1, nil)))
+      local function same(...) return ... end
+      assert.same({ 1, nil, n = 2 }, table.pack(decnet.atomic(same, 1, nil)))
       local channel, event = decnet.channel(), decnet.event()
       local task = decnet.spawn(run.forever)
       for what, fn in pairs {

@@ -208,8 +208,12 @@ static int l_iter(lua_State *L) {
 }
 
 static int l_channel(lua_State *L) {
-    lua_Integer capacity = luaL_optinteger(L, 1, 0);
-    luaL_argcheck(L, capacity >= 0, 1, "capacity: an integer >= 0 expected");
+    int is_integer = 1;
+    lua_Integer capacity = lua_isnoneornil(L, 1) ? 0 : lua_tointegerx(L, 1, &is_integer);
+    if (!is_integer || capacity < 0) {
+        luaL_argerror(L, 1, lua_pushfstring(L, "capacity: an integer >= 0 expected, got %s",
+                                            luaL_tolstring(L, 1, NULL)));
+    }
     struct channel *ch = lua_newuserdatauv(L, sizeof(*ch), 1);
     memset(ch, 0, sizeof(*ch));
     ch->capacity = capacity;

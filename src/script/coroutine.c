@@ -48,6 +48,17 @@ static int pass_results(lua_State *L, lua_State *co, int n, bool is_wrap) {
     return is_wrap ? n : n + 1;
 }
 
+/* Close co for somebody who runs on L: nobody can wait in its __close. */
+static int close_from(struct dh_vm *vm, lua_State *L, lua_State *co) {
+    lua_State *boundary = vm->boundary;
+    vm->boundaries++;
+    vm->boundary = L;
+    int status = dh_close_thread(co, L);
+    vm->boundaries--;
+    vm->boundary = boundary;
+    return status;
+}
+
 static int pass_error(lua_State *L, lua_State *co, bool is_wrap) {
     if (!is_wrap) {
         lua_xmove(co, L, 1);
@@ -58,21 +69,21 @@ static int pass_error(lua_State *L, lua_State *co, bool is_wrap) {
     struct dh_vm *vm = dh_vm_of(L);
     struct dh_task *t = vm->current;
     int status = lua_status(co);
+    bool is_noted = false;
     if (status != LUA_OK && status != LUA_YIELD) {
         if (t != NULL && lua_touserdata(co, -1) != vm->cancelled_id) {
             dh_task_note_error(t, co, -1, 0); /* closing takes the stack down */
+            is_noted = true;
         }
-        vm->boundaries++;
-        status = dh_close_thread(co, L);
-        vm->boundaries--;
+        status = close_from(vm, L, co);
     }
     lua_xmove(co, L, 1);
     if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
         luaL_where(L, 1);
         lua_insert(L, -2);
         lua_concat(L, 2);
-        if (t != NULL && t->failure != NULL) {
-            t->failure->identity = lua_topointer(L, -1);
+        if (is_noted && t->failure != NULL) {
+            t->failure = dh_failure_retell(t->failure, L, -1);
         }
     }
     return lua_error(L);
@@ -84,10 +95,15 @@ static int wrap_k(lua_State *L, int status, lua_KContext ctx);
 static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool is_wrap) {
     for (;;) {
         bool can_yield = lua_isyieldable(L);
+        lua_State *boundary = vm->boundary;
         int n = 0;
-        vm->boundaries += !can_yield;
+        if (!can_yield) {
+            vm->boundaries++;
+            vm->boundary = L;
+        }
         int status = lua_resume(co, L, nargs, &n);
         vm->boundaries -= !can_yield;
+        vm->boundary = boundary;
         if (status == LUA_YIELD && vm->is_host_yield) {
             if (!can_yield) {
                 vm->is_host_yield = false;
@@ -305,9 +321,7 @@ static int co_close(lua_State *L) {
         return luaL_error(L, "%s", lua_tostring(L, -1));
     }
     struct dh_vm *vm = dh_vm_of(L);
-    vm->boundaries++;
-    int err = dh_close_thread(co, L);
-    vm->boundaries--;
+    int err = close_from(vm, L, co);
     if (err == LUA_OK) {
         lua_pushboolean(L, 1);
         return 1;

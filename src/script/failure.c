@@ -279,8 +279,26 @@ struct dh_failure *dh_failure_prepend_traceback(struct dh_failure *f, const char
     return longer;
 }
 
+struct dh_failure *dh_failure_retell(struct dh_failure *f, lua_State *L, int idx) {
+    char message[DH_MESSAGE_MAX];
+    size_t len = dh_failure_describe(L, idx, message, sizeof(message));
+    struct dh_failure *new = make(message, len, f->traceback, f->traceback_len);
+    if (new == NULL) {
+        return f;
+    }
+    new->identity = lua_topointer(L, idx);
+    dh_failure_free(f);
+    return new;
+}
+
 void dh_failure_free(struct dh_failure *f) {
     free(f);
+}
+
+bool dh_failure_is_same(const struct dh_failure *a, const struct dh_failure *b) {
+    return a->identity != NULL && a->identity == b->identity && a->is_fatal == b->is_fatal &&
+           a->retry_after_ns == b->retry_after_ns && a->message_len == b->message_len &&
+           memcmp(a->message, b->message, a->message_len) == 0;
 }
 
 /* Raise the error at idx as an ending. Strings get the position of the caller, as with error. */

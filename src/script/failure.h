@@ -36,6 +36,14 @@ struct dh_failure *dh_failure_prepend_traceback(struct dh_failure *f, const char
 
 void dh_failure_free(struct dh_failure *f);
 
+/* The error value of f has become the string at idx of L, by a position put before it. Returns what
+** replaces f, which is freed: f itself when memory is out. */
+struct dh_failure *dh_failure_retell(struct dh_failure *f, lua_State *L, int idx);
+
+/* Do both speak of the same error value? The address alone does not tell: the memory of an error
+** that was caught is used again. */
+bool dh_failure_is_same(const struct dh_failure *a, const struct dh_failure *b);
+
 /* Write a traceback of co from 'level' on, at most DH_TRACEBACK_LEVELS levels; returns its length.
 ** Never raises, calls nothing. */
 size_t dh_traceback_write(lua_State *co, int level, char *dst, size_t cap);

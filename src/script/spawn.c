@@ -98,6 +98,7 @@ static int join_k(lua_State *L, int status, lua_KContext ctx) {
 static int l_join(lua_State *L) {
     struct dh_spawned *spawned = luaL_checkudata(L, 1, TASK_TYPE);
     const struct dh_task *other = &spawned->task;
+    uint64_t deadline_ns = dh_wait_opt_deadline(L, dh_vm_of(L), 2, "seconds");
     struct dh_task *t = dh_wait_begin(L, "join");
     if (dh_task_is_cancelled(t)) {
         return dh_wait_cancelled(L, t);
@@ -108,8 +109,7 @@ static int l_join(lua_State *L) {
     if (other == t) {
         return luaL_error(L, "join: a task cannot wait for itself");
     }
-    return dh_wait_in_line(L, t, &join_wait, &spawned->joiners,
-                           dh_wait_opt_deadline(L, dh_vm_of(L), 2, "seconds"), 0, join_k);
+    return dh_wait_in_line(L, t, &join_wait, &spawned->joiners, deadline_ns, 0, join_k);
 }
 
 static int l_cancel(lua_State *L) {

@@ -42,12 +42,13 @@ static bool was_cancel_asked(const struct dh_task *t) {
 }
 
 void dh_task_note_error(struct dh_task *t, lua_State *co, int idx, int level) {
-    const void *identity = lua_topointer(co, idx);
-    if (t->failure != NULL && identity != NULL && t->failure->identity == identity) {
-        return; /* the same error on its way up: the stack was taller where it was raised */
+    struct dh_failure *f = dh_failure_capture(co, idx, level);
+    if (f != NULL && t->failure != NULL && dh_failure_is_same(f, t->failure)) {
+        dh_failure_free(f); /* on its way up: the stack was taller where it was raised */
+        return;
     }
     dh_failure_free(t->failure);
-    t->failure = dh_failure_capture(co, idx, level);
+    t->failure = f;
 }
 
 int dh_task_on_error(lua_State *L) {
@@ -73,6 +74,7 @@ static int call_factory_result(lua_State *L, struct dh_task *t) {
     lua_Debug ar;
     if (body == L || lua_status(body) != LUA_OK || lua_getstack(body, 0, &ar) ||
         lua_gettop(body) != 1) {
+        dh_failure_free(t->failure); /* of an error that somebody caught */
         t->failure = dh_failure_from_text(
             "run returned a coroutine that has already started or ended: return a fresh one");
         t->ending = DH_TASK_CRASHED;

@@ -10,20 +10,64 @@
 #include "script/tag.h"
 #include "script/vm.h"
 
-/*
-** The C function that keeps L from being suspended, by the name its caller used. pcall and xpcall
-** can be suspended and are passed over.
-*/
-static const char *boundary_name(lua_State *L) {
-    lua_Debug ar;
-    for (int level = 1; lua_getstack(L, level, &ar); level++) {
-        lua_getinfo(L, "nS", &ar);
-        if (strcmp(ar.what, "C") == 0 && ar.name != NULL && strcmp(ar.name, "pcall") != 0 &&
-            strcmp(ar.name, "xpcall") != 0) {
-            return ar.name;
+/* Push the shortest name by which the function on top of L's stack, which is popped, stands in a
+** loaded library; false and nothing if it stands in none. */
+static bool push_library_name(lua_State *L) {
+    int f = lua_gettop(L);
+    const char *best = NULL; /* belongs to a key of a library */
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushnil(L);
+    while (lua_next(L, f + 1) != 0) {
+        lua_pushnil(L);
+        while (lua_istable(L, f + 3) && lua_next(L, f + 3) != 0) {
+            if (lua_type(L, -2) == LUA_TSTRING && lua_rawequal(L, -1, f)) {
+                const char *name = lua_tostring(L, -2);
+                best = best == NULL || strlen(name) < strlen(best) ? name : best;
+            }
+            lua_pop(L, 1);
         }
+        lua_settop(L, f + 2);
     }
-    return NULL;
+    if (best != NULL) {
+        lua_pushstring(L, best);
+        lua_replace(L, f);
+    }
+    lua_settop(L, best != NULL ? f : f - 1);
+    return best != NULL;
+}
+
+static bool can_be_suspended(const char *name) {
+    return strcmp(name, "pcall") == 0 || strcmp(name, "xpcall") == 0;
+}
+
+/*
+** Push on L the name of the C function that keeps co from being suspended, by the name of a library
+** or else by that which its caller used; false and nothing if it has none. pcall and xpcall can be
+** suspended and are passed over.
+*/
+static bool push_boundary_name(lua_State *L, lua_State *co) {
+    lua_Debug ar;
+    luaL_checkstack(L, 8, NULL);
+    luaL_checkstack(co, 1, NULL);
+    for (int level = co == L ? 1 : 0; lua_getstack(co, level, &ar); level++) {
+        lua_getinfo(co, "nSf", &ar);
+        lua_xmove(co, L, 1);
+        if (strcmp(ar.what, "C") != 0) {
+            lua_pop(L, 1);
+            continue;
+        }
+        if (!push_library_name(L)) {
+            if (ar.name == NULL || level == 0) { /* 0: what resumes or closes a coroutine */
+                continue;
+            }
+            lua_pushstring(L, ar.name);
+        }
+        if (!can_be_suspended(lua_tostring(L, -1))) {
+            return true;
+        }
+        lua_pop(L, 1);
+    }
+    return false;
 }
 
 struct dh_task *dh_wait_begin(lua_State *L, const char *what) {
@@ -39,10 +83,10 @@ struct dh_task *dh_wait_begin(lua_State *L, const char *what) {
         luaL_error(L, "%s: cannot wait inside decnet.atomic", what);
     }
     if (!lua_isyieldable(L) || vm->boundaries > 0) {
-        const char *name = boundary_name(L);
-        if (name != NULL) {
+        if ((!lua_isyieldable(L) && push_boundary_name(L, L)) ||
+            (vm->boundary != NULL && push_boundary_name(L, vm->boundary))) {
             luaL_error(L, "%s: cannot wait inside '%s', a C function that cannot be suspended",
-                       what, name);
+                       what, lua_tostring(L, -1));
         }
         luaL_error(L, "%s: cannot wait inside a C function that cannot be suspended", what);
     }
