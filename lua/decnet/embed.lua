@@ -41,7 +41,7 @@ function M.run_group(specs, options)
     error("run_group: a host is running already; declare the workers with decnet.worker", 2)
   end
   if options.stop ~= nil and not core.is_event(options.stop) then
-    error(("run_group: options: stop: expected a decnet.event, got %s"):format(type(options.stop)), 2)
+    error("run_group: options: stop: expected a decnet.event, got " .. type(options.stop), 2)
   end
   local entries, message = spec.list(specs, nil, "specs")
   if not entries then

@@ -47,8 +47,8 @@ describe("the delay before a restart", function()
   end)
 
   it("H01 does not overflow in a long streak", function()
-    local list = delays(2000, { min_backoff = 0.001, backoff_factor = 1000, max_backoff = 1 })
-    assert.equal(1, list[2000])
+    local list = delays(500, { min_backoff = 0.001, backoff_factor = 1000, max_backoff = 1 })
+    assert.equal(1, list[500])
   end)
 
   it("H03 with jitter stays in bounds, and the same seed gives the same delays", function()

@@ -230,7 +230,9 @@ describe("the log", function()
         self.log:error "oh"
         self.log:debug "unseen"
         self.log:info(42)
-        self.log:info("odd", { object = setmetatable({}, { __tostring = function() return "O!" end }) })
+        self.log:info("odd", {
+          object = setmetatable({}, { __tostring = function() return "O!" end }),
+        })
       end)
       t:advance(1)
     end)

@@ -20,7 +20,8 @@ describe("after", function()
         forever()
       end }
       t:advance(1)
-      assert.same({ "waiting", "db, cache" }, { t:status("web").state, t:status("web").waiting_for })
+      assert.same({ "waiting", "db, cache" },
+        { t:status("web").state, t:status("web").waiting_for })
       t:advance(1.5)
       assert.equal("cache", t:status("web").waiting_for)
       t:advance(1)

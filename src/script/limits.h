@@ -26,8 +26,8 @@
 #define DH_OFFLOAD_THREADS 4
 #define DH_OFFLOAD_THREADS_MAX 64
 
-/* Instructions between two looks at the stop flag: about 0.1 ms. */
-#define DH_OFFLOAD_HOOK_COUNT 10000
+/* Instructions between two looks at the stop flag, about 10 us. */
+#define DH_OFFLOAD_HOOK_COUNT 1000
 
 /* Tables in tables: copying them recurs in C. */
 #define DH_OFFLOAD_DEPTH 190

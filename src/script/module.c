@@ -8,6 +8,8 @@
 #include "script/event.h"
 #include "script/failure.h"
 #include "script/hostlib.h"
+#include "script/offload.h"
+#include "script/request.h"
 #include "script/scope.h"
 #include "script/spawn.h"
 #include "script/unit.h"
@@ -29,6 +31,8 @@ int luaopen_decnet_core(lua_State *L) {
     dh_spawn_open(L);
     dh_channel_open(L);
     dh_event_open(L);
+    dh_request_open(L);
+    dh_offload_open(L);
     dh_unit_open(L);
     dh_worklog_open(L);
     dh_hostlib_open(L);

@@ -25,6 +25,7 @@ struct dh_vm {
     struct dh_line awake;         /* ready to run */
     unsigned awake_count;
     unsigned boundaries;   /* resumes under way from where nobody can yield */
+    lua_State *boundary;   /* the coroutine of the innermost of them, NULL: none that has a name */
     unsigned in_flight;    /* one-shot requests: the virtual clock stands for them */
     bool is_host_yield;    /* the yield under way is the host's, not the user's */
     bool has_loop;

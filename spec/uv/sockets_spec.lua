@@ -1,0 +1,183 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+local decnet = require "decnet"
+local luv = require "luv"
+local real = require "spec.support.real"
+local run = require "spec.support.run"
+
+local uv = decnet.uv
+
+describe("decnet.uv on sockets", function()
+  local fds
+
+  setup(function()
+    real.worker(function() -- libuv keeps a descriptor in reserve from the first listen on
+      local server = luv.new_tcp()
+      assert(server:bind("127.0.0.1", 0))
+      assert(server:listen(1, function() end))
+    end)
+  end)
+
+  before_each(function()
+    collectgarbage()
+    fds = real.count_fds()
+  end)
+
+  after_each(function()
+    assert.equal(fds, real.count_fds())
+    assert.equal(0, real.in_flight())
+  end)
+
+  -- Reads a stream to its end.
+  local function drain(stream)
+    local parts = {}
+    return decnet.await(function(resume)
+      stream:read_start(function(err, data)
+        if data then
+          parts[#parts + 1] = data
+        else
+          resume(err == nil and table.concat(parts) or nil, err)
+        end
+      end)
+    end)
+  end
+
+  local function accepted(server, new)
+    return decnet.await(function(resume)
+      assert(server:listen(8, function(err)
+        local client = new()
+        assert(not err and server:accept(client))
+        resume(client)
+      end))
+    end)
+  end
+
+  it("connects, writes and shuts down over TCP", function()
+    real.worker(function()
+      local server = luv.new_tcp()
+      assert(server:bind("127.0.0.1", 0))
+      local serving = decnet.spawn(function()
+        return drain(accepted(server, luv.new_tcp))
+      end)
+      decnet.yield()
+      local client = luv.new_tcp()
+      assert.is_true(uv.tcp_connect(client, "127.0.0.1", server:getsockname().port))
+      assert.is_true(uv.write(client, "hello"))
+      assert.is_true(uv.write(client, { ", ", "world", 1 }))
+      assert.is_true(uv.write(client, {}))
+      assert.is_true(uv.shutdown(client))
+      assert.equal("hello, world1", serving:join())
+      assert.equal("ENOTCONN", select(3, uv.shutdown(client)))
+      assert.equal("EPIPE", select(3, uv.write(client, "more")))
+    end)
+  end)
+
+  it("says why a connection failed", function()
+    real.worker(function()
+      local server = luv.new_tcp()
+      assert(server:bind("127.0.0.1", 0))
+      local port = server:getsockname().port
+      local client = luv.new_tcp()
+      assert.same({ nil, "ECONNREFUSED: connection refused", "ECONNREFUSED" },
+        { uv.tcp_connect(client, "127.0.0.1", port) })
+      run.raises("uv.tcp_connect: Invalid IP address or port [localhost:80]",
+        uv.tcp_connect, luv.new_tcp(), "localhost", 80)
+      local pipe = luv.new_pipe(false)
+      assert.equal("ENOENT", select(3, uv.pipe_connect(pipe, "/nowhere/sock")))
+      assert.same({ nil, "ENAMETOOLONG: name too long", "ENAMETOOLONG" },
+        { uv.pipe_connect(luv.new_pipe(false), "/" .. ("x"):rep(107)) })
+    end)
+  end)
+
+  it("refuses a handle that is closed", function()
+    real.worker(function()
+      local tcp, pipe, udp = luv.new_tcp(), luv.new_pipe(false), luv.new_udp()
+      tcp:close()
+      pipe:close()
+      udp:close()
+      assert.equal("EBADF", select(3, uv.tcp_connect(tcp, "127.0.0.1", 1)))
+      assert.equal("EBADF", select(3, uv.pipe_connect(pipe, "/a")))
+      assert.equal("EBADF", select(3, uv.write(tcp, "x")))
+      assert.equal("EBADF", select(3, uv.shutdown(tcp)))
+      assert.equal("EBADF", select(3, uv.udp_send(udp, "x", "127.0.0.1", 1)))
+    end)
+  end)
+
+  it("connects a pipe, and sends a handle over it", function()
+    local dir, remove = real.temp_dir()
+    real.worker(function()
+      local server = luv.new_pipe(false)
+      assert(server:bind(dir .. "/sock"))
+      local got = decnet.spawn(function()
+        local client = accepted(server, function() return luv.new_pipe(true) end)
+        return decnet.await(function(resume)
+          client:read_start(function(err, data)
+            assert(not err)
+            if data and client:pending_count() > 0 then
+              local handle = luv.new_tcp()
+              assert(client:accept(handle))
+              resume(data, handle:getsockname().port)
+            end
+          end)
+        end)
+      end)
+      decnet.yield()
+      local client = luv.new_pipe(true)
+      assert.is_true(uv.pipe_connect(client, dir .. "/sock"))
+      local tcp = luv.new_tcp()
+      assert(tcp:bind("127.0.0.1", 0))
+      assert.is_true(uv.write2(client, "take", tcp))
+      local data, port = got:join()
+      assert.equal("take", data)
+      assert.equal(tcp:getsockname().port, port)
+    end)
+    remove()
+  end)
+
+  it("sends a datagram", function()
+    real.worker(function()
+      local receiver, sender = luv.new_udp(), luv.new_udp()
+      assert(receiver:bind("127.0.0.1", 0))
+      local port = receiver:getsockname().port
+      local got = decnet.spawn(decnet.await, function(resume)
+        receiver:recv_start(function(err, data)
+          if data then
+            resume(err, data)
+          end
+        end)
+      end)
+      decnet.yield()
+      assert.is_true(uv.udp_send(sender, { "data", "gram" }, "127.0.0.1", port))
+      assert.equal("datagram", select(2, got:join()))
+      run.raises("bad argument #2 to 'uv.udp_send' (string or table of strings expected, got nil)",
+        uv.udp_send, sender, nil, "127.0.0.1", port)
+    end)
+  end)
+
+  it("can be cancelled while it writes to somebody who does not read", function()
+    real.worker(function()
+      local server = luv.new_tcp()
+      assert(server:bind("127.0.0.1", 0))
+      assert(server:listen(8, function() end))
+      local client = luv.new_tcp()
+      assert.is_true(uv.tcp_connect(client, "127.0.0.1", server:getsockname().port))
+      local task = decnet.spawn(uv.write, client, ("x"):rep(64 << 20))
+      decnet.yield()
+      task:cancel()
+      assert.same({ nil, "cancelled" }, { task:join() })
+    end)
+  end)
+
+  it("wakes a task whose handle another one closes", function()
+    real.worker(function()
+      local server = luv.new_tcp()
+      assert(server:bind("127.0.0.1", 0))
+      assert(server:listen(8, function() end))
+      local client = luv.new_tcp()
+      assert.is_true(uv.tcp_connect(client, "127.0.0.1", server:getsockname().port))
+      local task = decnet.spawn(uv.write, client, ("x"):rep(64 << 20))
+      decnet.yield()
+      client:close()
+      assert.equal("ECANCELED", select(3, task:join()))
+    end)
+  end)
+end)

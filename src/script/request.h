@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** What lua/decnet/uv.lua needs of C to start luv's one-shot requests for a task.
+**
+** The callback of such a request comes exactly once, also when the task, its run or its host is
+** gone by then: what the request opened must be closed and the request be counted out. So it is
+** neither dropped with a dead run nor made a task, as other callbacks are: luv.c calls it at once.
+*/
+#ifndef DH_SCRIPT_REQUEST_H
+#define DH_SCRIPT_REQUEST_H
+
+#include <lua.h>
+
+/* The function behind every callback that core.request makes. */
+int dh_request_done(lua_State *L);
+
+/* Put the functions into the table on top of L's stack. Raises on memory errors. */
+void dh_request_open(lua_State *L);
+
+#endif
