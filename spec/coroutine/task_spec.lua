@@ -31,6 +31,28 @@ describe("a bare coroutine.yield in a task", function()
     end)
   end)
 
+  it("only gives way when the handing out was before an earlier wait", function()
+    run.worker(function()
+      coroutine.running()
+      decnet.sleep(1)
+      coroutine.yield()
+      run.near(1, decnet.now(), 1e-4)
+    end)
+  end)
+
+  it("takes as many values as a stack holds", function()
+    run.worker(function()
+      for _, park in ipairs { decnet.park, coroutine.yield } do
+        local co = coroutine.running()
+        decnet.spawn(function() assert(coroutine.resume(co, table.unpack({}, 1, 70000))) end)
+        assert.equal(70000, select("#", park()))
+        assert.equal(70000, select("#", decnet.await(function(resume)
+          decnet.spawn(function() resume(table.unpack({}, 1, 70000)) end)
+        end)))
+      end
+    end)
+  end)
+
   it("as in luvit's libraries is resumed from a callback of luv", function()
     run.worker(function()
       local thread = coroutine.running()

@@ -329,6 +329,46 @@ describe("decnet.shared", function()
     end)
   end)
 
+  it("is not in force while a generator inside it is suspended, or was closed", function()
+    local uv = require "luv"
+    run.worker(function(_, t)
+      local function opened_outside(co)
+        local before = t:status("w").handles
+        uv.new_timer()
+        assert.equal(before + 1, t:status("w").handles)
+        return co
+      end
+      local co = coroutine.create(function()
+        decnet.shared(function()
+          coroutine.yield()
+          uv.new_timer()
+        end)
+        uv.new_timer()
+      end)
+      coroutine.resume(co)
+      opened_outside()
+      assert.is_true(coroutine.resume(co))
+      assert.equal(2, t:status("w").handles)
+      co = coroutine.create(function() decnet.shared(coroutine.yield) end)
+      coroutine.resume(co)
+      coroutine.close(co)
+      opened_outside()
+      co = opened_outside(coroutine.resume(coroutine.create(function()
+        decnet.shared(coroutine.yield)
+      end)))
+      collectgarbage()
+      opened_outside(co)
+    end)
+  end)
+
+  it("opens where nobody can wait, too", function()
+    local uv = require "luv"
+    run.worker(function(_, t)
+      table.sort({ 2, 1 }, function() return not decnet.shared(uv.new_timer) end)
+      assert.equal(0, t:status("w").handles)
+    end)
+  end)
+
   it("passes errors and leaves its bound", function()
     local uv = require "luv"
     run.worker(function(_, t)

@@ -24,8 +24,8 @@ static const struct {
 enum { TAKEN = sizeof(taken) / sizeof(taken[0]) };
 
 static atomic_uint pending;
-static atomic_uint stops; /* not yet taken */
-static atomic_uint asked; /* in all */
+static atomic_uint stops;      /* not yet taken */
+static atomic_uint asked;      /* in all */
 static atomic_uint patience_s; /* for the first; 0: for ever */
 static _Atomic(struct dh_loop *) waiting;
 static _Atomic(const char *) holder;
@@ -81,8 +81,8 @@ void dh_signals_ignore_pipe(struct sigaction *ret_before) {
     sigaction(SIGPIPE, &action, ret_before);
 }
 
-/* The loop keeps the limit itself, and then needs DH_STUCK_SECONDS to name who is late; unless it is
-** stuck: the alarm comes a little later. */
+/* The loop keeps the limit itself, and then takes DH_STUCK_SECONDS to name who is late. The alarm,
+** for a loop that is stuck, comes a little later. */
 static unsigned whole_seconds(uint64_t limit_ns) {
     uint64_t s = limit_ns / 1000000000u + 2 + DH_STUCK_SECONDS;
     return limit_ns == DH_NEVER || s > UINT32_MAX ? 0 : (unsigned)s;

@@ -6,6 +6,7 @@
 
 #include "script/coroutine.h"
 #include "script/instance.h"
+#include "script/scope.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -169,7 +170,7 @@ int dh_await_resume(lua_State *L) {
     return 0;
 }
 
-/* atomic, shared: bounds that are left on every way out of the function */
+/* atomic: a bound that is left on every way out of the function */
 
 static int atomic_k(lua_State *L, int status, lua_KContext ctx) {
     (void)ctx;
@@ -189,26 +190,6 @@ static int l_atomic(lua_State *L) {
     lua_pushcfunction(L, dh_task_on_error);
     lua_insert(L, 1);
     return atomic_k(L, lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 1), 0);
-}
-
-static int shared_k(lua_State *L, int status, lua_KContext ctx) {
-    (void)ctx;
-    dh_vm_of(L)->current->shared_depth--;
-    return status == LUA_OK || status == LUA_YIELD ? lua_gettop(L) - 1 : lua_error(L);
-}
-
-static int l_shared(lua_State *L) {
-    struct dh_task *t = dh_vm_of(L)->current;
-    dh_wait_check_callable(L, 1, "fn");
-    if (t == NULL) {
-        lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-        return lua_gettop(L);
-    }
-    luaL_argcheck(L, t->shared_depth < UINT8_MAX, 1, "shared: nested too deeply");
-    t->shared_depth++;
-    lua_pushcfunction(L, dh_task_on_error);
-    lua_insert(L, 1);
-    return shared_k(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, shared_k), 0);
 }
 
 static int l_now(lua_State *L) {
@@ -249,7 +230,7 @@ static const luaL_Reg functions[] = {
     {"is_cancelled", l_is_cancelled},
     {"now", l_now},
     {"park", dh_coroutine_park},
-    {"shared", l_shared},
+    {"shared", dh_scope_shared},
     {"sleep", l_sleep},
     {"yield", dh_coroutine_turn},
     {NULL, NULL},

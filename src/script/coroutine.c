@@ -223,7 +223,7 @@ static int park_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
     (void)ctx;
     dh_wait_end(L);
-    return dh_vm_of(L)->current->nresults;
+    return lua_gettop(L);
 }
 
 static int turn_k(lua_State *L, int status, lua_KContext ctx) {
@@ -245,7 +245,6 @@ static int co_yield(lua_State *L) {
     if (!t->handed_out) {
         return dh_wait_turn(L, t, 0, turn_k);
     }
-    t->handed_out = false;
     return dh_wait_suspend(L, t, &park_wait, NULL, DH_NEVER, 0, park_k);
 }
 
@@ -255,7 +254,6 @@ int dh_coroutine_park(lua_State *L) {
         return dh_wait_cancelled(L, t);
     }
     lua_settop(L, 0);
-    t->handed_out = false;
     return dh_wait_suspend(L, t, &decnet_park_wait, NULL, DH_NEVER, 0, park_k);
 }
 

@@ -347,7 +347,7 @@ const struct dh_runner dh_instance_runner = {
 
 struct dh_run *dh_instance_owner(struct dh_vm *vm) {
     const struct dh_task *t = vm->current;
-    if (t != NULL && t->shared_depth == 0) {
+    if (t != NULL && !dh_scope_is_shared(t)) {
         return t->run;
     }
     return vm->instance != NULL ? &vm->instance->own : NULL;

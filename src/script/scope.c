@@ -66,31 +66,40 @@ static int scope_gc(lua_State *L) {
     return 0;
 }
 
-/* Enter a scope for the call of the function at 2 with the arguments behind it; the scope replaces
-** the seconds at 1. */
-static struct dh_scope *enter(lua_State *L, const char *what, bool is_shield) {
-    struct dh_vm *vm = dh_vm_of(L);
-    double seconds = dh_wait_seconds(L, 1, "seconds");
-    dh_wait_check_callable(L, 2, "fn");
-    struct dh_task *t = dh_wait_begin(L, what);
+/* Push a scope that is not entered yet. */
+static struct dh_scope *push_scope(lua_State *L) {
     struct dh_scope *s = lua_newuserdatauv(L, sizeof(*s), 1);
     memset(s, 0, sizeof(*s));
     lua_pushthread(L); /* where both are collected together, s->co must last until s is left */
     lua_setiuservalue(L, -2, 1);
     s->co = L;
-    s->is_shield = is_shield;
     s->timer.kind = DH_TIMER_SCOPE;
     luaL_setmetatable(L, SCOPE_TYPE);
+    return s;
+}
+
+static void enter(struct dh_scope *s, struct dh_task *t) {
+    s->task = t;
+    s->outer = t->scopes;
+    t->scopes = s;
+}
+
+/* Enter a scope for the call of the function at 2 with the arguments behind it; the scope replaces
+** the seconds at 1. */
+static void enter_for_seconds(lua_State *L, const char *what, bool is_shield) {
+    struct dh_vm *vm = dh_vm_of(L);
+    double seconds = dh_wait_seconds(L, 1, "seconds");
+    dh_wait_check_callable(L, 2, "fn");
+    struct dh_task *t = dh_wait_begin(L, what);
+    struct dh_scope *s = push_scope(L);
+    s->is_shield = is_shield;
     lua_replace(L, 1);
     uint64_t deadline_ns = dh_wait_deadline(vm, seconds);
     if (deadline_ns != DH_NEVER &&
         dh_timerq_arm(&vm->instance->host.timers, &s->timer, deadline_ns) != 0) {
         luaL_error(L, "%s: out of memory", what);
     }
-    s->task = t;
-    s->outer = t->scopes;
-    t->scopes = s;
-    return s;
+    enter(s, t);
 }
 
 static bool is_cancelled_error(lua_State *L, int idx) {
@@ -115,7 +124,7 @@ static int timeout_k(lua_State *L, int status, lua_KContext ctx) {
 }
 
 int dh_scope_timeout(lua_State *L) {
-    enter(L, "timeout", false);
+    enter_for_seconds(L, "timeout", false);
     lua_pushcfunction(L, dh_task_on_error);
     lua_insert(L, 2);
     lua_pushboolean(L, 1);
@@ -123,6 +132,7 @@ int dh_scope_timeout(lua_State *L) {
     return timeout_k(L, lua_pcallk(L, lua_gettop(L) - 4, LUA_MULTRET, 2, 0, timeout_k), 0);
 }
 
+/* Of a shield, or of what is shared. */
 static int shield_k(lua_State *L, int status, lua_KContext ctx) {
     (void)ctx;
     leave(lua_touserdata(L, 1));
@@ -133,9 +143,33 @@ static int shield_k(lua_State *L, int status, lua_KContext ctx) {
 }
 
 int dh_scope_shield(lua_State *L) {
-    enter(L, "shield", true);
+    enter_for_seconds(L, "shield", true);
     lua_pushcfunction(L, dh_task_on_error);
     lua_insert(L, 2);
+    return shield_k(L, lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, 0, shield_k), 0);
+}
+
+bool dh_scope_is_shared(const struct dh_task *t) {
+    const struct dh_scope *s = t->scopes;
+    while (s != NULL && !(s->is_shared && is_in_force(t, s))) {
+        s = s->outer;
+    }
+    return s != NULL;
+}
+
+int dh_scope_shared(lua_State *L) {
+    struct dh_task *t = dh_vm_of(L)->current;
+    dh_wait_check_callable(L, 1, "fn");
+    if (t == NULL) {
+        lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+        return lua_gettop(L);
+    }
+    struct dh_scope *s = push_scope(L);
+    s->is_shared = true;
+    lua_insert(L, 1);
+    lua_pushcfunction(L, dh_task_on_error);
+    lua_insert(L, 2);
+    enter(s, t);
     return shield_k(L, lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, 0, shield_k), 0);
 }
 

@@ -73,7 +73,7 @@ struct dh_task {
     struct dh_task *next_in_line;
     const struct dh_wait_type *wait;
     void *wait_data;
-    struct dh_scope *scopes;     /* timeouts and shields in force, innermost first */
+    struct dh_scope *scopes;     /* timeouts, shields and the like, innermost first */
     struct dh_failure *failure;  /* captured while the stack stood; on its way to the run */
     struct dh_timer timer;       /* deadline of the wait */
     int anchor;                  /* reference that keeps the userdata alive */
@@ -82,12 +82,11 @@ struct dh_task {
     uint8_t wake;                /* enum dh_wake of the last wait */
     uint8_t ending;              /* enum dh_task_ending, once ENDED */
     uint8_t atomic_depth;
-    uint8_t shared_depth;
     bool is_started : 1;
     bool is_cancelled : 1;       /* t:cancel() */
     bool is_killed : 1;          /* being closed from outside: no more awaits */
     bool forbids_waits : 1;      /* cleanup of a killed run: no awaits either */
-    bool handed_out : 1;         /* coroutine.running() gave the root coroutine away */
+    bool handed_out : 1;         /* coroutine.running() gave co away in this slice */
     bool is_callback : 1;        /* of luv's: runs although its run is ending */
     bool is_factory_done : 1;    /* main: what it returned has been taken as the body */
 };
