@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- Prints the manual: the chapters of docs/manual.in.md with the table of lua/decnet/options.lua.
 --
---   lua5.4 docs/generate.lua > docs/manual.md
+--   ./dev docs                        write it
 --   lua5.4 docs/generate.lua --check      exit 1 if docs/manual.md is out of date
 
-local COMMAND = "lua5.4 docs/generate.lua > docs/manual.md"
+local COMMAND = "./dev docs"
 local MARKER = "<!-- options -->"
 
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
