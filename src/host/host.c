@@ -287,6 +287,12 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     return move_clock(host, next > host->virtual_ns ? next : host->virtual_ns + TICK_NS, limit_ns);
 }
 
+void dh_host_spend(struct dh_host *host, uint64_t elapsed_ns) {
+    if (host->options.is_virtual) {
+        host->virtual_ns += elapsed_ns;
+    }
+}
+
 void dh_host_die(const char *why) {
     fprintf(stderr, "decnet-host: %s\n", why);
     abort();

@@ -112,6 +112,9 @@ int dh_host_exit_code(const struct dh_host *host);
 ** Returns false once the clock is there and nothing is left to do at that time. */
 bool dh_host_advance(struct dh_host *host, uint64_t limit_ns);
 
+/* Real time was spent by a slice that did not end by itself: a virtual clock moves by it. */
+void dh_host_spend(struct dh_host *host, uint64_t elapsed_ns);
+
 /* Write why to stderr and end the process: for what cannot go on (no memory to end a run with). */
 _Noreturn void dh_host_die(const char *why);
 

@@ -101,7 +101,9 @@ static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool
             vm->boundaries++;
             vm->boundary = L;
         }
+        vm->preempt.running = co;
         int status = lua_resume(co, L, nargs, &n);
+        vm->preempt.running = L;
         vm->boundaries -= !can_yield;
         vm->boundary = boundary;
         if (status == LUA_YIELD && vm->is_host_yield) {
@@ -120,9 +122,30 @@ static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool
     }
 }
 
+/* The cancellation of a task that was preempted in co: co is closed, as if it had raised. */
+static int raise_in_place_of(lua_State *L, struct dh_vm *vm, lua_State *co, bool is_wrap) {
+    vm->boundaries++;
+    vm->preempt.running = co;
+    dh_close_thread(co, L);
+    vm->preempt.running = L;
+    vm->boundaries--;
+    lua_settop(co, 0);
+    if (!is_wrap) {
+        lua_pushboolean(L, 0);
+        dh_vm_push_cancelled(vm, L);
+        return 2;
+    }
+    dh_vm_push_cancelled(vm, L);
+    return lua_error(L);
+}
+
 static int go_on(lua_State *L, lua_State *co, bool is_wrap) {
     struct dh_vm *vm = dh_vm_of(L);
     dh_tag_set(co, vm, DH_TAG_VM);
+    if (vm->current->must_raise && vm->current->inner == co) {
+        vm->current->must_raise = false;
+        return raise_in_place_of(L, vm, co, is_wrap);
+    }
     return resume(L, vm, co, vm->current->inner == co ? vm->current->nresults : 0, is_wrap);
 }
 

@@ -10,6 +10,7 @@
 #include "host/limits.h"
 #include "script/event.h"
 #include "script/instance.h"
+#include "script/limits.h"
 #include "script/luv.h"
 #include "script/memory.h"
 #include "script/spawn.h"
@@ -81,6 +82,8 @@ static void read_policy(lua_State *L, int idx, struct dh_policy *p) {
     p->restart = option_restart(L, idx);
     p->is_essential = option_boolean(L, idx, "essential");
     p->notifies = option_boolean(L, idx, "notify");
+    p->hang_timeout_ns = option_ns(L, idx, "hang_timeout");
+    p->is_preemptible = option_boolean(L, idx, "preempt");
 }
 
 /* The policy of the table at idx, read once; the userdata is pushed. */
@@ -170,6 +173,13 @@ static int l_host(lua_State *L) {
     dh_run_init(&instance->own, instance, NULL, 0);
     instance->vm = vm;
     vm->instance = instance;
+    uint64_t slice_ns = option_ns(L, 1, "slice");
+    int err = dh_preempt_start(&vm->preempt, vm, slice_ns != DH_NEVER ? slice_ns : DH_SLICE_NS);
+    if (err != 0) {
+        dh_log_print(&instance->log, DH_LEVEL_WARN, NULL,
+                     "no thread for the monitor (%s): no worker can be preempted",
+                     uv_strerror(err));
+    }
     luaL_setmetatable(L, HOST_TYPE);
     return 1;
 }
@@ -441,6 +451,7 @@ static void close_instance(lua_State *L, struct dh_instance *instance) {
     for (struct dh_worker *w = dh_sup_first(&instance->host.sup); w != NULL; w = dh_sup_next(w)) {
         dh_unit_detach(dh_unit_of(w));
     }
+    dh_preempt_stop(&vm->preempt);
     dh_host_fini(&instance->host);
     dh_log_fini(&instance->log);
     free(instance->own.closing);

@@ -250,7 +250,20 @@ static void turn(struct dh_host *host) {
 }
 
 static bool is_ready(struct dh_host *host) {
-    return instance_of(host)->vm->awake.first != NULL;
+    const struct dh_vm *vm = instance_of(host)->vm;
+    return vm->awake.first != NULL || vm->tired.first != NULL;
+}
+
+void dh_instance_on_preempted(struct dh_task *t, uint64_t elapsed_ns) {
+    struct dh_unit *unit = t->run->unit;
+    dh_host_spend(&t->run->instance->host, elapsed_ns);
+    struct dh_trouble *trouble = unit != NULL ? dh_unit_trouble(unit) : NULL;
+    if (trouble != NULL) {
+        trouble->preemptions++;
+        if (elapsed_ns > trouble->slice_max_ns) {
+            trouble->slice_max_ns = elapsed_ns;
+        }
+    }
 }
 
 static bool is_in_flight(struct dh_host *host) {

@@ -44,6 +44,9 @@ void dh_instance_report_cleanup(struct dh_run *run, struct dh_failure *failure);
 ** is reported as dh_instance_report_cleanup does. For cleanup slots. */
 void dh_instance_call_cleanup(struct dh_task *t);
 
+/* t was preempted after a slice that long: for its worker's record, and a virtual clock. */
+void dh_instance_on_preempted(struct dh_task *t, uint64_t elapsed_ns);
+
 /* A run is closed: let go of it once the supervisor has heard of it. */
 void dh_instance_add_closed(struct dh_instance *instance, struct dh_run *run);
 

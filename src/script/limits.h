@@ -35,4 +35,27 @@
 /* What a thread gets to end when the state closes; an abandoned Lua function needs less than 1 ms. */
 #define DH_OFFLOAD_CLOSE_S 2
 
+/* The monitor looks this often while there is something to see: twice the same slice is one that may
+** disturb somebody. */
+#define DH_LOOK_NS 500000u
+
+/* Looks at an idle loop before the monitor parks. */
+#define DH_LINGER_LOOKS 4
+
+/* What a task may use of the CPU although somebody waits for it: preempting costs some 10 us. */
+#define DH_MIN_SLICE_NS 1000000u
+#define DH_SLICE_NS 10000000u
+
+/* While it watches a slice, the monitor asks this often who has become ready. */
+#define DH_WATCH_NS 1000000u
+
+/* A signal that found no Lua code to stop is sent again. */
+#define DH_RESEND_NS 500000u
+
+/* A slice that disturbs nobody is looked into this often: it may be over its hang_timeout. */
+#define DH_PROBE_NS 50000000u
+
+/* hang_timeout of what belongs to no worker. */
+#define DH_HANG_DEFAULT_NS 5000000000u
+
 #endif

@@ -50,6 +50,7 @@ struct dh_run {
     bool is_cancelled : 1;
     bool is_killed : 1;
     bool is_ready_reported : 1;
+    bool has_preempted : 1; /* one of its tasks stands preempted: the others wait */
     struct dh_task main;
 };
 

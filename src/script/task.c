@@ -149,6 +149,7 @@ static void ended(struct dh_vm *vm, struct dh_task *t) {
 
 /* Close co, whose task has the CPU for that long: __close must not wait. */
 static void close_one(struct dh_vm *vm, struct dh_task *t, lua_State *co) {
+    vm->preempt.running = co;
     if (dh_close_thread(co, vm->L) != LUA_OK) {
         if (t->failure == NULL) {
             t->failure = dh_failure_capture(co, -1, 0);
@@ -165,6 +166,7 @@ static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
     struct dh_task *before = vm->current;
     dh_vm_set_current(vm, t);
     vm->boundaries++;
+    dh_preempt_begin_slice(&vm->preempt, t->co);
     lua_State *co = t->is_started ? t->inner : t->co;
     while (co != t->co) {
         lua_State *parent = dh_tag_pointer(co);
@@ -173,9 +175,33 @@ static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
         co = parent;
     }
     close_one(vm, t, t->co);
+    dh_preempt_end_slice(&vm->preempt);
     vm->boundaries--;
     dh_vm_set_current(vm, before);
     ended(vm, t);
+}
+
+/* The hook took the CPU away: the task goes on later, where it was. */
+static void join_tired(struct dh_vm *vm, struct dh_task *t) {
+    t->state = DH_TASK_READY;
+    t->run->has_preempted = true;
+    dh_line_join(&vm->tired, t);
+    dh_instance_on_preempted(t, dh_preempt_elapsed_ns(&vm->preempt));
+}
+
+/* It goes on; a cancellation that came meanwhile is raised where it was. In a nested coroutine that
+** is the parent's business (coroutine.c): an error from a hook would leave its hooks off. */
+static void leave_tired(struct dh_vm *vm, struct dh_task *t) {
+    t->is_preempted = false;
+    t->run->has_preempted = false;
+    if (!dh_task_is_cancelled(t)) {
+        return;
+    }
+    if (t->inner == t->co) {
+        dh_preempt_raise_in(&vm->preempt, t->co);
+    } else {
+        t->must_raise = true;
+    }
 }
 
 void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
@@ -188,12 +214,21 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     t->is_started = true;
     t->handed_out = false;
     t->state = DH_TASK_RUNNING;
+    if (t->is_preempted) {
+        leave_tired(vm, t);
+    }
     vm->is_host_yield = false;
     dh_vm_set_current(vm, t);
+    dh_preempt_begin_slice(&vm->preempt, t->co);
     int status = lua_resume(t->co, NULL, nargs, &nresults);
+    dh_preempt_end_slice(&vm->preempt);
     bool is_host_yield = vm->is_host_yield;
     vm->is_host_yield = false; /* the next yield is somebody else's: in a __close, on the main thread */
     dh_vm_set_current(vm, NULL);
+    if (t->is_preempted) {
+        join_tired(vm, t);
+        return;
+    }
     if (status == LUA_YIELD) {
         dh_run_on_slice_end(t->run);
         if (!is_host_yield) { /* a C library yielded by itself */
@@ -215,6 +250,17 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     ended(vm, t);
 }
 
+static void leave_queue(struct dh_vm *vm, struct dh_task *t) {
+    if (t->is_preempted) {
+        t->is_preempted = false;
+        t->run->has_preempted = false;
+        dh_line_leave(&vm->tired, t);
+        return;
+    }
+    dh_line_leave(&vm->awake, t);
+    vm->awake_count--;
+}
+
 void dh_task_kill(struct dh_vm *vm, struct dh_task *t) {
     assert(t->state != DH_TASK_RUNNING);
     if (t->state == DH_TASK_ENDED) {
@@ -223,8 +269,7 @@ void dh_task_kill(struct dh_vm *vm, struct dh_task *t) {
     if (t->state == DH_TASK_WAITING) {
         dh_wake(vm, t, DH_WAKE_CANCEL, 0);
     }
-    dh_line_leave(&vm->awake, t);
-    vm->awake_count--;
+    leave_queue(vm, t);
     end_from_outside(vm, t);
 }
 

@@ -296,6 +296,9 @@ static int handle_status(lua_State *L) {
         push_last_error(L, unit->trouble->failure);
         lua_setfield(L, -2, "last_error");
     }
+    set_integer(L, "preemptions",
+                unit->trouble != NULL ? (lua_Integer)unit->trouble->preemptions : 0);
+    set_seconds(L, "slice_max_s", unit->trouble != NULL ? unit->trouble->slice_max_ns : 0);
     set_integer(L, "tasks", unit->run != NULL ? unit->run->task_count : 0);
     set_integer(L, "handles", unit->run != NULL ? unit->run->handle_count : 0);
     return 1;

@@ -19,10 +19,12 @@ struct dh_instance;
 struct dh_run;
 struct dh_vm;
 
-/* What only a worker that has crashed needs. */
+/* What only a worker that has crashed or been preempted needs. */
 struct dh_trouble {
     struct dh_crash_loop loop;
     struct dh_failure *failure; /* the last one */
+    uint64_t preemptions;
+    uint64_t slice_max_ns;      /* longest slice that was preempted */
 };
 
 struct dh_unit {

@@ -148,13 +148,36 @@ void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t) {
     dh_signals_set_holder(t != NULL && t->run->unit != NULL ? t->run->unit->worker.name : NULL);
 }
 
+static uint64_t uv_deadline(const struct dh_vm *vm) {
+    int ms = uv_backend_timeout(&vm->loop.uv);
+    return ms < 0 ? DH_NEVER : (uv_now(&vm->loop.uv) + (uint64_t)ms) * 1000000u;
+}
+
+/* While one task of a run stands preempted, the others of that run wait: between two awaits a run
+** is alone with itself. */
+static bool must_wait(const struct dh_task *t) {
+    return t->run->has_preempted && !t->is_preempted;
+}
+
 void dh_vm_turn(struct dh_vm *vm) {
+    vm->uv_deadline_ns = uv_deadline(vm);
+    dh_preempt_begin_turn(&vm->preempt);
     for (unsigned n = vm->awake_count; n > 0 && vm->awake.first != NULL; n--) {
         struct dh_task *t = vm->awake.first;
         dh_line_leave(&vm->awake, t);
+        if (must_wait(t)) {
+            dh_line_join(&vm->awake, t);
+            continue;
+        }
         vm->awake_count--;
         dh_task_resume(vm, t);
     }
+    if (vm->tired.first != NULL) {
+        struct dh_task *t = vm->tired.first;
+        dh_line_leave(&vm->tired, t);
+        dh_task_resume(vm, t);
+    }
+    dh_preempt_end_turn(&vm->preempt);
 }
 
 uint64_t dh_vm_now(const struct dh_vm *vm) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "host/loop.h"
+#include "script/preempt.h"
 #include "script/task.h"
 
 struct dh_instance;
@@ -24,6 +25,9 @@ struct dh_vm {
     struct dh_task *current;      /* who has the CPU */
     struct dh_line awake;         /* ready to run */
     unsigned awake_count;
+    struct dh_line tired;         /* preempted; one a turn */
+    struct dh_preempt preempt;
+    uint64_t uv_deadline_ns;      /* of libuv's own timers, as of the last poll; DH_NEVER */
     unsigned boundaries;   /* resumes under way from where nobody can yield */
     lua_State *boundary;   /* the coroutine of the innermost of them, NULL: none that has a name */
     unsigned in_flight;    /* one-shot requests: the virtual clock stands for them */

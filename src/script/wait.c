@@ -189,6 +189,7 @@ void dh_ready(struct dh_vm *vm, struct dh_task *t) {
     dh_line_join(&vm->awake, t);
     vm->awake_count++;
     dh_loop_interrupt(&vm->loop);
+    dh_preempt_note_others(&vm->preempt);
 }
 
 bool dh_wake(struct dh_vm *vm, struct dh_task *t, enum dh_wake wake, int nresults) {

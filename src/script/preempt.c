@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/preempt.h"
+
+#include <lauxlib.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "script/instance.h"
+#include "script/limits.h"
+#include "script/unit.h"
+#include "script/vm.h"
+
+/* The signal that takes the CPU: ignored by default, and used by nearly nobody. */
+#define PREEMPT_SIGNAL SIGURG
+
+/* What the handler goes by. Touched before the first signal, so that reading it allocates nothing. */
+static _Thread_local struct dh_preempt *mine;
+
+/* The hook */
+
+static void restore_user_hook(struct dh_preempt *p, lua_State *L) {
+    if (p->running == L && p->user.hook != NULL) {
+        lua_sethook(L, p->user.hook, p->user.mask, p->user.count);
+    } else {
+        lua_sethook(L, NULL, 0, 0);
+    }
+    p->user.hook = NULL;
+}
+
+static uint64_t hang_timeout_ns(const struct dh_task *t) {
+    if (t == NULL || t->run->unit == NULL) {
+        return DH_HANG_DEFAULT_NS;
+    }
+    return t->run->unit->worker.policy->hang_timeout_ns;
+}
+
+static bool is_preemptible(const struct dh_task *t) {
+    return t->run->unit == NULL || t->run->unit->worker.policy->is_preemptible;
+}
+
+static void on_count(lua_State *L, lua_Debug *ar) {
+    struct dh_preempt *p = mine;
+    (void)ar;
+    restore_user_hook(p, L);
+    if (p->raises) {
+        p->raises = false;
+        dh_vm_push_cancelled(p->vm, L);
+        lua_error(L);
+    }
+    int wanted = atomic_exchange(&p->wanted, DH_PREEMPT_NOTHING);
+    if (wanted == DH_PREEMPT_NOTHING) {
+        return; /* left over: a coroutine that was created, or switched away from, while armed */
+    }
+    struct dh_task *t = p->vm->current;
+    if (t != NULL && !t->is_killed && t->atomic_depth == 0 && p->vm->boundaries == 0 &&
+        is_preemptible(t) && lua_isyieldable(L)) {
+        if (wanted == DH_PREEMPT_YIELD) {
+            t->inner = L;
+            t->nresults = 0;
+            t->is_preempted = true;
+            p->vm->is_host_yield = true;
+            lua_yield(L, 0);
+        }
+        return;
+    }
+    if (dh_preempt_elapsed_ns(p) >= hang_timeout_ns(t)) {
+        luaL_error(L, "the worker kept the CPU for longer than its hang_timeout where it cannot be "
+                      "preempted");
+    }
+}
+
+static void on_signal(int number) {
+    struct dh_preempt *p = mine;
+    lua_State *L = p != NULL ? p->running : NULL;
+    (void)number;
+    if (L == NULL) {
+        return;
+    }
+    lua_Hook hook = lua_gethook(L);
+    if (hook != on_count) {
+        p->user.hook = hook;
+        p->user.mask = lua_gethookmask(L);
+        p->user.count = lua_gethookcount(L);
+    }
+    lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+}
+
+void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co) {
+    p->raises = true;
+    lua_sethook(co, on_count, LUA_MASKCOUNT, 1);
+}
+
+/* The loop's side */
+
+void dh_preempt_begin_turn(struct dh_preempt *p) {
+    atomic_store(&p->is_busy, true);
+    if (atomic_load(&p->is_parked) && atomic_exchange(&p->is_parked, false)) {
+        uv_sem_post(&p->unpark);
+    }
+}
+
+void dh_preempt_end_turn(struct dh_preempt *p) {
+    atomic_store_explicit(&p->is_busy, false, memory_order_relaxed);
+}
+
+void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
+    const struct dh_vm *vm = p->vm;
+    const struct dh_host *host = &vm->instance->host;
+    bool has_others = vm->awake.first != NULL || vm->tired.first != NULL;
+    uint64_t deadline_ns = dh_timerq_next(&host->timers);
+    if (host->options.is_virtual) { /* its deadlines are not of this clock */
+        has_others = has_others || deadline_ns != DH_NEVER;
+        deadline_ns = DH_NEVER;
+    } else if (vm->uv_deadline_ns < deadline_ns) {
+        deadline_ns = vm->uv_deadline_ns;
+    }
+    atomic_store_explicit(&p->deadline_ns, deadline_ns, memory_order_relaxed);
+    atomic_store_explicit(&p->has_others, has_others, memory_order_relaxed);
+    p->running = co;
+    atomic_store_explicit(&p->slice, ++p->number, memory_order_release);
+}
+
+void dh_preempt_end_slice(struct dh_preempt *p) {
+    p->running = NULL;
+    atomic_store_explicit(&p->slice, 0, memory_order_release);
+}
+
+uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p) {
+    uint64_t began = atomic_load(&p->began_ns);
+    return began != 0 ? dh_loop_now() - began : 0;
+}
+
+/* The monitor's side */
+
+static void nap(uint64_t ns) {
+    struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    nanosleep(&ts, NULL);
+}
+
+static void park(struct dh_preempt *p) {
+    atomic_store(&p->is_parked, true);
+    if (atomic_load(&p->is_busy) || atomic_load(&p->quits)) {
+        if (atomic_exchange(&p->is_parked, false)) {
+            return;
+        } /* else somebody has posted already */
+    }
+    uv_sem_wait(&p->unpark);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* Is somebody disturbed by the slice that began at began_ns? Waits for it, but not for long. */
+static bool is_disturbing(struct dh_preempt *p, uint64_t began_ns) {
+    uint64_t now = dh_loop_now();
+    uint64_t until = now + DH_WATCH_NS;
+    uint64_t earliest = began_ns + p->min_slice_ns;
+    if (now < earliest) {
+        nap(earliest - now);
+        now = dh_loop_now();
+    }
+    uint64_t used_up = DH_NEVER;
+    if (atomic_load_explicit(&p->has_others, memory_order_relaxed)) {
+        used_up = began_ns + p->slice_ns;
+    }
+    uint64_t due = earlier(used_up, atomic_load_explicit(&p->deadline_ns, memory_order_relaxed));
+    if (due <= now) {
+        return true;
+    }
+    uint64_t wait = earlier(due, until) > now ? earlier(due, until) - now : 0;
+    struct timespec ts = {(time_t)(wait / 1000000000u), (long)(wait % 1000000000u)};
+    struct pollfd fd = {p->backend_fd, POLLIN, 0};
+    return ppoll(&fd, 1, &ts, NULL) > 0 || dh_loop_now() >= due;
+}
+
+/* Watch one slice to its end. */
+static void watch(struct dh_preempt *p, uint64_t slice, uint64_t began_ns) {
+    uint64_t next_probe_ns = began_ns + DH_PROBE_NS;
+    for (;;) {
+        bool must_yield = is_disturbing(p, began_ns);
+        bool must_probe = !must_yield && dh_loop_now() >= next_probe_ns;
+        if (atomic_load_explicit(&p->slice, memory_order_acquire) != slice ||
+            atomic_load(&p->quits)) {
+            return;
+        }
+        if (must_yield || must_probe) {
+            atomic_store(&p->wanted, must_yield ? DH_PREEMPT_YIELD : DH_PREEMPT_PROBE);
+            pthread_kill(p->loop_thread, PREEMPT_SIGNAL);
+            nap(DH_RESEND_NS);
+        }
+        if (must_probe) {
+            next_probe_ns = dh_loop_now() + DH_PROBE_NS;
+        }
+    }
+}
+
+static void monitor(void *arg) {
+    struct dh_preempt *p = arg;
+    uint64_t seen = 0;
+    unsigned idle_looks = 0;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    while (!atomic_load(&p->quits)) {
+        nap(DH_LOOK_NS);
+        uint64_t slice = atomic_load_explicit(&p->slice, memory_order_acquire);
+        if (slice != 0 && slice == seen) {
+            watch(p, slice, atomic_load(&p->began_ns));
+            seen = 0;
+            continue;
+        }
+        seen = slice;
+        atomic_store(&p->began_ns, slice != 0 ? dh_loop_now() : 0);
+        idle_looks = slice == 0 && !atomic_load(&p->is_busy) ? idle_looks + 1 : 0;
+        if (idle_looks >= DH_LINGER_LOOKS) {
+            park(p);
+            idle_looks = 0;
+        }
+    }
+}
+
+int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns) {
+    memset(p, 0, sizeof(*p));
+    p->vm = vm;
+    p->slice_ns = slice_ns;
+    p->min_slice_ns = earlier(slice_ns, DH_MIN_SLICE_NS);
+    p->backend_fd = uv_backend_fd(&vm->loop.uv);
+    p->loop_thread = uv_thread_self();
+    mine = p;
+    struct sigaction action;
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigfillset(&action.sa_mask);
+    sigaction(PREEMPT_SIGNAL, &action, NULL);
+    int err = uv_sem_init(&p->unpark, 0);
+    if (err != 0) {
+        return err;
+    }
+    err = uv_thread_create(&p->monitor, monitor, p);
+    if (err != 0) {
+        uv_sem_destroy(&p->unpark);
+        return err;
+    }
+    p->is_started = true;
+    return 0;
+}
+
+void dh_preempt_stop(struct dh_preempt *p) {
+    if (!p->is_started) {
+        return;
+    }
+    atomic_store(&p->quits, true);
+    if (atomic_exchange(&p->is_parked, false)) {
+        uv_sem_post(&p->unpark);
+    }
+    uv_thread_join(&p->monitor);
+    uv_sem_destroy(&p->unpark);
+    p->is_started = false;
+    mine = NULL; /* a signal still on its way finds nobody */
+}

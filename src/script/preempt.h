@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** Preemption: taking the CPU from a task that does not give it up, without a cost while all do.
+**
+** A slice is one dh_task_resume. The loop thread publishes its number; a monitor thread looks, and
+** when it sees the same number twice it begins to watch that slice:
+**
+**   loop thread                         monitor thread
+**   slice = n   ...computing...         n, n again: watch. Is somebody disturbed?
+**                                         his I/O is ready    (the loop's poll descriptor)
+**                                         his timer is due    (the earliest deadline)
+**                                         others are ready, or luv was used, and the slice is used up
+**               <--- signal ---------   after min_slice at the earliest; again until it helps
+**   handler: arms a count-1 hook on
+**   the innermost running coroutine
+**   hook: yields to the scheduler
+**
+** So a CPU-bound worker that disturbs nobody is left in peace. Where the hook cannot yield (a sort
+** comparator, decnet.atomic, preempt = false) it tries again with the next signal, and after
+** hang_timeout it raises an error there. The handler does nothing but arm: lua_sethook on its own
+** thread is the one Lua function that is safe in a signal handler.
+**
+** The monitor parks when the loop has been idle for a few looks: an idle host has no wake-ups.
+*/
+#ifndef DH_SCRIPT_PREEMPT_H
+#define DH_SCRIPT_PREEMPT_H
+
+#include <lua.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct dh_task;
+struct dh_vm;
+
+enum dh_preempt_wish {
+    DH_PREEMPT_NOTHING,
+    DH_PREEMPT_PROBE, /* disturbs nobody: but is it over its hang_timeout, where it cannot yield? */
+    DH_PREEMPT_YIELD
+};
+
+struct dh_preempt {
+    struct dh_vm *vm;
+    uint64_t number;              /* of the last slice */
+    lua_State *volatile running;  /* innermost coroutine that has the CPU */
+    bool raises;                  /* the next hook raises the cancellation instead of yielding */
+    bool is_started;
+
+    _Atomic uint64_t slice;       /* number of the slice under way, 0: none */
+    _Atomic uint64_t began_ns;    /* when the monitor first saw it */
+    _Atomic uint64_t deadline_ns; /* earliest one when the slice began */
+    _Atomic bool has_others;      /* somebody else is ready, or libuv has news for epoll */
+    _Atomic int wanted;           /* enum dh_preempt_wish: why a signal is on its way */
+    _Atomic bool is_busy;         /* a turn is under way */
+    _Atomic bool is_parked;
+    _Atomic bool quits;
+    uint64_t slice_ns;
+    uint64_t min_slice_ns;
+    int backend_fd;
+    uv_thread_t monitor;
+    uv_thread_t loop_thread;
+    uv_sem_t unpark;
+
+    struct { /* the user's hook while ours is armed */
+        lua_Hook hook;
+        int mask;
+        int count;
+    } user;
+};
+
+/* Start the monitor for the loop that runs on the calling thread. slice_ns: what a task may use
+** while others wait. Returns 0 or a libuv error code; without a monitor nobody is preempted. */
+int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns);
+void dh_preempt_stop(struct dh_preempt *p);
+
+/* A turn begins, ends. */
+void dh_preempt_begin_turn(struct dh_preempt *p);
+void dh_preempt_end_turn(struct dh_preempt *p);
+
+/* A slice begins in co, ends. */
+void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co);
+void dh_preempt_end_slice(struct dh_preempt *p);
+
+/* How long the slice under way has lasted since the monitor first saw it; 0: it has not. */
+uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p);
+
+/* Somebody became ready, or a luv function was called: the slice under way has a limit. */
+static inline void dh_preempt_note_others(struct dh_preempt *p) {
+    atomic_store_explicit(&p->has_others, true, memory_order_relaxed);
+}
+
+/* Make t, which was preempted in its root coroutine, raise the cancellation when it goes on. */
+void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co);
+
+#endif
