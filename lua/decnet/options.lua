@@ -114,7 +114,7 @@ M.worker = {
     doc = "A run that does not call `self:beat()` for this long has crashed. `false`: off.",
   },
   {
-    key = "hang_timeout", default = 5, unit = "seconds", since = false,
+    key = "hang_timeout", default = 5, unit = "seconds",
     check = checks.seconds { positive = true, infinite = true },
     doc = "The longest slice in which the worker cannot be preempted before an error is raised "
       .. "in it.",
@@ -126,7 +126,7 @@ M.worker = {
       .. 'decnet-host only. `false`: off.',
   },
   {
-    key = "preempt", default = true, since = false, check = checks.boolean,
+    key = "preempt", default = true, check = checks.boolean,
     doc = "`false`: the worker is never preempted; only `hang_timeout` applies.",
   },
   {

@@ -101,10 +101,18 @@ local function with_traceback(err)
   return err
 end
 
+---@class decnet.TestOptions
+---@field seed integer? of jitter; 1
+---@field slice number? seconds of CPU that a task may use while others wait; 0.01
+---@field preempt_every integer? preempt after each so many instructions
+---@field log_fd integer? where to log; nowhere
+---@field log_format string?
+---@field log_level string?
+
 --- Run `fn(t)` with a fresh host on a virtual clock. Errors raised in it are raised here; so is a
 --- leak: whatever luv handle is left when the host has ended.
 ---@param fn fun(t: decnet.Test)
----@param options? { seed: integer?, log_fd: integer?, log_format: string?, log_level: string? }
+---@param options? decnet.TestOptions
 function M.run(fn, options)
   if core.current_host() then
     error("testing.run: a host is running already", 2)
@@ -115,6 +123,8 @@ function M.run(fn, options)
     virtual = true,
     keep_alive = true,
     seed = options.seed or 1,
+    slice = options.slice,
+    preempt_every = options.preempt_every,
     log = options.log_fd ~= nil,
     log_fd = options.log_fd,
     log_format = options.log_format,

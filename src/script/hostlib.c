@@ -140,7 +140,7 @@ static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
 }
 
 /* host(options): a new host, which becomes the current one. Options: virtual, signals,
-** ends_process, keep_alive (booleans), shutdown_timeout (seconds), seed, log (false: none), log_level, log_format, log_fd. */
+** ends_process, keep_alive (booleans), shutdown_timeout, slice (seconds), preempt_every (instructions, for tests), seed, log (false: none), log_level, log_format, log_fd. */
 static int l_host(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -174,7 +174,9 @@ static int l_host(lua_State *L) {
     instance->vm = vm;
     vm->instance = instance;
     uint64_t slice_ns = option_ns(L, 1, "slice");
+    int force_count = (int)option_number(L, 1, "preempt_every", 0);
     int err = dh_preempt_start(&vm->preempt, vm, slice_ns != DH_NEVER ? slice_ns : DH_SLICE_NS);
+    vm->preempt.force_count = force_count;
     if (err != 0) {
         dh_log_print(&instance->log, DH_LEVEL_WARN, NULL,
                      "no thread for the monitor (%s): no worker can be preempted",

@@ -41,6 +41,32 @@ static bool is_preemptible(const struct dh_task *t) {
     return t->run->unit == NULL || t->run->unit->worker.policy->is_preemptible;
 }
 
+static bool can_yield(const struct dh_vm *vm, lua_State *L) {
+    const struct dh_task *t = vm->current;
+    return t != NULL && !t->is_killed && t->atomic_depth == 0 && vm->boundaries == 0 &&
+           is_preemptible(t) && lua_isyieldable(L);
+}
+
+static void yield_to_scheduler(struct dh_vm *vm, lua_State *L) {
+    struct dh_task *t = vm->current;
+    t->inner = L;
+    t->nresults = 0;
+    t->is_preempted = true;
+    vm->is_host_yield = true;
+    lua_yield(L, 0);
+}
+
+/* For tests: stays armed, and new coroutines inherit it. */
+static void on_forced_count(lua_State *L, lua_Debug *ar) {
+    struct dh_preempt *p = mine;
+    (void)ar;
+    if (p == NULL || p->force_count == 0) {
+        lua_sethook(L, NULL, 0, 0);
+    } else if (can_yield(p->vm, L)) {
+        yield_to_scheduler(p->vm, L);
+    }
+}
+
 static void on_count(lua_State *L, lua_Debug *ar) {
     struct dh_preempt *p = mine;
     (void)ar;
@@ -54,19 +80,13 @@ static void on_count(lua_State *L, lua_Debug *ar) {
     if (wanted == DH_PREEMPT_NOTHING) {
         return; /* left over: a coroutine that was created, or switched away from, while armed */
     }
-    struct dh_task *t = p->vm->current;
-    if (t != NULL && !t->is_killed && t->atomic_depth == 0 && p->vm->boundaries == 0 &&
-        is_preemptible(t) && lua_isyieldable(L)) {
+    if (can_yield(p->vm, L)) {
         if (wanted == DH_PREEMPT_YIELD) {
-            t->inner = L;
-            t->nresults = 0;
-            t->is_preempted = true;
-            p->vm->is_host_yield = true;
-            lua_yield(L, 0);
+            yield_to_scheduler(p->vm, L);
         }
         return;
     }
-    if (dh_preempt_elapsed_ns(p) >= hang_timeout_ns(t)) {
+    if (dh_preempt_elapsed_ns(p) >= hang_timeout_ns(p->vm->current)) {
         luaL_error(L, "the worker kept the CPU for longer than its hang_timeout where it cannot be "
                       "preempted");
     }
@@ -111,8 +131,8 @@ void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
     const struct dh_host *host = &vm->instance->host;
     bool has_others = vm->awake.first != NULL || vm->tired.first != NULL;
     uint64_t deadline_ns = dh_timerq_next(&host->timers);
-    if (host->options.is_virtual) { /* its deadlines are not of this clock */
-        has_others = has_others || deadline_ns != DH_NEVER;
+    if (host->options.is_virtual) { /* its deadlines are not of this clock; whoever moves it waits */
+        has_others = true;
         deadline_ns = DH_NEVER;
     } else if (vm->uv_deadline_ns < deadline_ns) {
         deadline_ns = vm->uv_deadline_ns;
@@ -120,6 +140,9 @@ void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
     atomic_store_explicit(&p->deadline_ns, deadline_ns, memory_order_relaxed);
     atomic_store_explicit(&p->has_others, has_others, memory_order_relaxed);
     p->running = co;
+    if (p->force_count > 0 && lua_gethook(co) != on_count) {
+        lua_sethook(co, on_forced_count, LUA_MASKCOUNT, p->force_count);
+    }
     atomic_store_explicit(&p->slice, ++p->number, memory_order_release);
 }
 

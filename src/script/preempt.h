@@ -55,6 +55,7 @@ struct dh_preempt {
     _Atomic bool is_busy;         /* a turn is under way */
     _Atomic bool is_parked;
     _Atomic bool quits;
+    int force_count;              /* for tests: preempt after each so many instructions; 0: off */
     uint64_t slice_ns;
     uint64_t min_slice_ns;
     int backend_fd;

@@ -212,7 +212,9 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     int nargs = t->is_started ? (t->inner == t->co ? t->nresults : 0) : lua_gettop(t->co) - 1;
     int nresults = 0;
     t->is_started = true;
-    t->handed_out = false;
+    if (!t->is_preempted) { /* a preempted slice goes on */
+        t->handed_out = false;
+    }
     t->state = DH_TASK_RUNNING;
     if (t->is_preempted) {
         leave_tired(vm, t);

@@ -1,0 +1,188 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- Who computes without waiting disturbs nobody, and can be stopped. The clock is virtual; a
+-- preempted slice moves it by its real length.
+
+local decnet = require "decnet"
+local testing = require "decnet.testing"
+
+local function spin()
+  while true do end
+end
+
+local function never(t, name)
+  return t:status(name).restarts == 0 and t:status(name).last_error == nil
+end
+
+describe("a worker that computes without waiting", function()
+  it("L03 lets a neighbour's ticker run", function()
+    testing.run(function(t)
+      local ticks = 0
+      decnet.worker("victim", function()
+        while true do
+          decnet.sleep(0.01)
+          ticks = ticks + 1
+        end
+      end)
+      decnet.worker("loop", spin)
+      t:advance(0.3)
+      assert.is_true(ticks >= 5)
+      assert.is_true(never(t, "victim"))
+      assert.equal("running", t:status("loop").state)
+      assert.is_true(t:status("loop").preemptions > 0)
+    end)
+  end)
+
+  it("L06 in a nested coroutine is preempted, and never reported as a finish", function()
+    testing.run(function(t)
+      decnet.worker("loop", function()
+        local co = coroutine.wrap(function()
+          pcall(function() coroutine.wrap(spin)() end)
+        end)
+        co()
+      end)
+      t:advance(0.1)
+      assert.equal("running", t:status("loop").state)
+      assert.is_true(t:status("loop").preemptions > 0)
+    end)
+  end)
+
+  it("gets its cancellation where it computes", function()
+    testing.run(function(t)
+      local seen
+      decnet.worker("loop", function()
+        local ok, err = pcall(spin)
+        seen = not ok and decnet.is_cancelled(err)
+        error(err, 0)
+      end)
+      t:advance(0.05)
+      assert.equal(0, t:stop())
+      assert.is_true(seen)
+      assert.equal("stopped", t:status("loop").state)
+    end)
+  end)
+
+  it("gets its cancellation in a nested coroutine as an error of that coroutine", function()
+    testing.run(function(t)
+      local closed, ok, err
+      decnet.worker("loop", function()
+        ok, err = coroutine.resume(coroutine.create(function()
+          local _ <close> = setmetatable({}, { __close = function() closed = true end })
+          spin()
+        end))
+        error(err, 0)
+      end)
+      t:advance(0.05)
+      assert.equal(0, t:stop())
+      assert.is_true(closed)
+      assert.is_false(ok)
+      assert.is_true(decnet.is_cancelled(err))
+    end)
+  end)
+
+  it("is killed after stop_timeout although it swallows every cancellation", function()
+    testing.run(function(t)
+      local closed = false
+      decnet.worker { "loop", stop_timeout = 0.05, run = function()
+        local _ <close> = setmetatable({}, { __close = function() closed = true end })
+        while true do
+          pcall(spin)
+        end
+      end }
+      t:advance(0.02)
+      local began = t:now()
+      assert.equal(0, t:stop())
+      assert.is_true(closed)
+      assert.is_true(t:now() - began >= 0.05)
+      assert.equal("stopped", t:status("loop").state)
+    end)
+  end)
+
+  it("raises where it cannot be preempted, after hang_timeout", function()
+    testing.run(function(t)
+      decnet.worker { "sorter", hang_timeout = 0.05, restart = "never", run = function()
+        table.sort({ 3, 1, 2 }, spin)
+      end }
+      decnet.worker("other", function() decnet.sleep(100) end)
+      t:run_until(function() return t:status("sorter").state == "failed" end, 5)
+      local message = t:status("sorter").last_error.message
+      assert.truthy(message:find("hang_timeout", 1, true), message)
+      assert.equal("running", t:status("other").state)
+    end)
+  end)
+
+  it("is left alone inside decnet.atomic, and with preempt = false", function()
+    testing.run(function(t)
+      local function busy(seconds)
+        local till = os.clock() + seconds
+        while os.clock() < till do end
+      end
+      decnet.worker("atomic", function() decnet.atomic(busy, 0.03) end)
+      decnet.worker { "stubborn", preempt = false, run = function() busy(0.03) end }
+      decnet.worker("other", function() decnet.sleep(100) end)
+      t:advance(1)
+      assert.equal(0, t:status("atomic").preemptions)
+      assert.equal(0, t:status("stubborn").preemptions)
+      assert.equal("done", t:status("stubborn").state)
+    end)
+  end)
+
+  it("keeps the other tasks of its own run waiting, so that code between awaits is atomic", function()
+    testing.run(function(t)
+      local torn = false
+      decnet.worker("pair", function()
+        local a, b = 0, 0
+        decnet.spawn(function()
+          while true do
+            torn = torn or a ~= b
+            decnet.yield()
+          end
+        end)
+        for _ = 1, 200 do
+          a = a + 1
+          for _ = 1, 2000 do end
+          b = b + 1
+          if a % 10 == 0 then
+            decnet.yield()
+          end
+        end
+      end)
+      t:advance(1)
+      assert.is_false(torn)
+    end, { preempt_every = 50 })
+  end)
+
+  it("keeps the user's own hook", function()
+    testing.run(function(t)
+      local lines = 0
+      decnet.worker("hooked", function()
+        debug.sethook(function() lines = lines + 1 end, "l")
+        local till = os.clock() + 0.05
+        while os.clock() < till do
+          local _ = 1
+        end
+        local before = lines
+        local _ = 1
+        _ = 2
+        assert(lines > before, "the hook is gone")
+        debug.sethook()
+      end)
+      decnet.worker("other", function() while true do decnet.sleep(0.001) end end)
+      t:run_until(function() return t:status("hooked").state == "done" end, 10)
+      assert.equal("done", t:status("hooked").state)
+    end)
+  end)
+
+  it("shares the CPU fairly", function()
+    testing.run(function(t)
+      local counts = { 0, 0 }
+      for i = 1, 2 do
+        decnet.worker("loop" .. i, function()
+          while true do counts[i] = counts[i] + 1 end
+        end)
+      end
+      t:advance(0.4)
+      local share = counts[1] / (counts[1] + counts[2])
+      assert.is_true(share > 0.25 and share < 0.75, "share " .. share)
+    end)
+  end)
+end)
