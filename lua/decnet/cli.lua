@@ -18,6 +18,7 @@ options:
   --log-level L          debug, info, warn or error (info)
   --log-format F         pretty, logfmt or json (pretty on a terminal, else logfmt)
   --shutdown-timeout S   kill what has not stopped S seconds after the first signal
+  --slice MS             CPU that a worker may use while others are ready to run (10)
   --keep-alive           stay when no worker can run again
   --version, --help
 
@@ -32,6 +33,15 @@ local function complain(message)
 end
 
 -- ---- options -----------------------------------------------------------------------------------
+
+-- A slice: as seconds.
+local function milliseconds(text)
+  local value = tonumber(text)
+  if not value or not (value >= 0.1 and value <= 10000) then
+    return nil, "milliseconds from 0.1 to 10000"
+  end
+  return value / 1000
+end
 
 local function seconds(text)
   local value = tonumber(text)
@@ -59,6 +69,7 @@ local OPTIONS = {
   ["--log-level"] = { key = "log_level", read = one_of("debug", "info", "warn", "error") },
   ["--log-format"] = { key = "log_format", read = one_of("pretty", "logfmt", "json") },
   ["--shutdown-timeout"] = { key = "shutdown_timeout", read = seconds },
+  ["--slice"] = { key = "slice", read = milliseconds },
   ["--keep-alive"] = { key = "keep_alive" },
   ["--help"] = { key = "help" },
   ["--version"] = { key = "version" },

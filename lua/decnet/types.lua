@@ -27,6 +27,8 @@
 ---@field notify boolean? ready when it calls `self:ready()`; false
 ---@field start_timeout number? not ready by then: a crash; math.huge
 ---@field watchdog number|false|nil a crash if `self:beat()` stays away this long; off
+---@field hang_timeout number? longest slice in which it cannot be preempted; 5
+---@field preempt boolean? false: never preempted; true
 
 ---What `decnet.worker` takes, and a script may return a list of.
 ---@class decnet.WorkerSpec: decnet.WorkerOptions

@@ -13,13 +13,13 @@ describe("the exit code", function()
         decnet.worker("spinner", function(self)
           decnet.sleep(0)
           self.log:info "spinning"
-          while true do end
+          require "luv".sleep(1e9) -- a C function: nobody can take the CPU from it
         end)
       ]],
       with_a_limit = process.run([[
         require "decnet".worker("spinner", function(self)
           self.log:info "spinning"
-          while true do end
+          require "luv".sleep(1e9)
         end)
       ]], { "--shutdown-timeout", "0.1" }),
       in_close = process.run [[
@@ -141,6 +141,22 @@ describe("the exit code", function()
   it("is 3 for a worker that gives up neither the CPU nor the host; it is named (F13)", function()
     stuck.in_a_loop:ends(3)
     stuck.in_a_loop:says "\ndecnet%-host: worker spinner would not stop: it did not give up the CPU"
+  end)
+
+  it("is 0 for an endless loop: it is preempted, cancelled, and killed", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker { name = "spinner", stop_timeout = 0.05, run = function(self)
+        local _ <close> = setmetatable({}, { __close = function() self.log:info "closed" end })
+        self.log:info "up"
+        while true do
+          pcall(function() while true do end end)
+        end
+      end }
+    ]]
+    child:says "worker=spinner msg=up"
+    child:stop("sigterm", 0)
+    child:says "worker=spinner msg=closed"
   end)
 
   it("is 3 for a cleanup that never ends; the worker is named (F13)", function()
