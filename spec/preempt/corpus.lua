@@ -84,7 +84,7 @@ local function corpus()
     local b <close> = closer "b"
     if how == "error" then error("out", 0) end
     for i = 1, 3 do
-      local c <close> = closer("c" .. i)
+      local _ <close> = closer("c" .. i)
       if i == 2 then return how, b ~= a end
     end
   end

@@ -5,6 +5,10 @@
 local decnet = require "decnet"
 local testing = require "decnet.testing"
 
+local function run(fn)
+  testing.run(fn, { slice = 0.01 })
+end
+
 local function spin()
   while true do end
 end
@@ -15,7 +19,7 @@ end
 
 describe("a worker that computes without waiting", function()
   it("L03 lets a neighbour's ticker run", function()
-    testing.run(function(t)
+    run(function(t)
       local ticks = 0
       decnet.worker("victim", function()
         while true do
@@ -33,7 +37,7 @@ describe("a worker that computes without waiting", function()
   end)
 
   it("L06 in a nested coroutine is preempted, and never reported as a finish", function()
-    testing.run(function(t)
+    run(function(t)
       decnet.worker("loop", function()
         local co = coroutine.wrap(function()
           pcall(function() coroutine.wrap(spin)() end)
@@ -47,7 +51,7 @@ describe("a worker that computes without waiting", function()
   end)
 
   it("gets its cancellation where it computes", function()
-    testing.run(function(t)
+    run(function(t)
       local seen
       decnet.worker("loop", function()
         local ok, err = pcall(spin)
@@ -62,7 +66,7 @@ describe("a worker that computes without waiting", function()
   end)
 
   it("gets its cancellation in a nested coroutine as an error of that coroutine", function()
-    testing.run(function(t)
+    run(function(t)
       local closed, ok, err
       decnet.worker("loop", function()
         ok, err = coroutine.resume(coroutine.create(function()
@@ -80,7 +84,7 @@ describe("a worker that computes without waiting", function()
   end)
 
   it("is killed after stop_timeout although it swallows every cancellation", function()
-    testing.run(function(t)
+    run(function(t)
       local closed = false
       decnet.worker { "loop", stop_timeout = 0.05, run = function()
         local _ <close> = setmetatable({}, { __close = function() closed = true end })
@@ -98,7 +102,7 @@ describe("a worker that computes without waiting", function()
   end)
 
   it("raises where it cannot be preempted, after hang_timeout", function()
-    testing.run(function(t)
+    run(function(t)
       decnet.worker { "sorter", hang_timeout = 0.05, restart = "never", run = function()
         table.sort({ 3, 1, 2 }, spin)
       end }
@@ -111,7 +115,7 @@ describe("a worker that computes without waiting", function()
   end)
 
   it("is left alone inside decnet.atomic, and with preempt = false", function()
-    testing.run(function(t)
+    run(function(t)
       local function busy(seconds)
         local till = os.clock() + seconds
         while os.clock() < till do end
@@ -126,7 +130,7 @@ describe("a worker that computes without waiting", function()
     end)
   end)
 
-  it("keeps the other tasks of its own run waiting, so that code between awaits is atomic", function()
+  it("keeps other tasks of its run waiting: code between awaits is atomic for it", function()
     testing.run(function(t)
       local torn = false
       decnet.worker("pair", function()
@@ -152,7 +156,7 @@ describe("a worker that computes without waiting", function()
   end)
 
   it("keeps the user's own hook", function()
-    testing.run(function(t)
+    run(function(t)
       local lines = 0
       decnet.worker("hooked", function()
         debug.sethook(function() lines = lines + 1 end, "l")
@@ -173,7 +177,7 @@ describe("a worker that computes without waiting", function()
   end)
 
   it("shares the CPU fairly", function()
-    testing.run(function(t)
+    run(function(t)
       local counts = { 0, 0 }
       for i = 1, 2 do
         decnet.worker("loop" .. i, function()

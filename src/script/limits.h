@@ -49,8 +49,10 @@
 /* While it watches a slice, the monitor asks this often who has become ready. */
 #define DH_WATCH_NS 1000000u
 
-/* A signal that found no Lua code to stop is sent again. */
+/* A signal that found no Lua code to stop is sent again, later each time: arming a hook costs time
+** that grows with the depth of the stack (2 ms where it overflows), and must not be all that is done. */
 #define DH_RESEND_NS 500000u
+#define DH_RESEND_MAX_NS 16000000u
 
 /* A slice that disturbs nobody is looked into this often: it may be over its hang_timeout. */
 #define DH_PROBE_NS 50000000u

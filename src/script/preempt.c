@@ -203,6 +203,7 @@ static bool is_disturbing(struct dh_preempt *p, uint64_t began_ns) {
 /* Watch one slice to its end. */
 static void watch(struct dh_preempt *p, uint64_t slice, uint64_t began_ns) {
     uint64_t next_probe_ns = began_ns + DH_PROBE_NS;
+    uint64_t pause_ns = DH_RESEND_NS;
     for (;;) {
         bool must_yield = is_disturbing(p, began_ns);
         bool must_probe = !must_yield && dh_loop_now() >= next_probe_ns;
@@ -213,7 +214,8 @@ static void watch(struct dh_preempt *p, uint64_t slice, uint64_t began_ns) {
         if (must_yield || must_probe) {
             atomic_store(&p->wanted, must_yield ? DH_PREEMPT_YIELD : DH_PREEMPT_PROBE);
             pthread_kill(p->loop_thread, PREEMPT_SIGNAL);
-            nap(DH_RESEND_NS);
+            nap(pause_ns);
+            pause_ns = earlier(2 * pause_ns, DH_RESEND_MAX_NS);
         }
         if (must_probe) {
             next_probe_ns = dh_loop_now() + DH_PROBE_NS;
