@@ -62,6 +62,32 @@ describe("a kill", function()
     assert.same({ "third", "second", "first" }, { table.unpack(log) })
   end)
 
+  it("inside functions with message handlers leaves no handler in force", function()
+    for name, around in pairs {
+      timeout = function(fn) decnet.timeout(1e9, fn) end,
+      shield = function(fn) decnet.shield(1e9, fn) end,
+      xpcall = function(fn) xpcall(fn, debug.traceback) end,
+      coroutine = function(fn) coroutine.wrap(function() decnet.timeout(1e9, fn) end)() end,
+    } do
+      local errors = {}
+      local log = killed(function(_, l)
+        local _ <close> = closing(function(_, err)
+          l[#l + 1] = "first"
+          errors[#errors + 1] = err
+        end)
+        local _ <close> = closing(function() error("in __close", 0) end)
+        local a, b, c, d = 1, {}, "x", nil -- what stands where the handler stood
+        around(function()
+          around(function()
+            run.forever(a, b, c, d)
+          end)
+        end)
+      end)
+      assert.same({ "first" }, { table.unpack(log) }, name)
+      assert.same({ "in __close" }, errors, name)
+    end
+  end)
+
   it("passes no error to <close> of the innermost, as a closed coroutine does", function()
     local log = killed(function(_, l)
       local _ <close> = closing(function(_, err) l[#l + 1] = err == nil end)

@@ -193,6 +193,27 @@ describe("a task's coroutine", function()
     end)
   end)
 
+  it("L06 that waits for ever in nested coroutines is never reported as a finish", function()
+    testing.run(function(t)
+      local function nest(depth)
+        if depth == 0 then
+          while true do
+            decnet.sleep(1)
+          end
+        end
+        coroutine.wrap(nest)(depth - 1)
+      end
+      for _, depth in ipairs { 1, 5, 50 } do
+        decnet.worker("w" .. depth, function() nest(depth) end)
+      end
+      t:advance(1000)
+      for _, status in ipairs(decnet.status()) do
+        assert.same({ "running", 1 }, { status.state, status.run })
+      end
+      assert.equal(0, t:stop())
+    end)
+  end)
+
   it("may pass its suspended coroutines to another task, or another worker", function()
     testing.run(function(t)
       local generator = coroutine.wrap(function()

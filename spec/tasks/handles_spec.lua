@@ -158,6 +158,20 @@ describe("what a run opens", function()
   end)
 end)
 
+describe("require of luv", function()
+  it("gives the same module again after package.loaded has forgotten it", function()
+    run.worker(function(_, t)
+      local before = uv.new_timer()
+      package.loaded.luv = nil
+      local again = require "luv"
+      package.loaded.luv = uv
+      assert.equal(uv, again)
+      assert.equal(debug.getmetatable(before), debug.getmetatable(again.new_timer()))
+      assert.equal(2, t:status("w").handles)
+    end)
+  end)
+end)
+
 describe("a callback of luv", function()
   it("is a task of its run: it may await, spawn and ask who it is", function()
     testing.run(function(t)

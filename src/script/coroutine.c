@@ -5,6 +5,7 @@
 #include <lualib.h>
 
 #include "script/compat.h"
+#include "script/errfunc.h"
 #include "script/failure.h"
 #include "script/tag.h"
 #include "script/vm.h"
@@ -53,6 +54,7 @@ static int close_from(struct dh_vm *vm, lua_State *L, lua_State *co) {
     lua_State *boundary = vm->boundary;
     vm->boundaries++;
     vm->boundary = L;
+    dh_errfunc_clear(co, vm->errfunc_at);
     int status = dh_close_thread(co, L);
     vm->boundaries--;
     vm->boundary = boundary;

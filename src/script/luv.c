@@ -39,6 +39,9 @@ static int request_callback(lua_State *L) {
     return luaL_error(L, "a request's callback of luv cannot be called directly");
 }
 
+/* The module, once it is open. */
+#define LUV_KEY "decnet.luv"
+
 /* The values of the table of owned handles. */
 static const char owners_key = 0;
 
@@ -420,8 +423,14 @@ static void wrap_table(lua_State *L) {
     }
 }
 
+/* Once in a state: busted forgets package.loaded between files, and a second luaopen_luv would make
+** new metatables, so that the handles of before could neither be known nor finalized. */
 static int open_luv(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
+    if (lua_getfield(L, LUA_REGISTRYINDEX, LUV_KEY) != LUA_TNIL) {
+        return 1;
+    }
+    lua_pop(L, 1);
     lua_State *main = vm->L; /* callbacks run there, so luv must be opened there */
     luaL_checkstack(main, 8, NULL);
     luaopen_luv(main);
@@ -429,6 +438,8 @@ static int open_luv(lua_State *L) {
     lua_getfield(main, -1, "close");
     lua_setfield(main, LUA_REGISTRYINDEX, "decnet.luv_close");
     wrap_table(main);
+    lua_pushvalue(main, -1);
+    lua_setfield(main, LUA_REGISTRYINDEX, LUV_KEY);
     lua_getfield(main, LUA_REGISTRYINDEX, "uv_handle");
     lua_pushnil(main);
     while (lua_next(main, -2) != 0) {

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 
 #include "script/compat.h"
+#include "script/errfunc.h"
 #include "script/failure.h"
 #include "script/instance.h"
 #include "script/run.h"
@@ -150,6 +151,7 @@ static void ended(struct dh_vm *vm, struct dh_task *t) {
 /* Close co, whose task has the CPU for that long: __close must not wait. */
 static void close_one(struct dh_vm *vm, struct dh_task *t, lua_State *co) {
     vm->preempt.running = co;
+    dh_errfunc_clear(co, vm->errfunc_at);
     if (dh_close_thread(co, vm->L) != LUA_OK) {
         if (t->failure == NULL) {
             t->failure = dh_failure_capture(co, -1, 0);
@@ -247,6 +249,7 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
         if (t->failure == NULL) {
             t->failure = dh_failure_capture(t->co, -1, 0);
         }
+        dh_errfunc_clear(t->co, vm->errfunc_at);
         dh_close_thread(t->co, vm->L);
     }
     ended(vm, t);

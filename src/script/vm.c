@@ -7,6 +7,7 @@
 
 #include "host/signals.h"
 #include "script/coroutine.h"
+#include "script/errfunc.h"
 #include "script/failure.h"
 #include "script/instance.h"
 #include "script/luv.h"
@@ -90,6 +91,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     lua_newtable(L);
     vm->anchors = luaL_ref(L, LUA_REGISTRYINDEX);
     open_cancelled(L, vm);
+    vm->errfunc_at = dh_errfunc_find(L);
     int err = dh_loop_init(&vm->loop);
     if (err != 0) {
         luaL_error(L, "decnet: cannot create an event loop: %s", uv_strerror(err));

@@ -37,6 +37,7 @@ struct dh_vm {
     int anchors;           /* reference of the table that keeps userdata alive */
     int cancelled;         /* reference of the cancellation value */
     const void *cancelled_id;
+    size_t errfunc_at;     /* see errfunc.h */
     uint64_t late_wakeups; /* wake-ups that found their wait over */
 };
 
