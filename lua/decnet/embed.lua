@@ -4,6 +4,7 @@
 local core = require "decnet.core"
 local decnet = require "decnet"
 local spec = require "decnet.spec"
+local suggest = require "decnet.suggest"
 
 local M = {}
 
@@ -25,7 +26,13 @@ local function check_options(what, options, known)
   end
   for key in pairs(options) do
     if not known[key] then
-      error(("%s: options: unknown option %q"):format(what, tostring(key)), 3)
+      local names = {}
+      for name in pairs(known) do
+        names[#names + 1] = name
+      end
+      local near = suggest.near(tostring(key), names)
+      error(("%s: options: unknown option %q%s"):format(what, tostring(key),
+        near and ("; did you mean %q?"):format(near) or ""), 3)
     end
   end
 end
@@ -34,6 +41,7 @@ end
 --- cancel and await all. Stays when all have finished; an empty list returns at once.
 ---@param specs table[] declarations, as a script may return
 ---@param options? { stop: decnet.EventFlag?, install_signals: boolean?, log: boolean? }
+---@return integer code 0, or 1 when an essential worker failed, which ends the group too
 function M.run_group(specs, options)
   options = options or {}
   check_options("run_group", options, RUN_GROUP)
@@ -48,7 +56,7 @@ function M.run_group(specs, options)
     error("run_group: " .. message, 2)
   end
   if #entries == 0 then
-    return
+    return 0
   end
   local host = core.host {
     signals = options.install_signals ~= false,
@@ -56,15 +64,16 @@ function M.run_group(specs, options)
     log = options.log,
   }
   host:stop_on(options.stop)
-  local ok
+  local ok, code
   ok, message = declare_all(host, entries)
   if ok then
-    host:run()
+    code = host:run()
   end
   host:close()
   if not ok then
     error("run_group: " .. message, 2)
   end
+  return code
 end
 
 -- A host for this one worker, for the length of the call.
@@ -138,6 +147,9 @@ function M.supervise(name, factory, options)
   local checked, run, policy = spec.worker(nil, given)
   if not checked then
     error("supervise: " .. run, 2)
+  end
+  if policy.restart == "always" then
+    error('supervise: restart: "always" would never return; host the worker with run_group', 2)
   end
   local host = core.current_host()
   local status

@@ -83,7 +83,7 @@ end
 local function declare(host, name, run, policy)
   local handle, message = host:declare(name, run, policy, policy.after)
   if not handle then
-    return nil, ("worker %q: %s"):format(name, message)
+    return nil, message:find "^worker " and message or ("worker %q: %s"):format(name, message)
   end
   return handle
 end

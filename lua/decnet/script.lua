@@ -57,6 +57,9 @@ end
 -- Message handler: whatever was raised becomes one text that begins with file:line.
 local function locate(err)
   local text = text_of(err)
+  if text:find("(global 'decnet')", 1, true) then
+    text = text .. '; begin the script with: local decnet = require "decnet"'
+  end
   if text:find "^[^\n]-:%d+: " then
     return text
   end
@@ -69,6 +72,17 @@ local function locate(err)
     end
   end
   return text
+end
+
+-- Modules beside the script are found wherever the host was started.
+local function search_beside(path)
+  local dir = path:match "^(.*)/[^/]*$"
+  if dir then
+    local entry = ("%s/?.lua;%s/?/init.lua;"):format(dir, dir)
+    if package.path:sub(1, #entry) ~= entry then
+      package.path = entry .. package.path
+    end
+  end
 end
 
 local function declare_list(host, value, path)
@@ -102,6 +116,7 @@ function M.load(host, path, args)
   if not chunk then
     return nil, message
   end
+  search_beside(path)
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
   local ok, value = xpcall(chunk, locate, table.unpack(args))
   if not ok then

@@ -20,7 +20,12 @@ local SLICE = 0.1 -- real seconds
 local STOP_LIMIT = 1e6 -- virtual seconds
 local UNTIL_LIMIT = 3600
 
-local function boot(self)
+local function boot(self, seconds)
+  if getmetatable(self) ~= Test then
+    error("call it as a method: t:advance(...), t:run_until(...), t:stop()", 3)
+  elseif seconds ~= nil and not (type(seconds) == "number" and seconds >= 0) then
+    error(("expected a number of seconds >= 0, got %s"):format(tostring(seconds)), 3)
+  end
   local ok, message = self.host:boot()
   if not ok then
     error(message, 3)
@@ -30,7 +35,7 @@ end
 --- Move the clock by `seconds`, through each deadline in turn.
 ---@param seconds number
 function Test:advance(seconds)
-  boot(self)
+  boot(self, seconds or false)
   local limit = self.host:after(seconds)
   while self.host:step(limit) do end
 end
@@ -40,7 +45,7 @@ end
 ---@param max_seconds? number
 ---@return boolean
 function Test:run_until(pred, max_seconds)
-  boot(self)
+  boot(self, max_seconds)
   local limit = self.host:after(max_seconds or UNTIL_LIMIT)
   while not pred() do
     if not self.host:step(limit) then
@@ -120,6 +125,9 @@ end
 function M.run(fn, options)
   if core.current_host() then
     error("testing.run: a host is running already", 2)
+  end
+  if type(fn) ~= "function" then
+    error("testing.run: expected a function, got " .. type(fn), 2)
   end
   options = options or {}
   local before = core.count_handles()

@@ -35,6 +35,18 @@ describe("decnet-host", function()
     assert.equal("loaded\n1\n2\n3\n4\n5\n6\n", child:ends(0):stdout())
   end)
 
+  it("finds modules beside the script, wherever it was started", function()
+    local dir = process.dir()
+    assert(require "luv".fs_mkdir(dir .. "/app", 448))
+    process.write(dir .. "/app/helper.lua", "return { word = 'found' }")
+    process.write(dir .. "/app/workers.lua", [[
+      local helper = require "helper"
+      require "decnet".worker("w", function() print(helper.word) end)
+    ]])
+    local child = process.start(process.host, { "app/workers.lua" }, { cwd = dir })
+    assert.equal("found\n", child:ends(0):stdout())
+  end)
+
   it("shows at once what workers print, in a file, too", function()
     local child = process.run [[
       local decnet = require "decnet"

@@ -18,6 +18,10 @@ local function quiet(options)
 end
 
 describe("decnet.supervise", function()
+  it("refuses a worker that never ends", function()
+    run.raises("never return", decnet.supervise, "w", function() end, { restart = "always" })
+  end)
+
   it("restarts after a crash, with growing backoff, until a clean return", function()
     run.worker(function()
       local at = {}
@@ -154,8 +158,15 @@ describe("decnet.supervise", function()
 end)
 
 describe("decnet.run_group", function()
+  it("ends with 1 when an essential worker has failed", function()
+    assert.equal(1, decnet.run_group({
+      { name = "core", essential = true, restart = "never", run = function() error "boom" end },
+      { "other", function() decnet.park() end },
+    }, quiet {}))
+  end)
+
   it("B03 returns at once for an empty list", function()
-    decnet.run_group({}, quiet {})
+    assert.equal(0, decnet.run_group({}, quiet {}))
     decnet.run_group({})
   end)
 

@@ -152,7 +152,7 @@ static void take_signals(struct dh_host *host) {
         host->options.runner->dump(host);
     }
     if (pending & DH_SIGNAL_HUP) {
-        dh_report_text(host, "SIGHUP: nothing to do");
+        dh_report_text(host, "SIGHUP is ignored: restart the host to load a changed script");
     }
 }
 

@@ -69,7 +69,7 @@ void dh_report_event(struct dh_host *host, const struct dh_event *ev,
             with_reason(host, DH_LEVEL_DEBUG, ev, "ready");
             break;
         case DH_EVENT_GIVE_UP:
-            with_reason(host, DH_LEVEL_ERROR, ev, "given up: it will not be restarted");
+            with_reason(host, DH_LEVEL_WARN, ev, "given up: it will not be restarted");
             break;
         case DH_EVENT_DONE:
             if (loop != NULL) {

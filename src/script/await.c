@@ -22,7 +22,8 @@ static int sleep_k(lua_State *L, int status, lua_KContext ctx) {
 }
 
 static int l_sleep(lua_State *L) {
-    double seconds = dh_wait_seconds(L, 1, "seconds");
+    /* a time that has passed is over at once: 'next - now()' may be negative */
+    double seconds = lua_tonumber(L, 1) < 0 ? 0 : dh_wait_seconds(L, 1, "seconds");
     struct dh_task *t = dh_wait_begin(L, "sleep");
     if (dh_task_is_cancelled(t)) {
         return dh_wait_cancelled(L, t);

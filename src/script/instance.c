@@ -370,14 +370,15 @@ void dh_instance_report_cleanup(struct dh_run *run, struct dh_failure *failure) 
     if (failure == NULL) {
         return;
     }
+    bool is_workers = run->unit != NULL;
     struct dh_field fields[] = {
         dh_field_string("error", failure->message, failure->message_len),
-        dh_field_integer("run", run->number),
         dh_field_lines("traceback", failure->traceback, failure->traceback_len),
+        dh_field_integer("run", run->number),
     };
-    const char *msg = run->unit != NULL ? "error while ending" : "error in a hook or shared callback";
-    dh_log_write(&run->instance->log, DH_LEVEL_WARN, run->unit != NULL ? run->unit->name : NULL, msg,
-                 strlen(msg), fields, 3);
+    const char *msg = is_workers ? "error while ending" : "error in a hook or shared callback";
+    dh_log_write(&run->instance->log, DH_LEVEL_WARN, is_workers ? run->unit->name : NULL, msg,
+                 strlen(msg), fields, is_workers ? 3 : 2);
     dh_failure_free(failure);
 }
 
