@@ -32,7 +32,7 @@ local SCRIPTS = {
   { "an option of the wrong type", HEAD .. "decnet.worker { 'broken', print, jitter = 'some' }",
     'workers.lua:3: worker "broken": jitter: expected a number', 'got "some"' },
   { "a name taken twice", HEAD .. "decnet.worker('fine', print)",
-    'workers.lua:3: worker "fine": ' },
+    'workers.lua:3: worker "fine" is already declared' },
   { "defaults that are wrong", HEAD .. "decnet.defaults { min_backoff = -1 }",
     "workers.lua:3: decnet.defaults.min_backoff: expected " },
   { "a wrong declaration in the returned list", HEAD ..

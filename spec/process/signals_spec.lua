@@ -136,11 +136,11 @@ describe("a flood of signals while the loop is busy", function()
     it(("never loses the SIGTERM behind %d SIGHUP"):format(count), function()
       local child = process.run(FLOOD .. ([[
         local decnet = require "decnet"
-        decnet.worker("busy", function(self)
+        decnet.worker { name = "busy", preempt = false, run = function(self)
           self:defer(function() self.log:info "cleaned up" end)
           flood(%d)
           decnet.park()
-        end)
+        end }
       ]]):format(count))
       child:ends(0)
       child:says "worker=busy msg=\"cleaned up\""
@@ -149,12 +149,12 @@ describe("a flood of signals while the loop is busy", function()
     it(("never loses the SIGTERM behind %d SIGHUP from outside"):format(count), function()
       local child = process.run [[
         local decnet = require "decnet"
-        decnet.worker("busy", function(self)
+        decnet.worker { name = "busy", preempt = false, run = function(self)
           self.log:info "busy"
           repeat until io.open "go"
           self.log:info "free"
           decnet.park()
-        end)
+        end }
       ]]
       child:says "msg=busy"
       for _ = 1, count do
