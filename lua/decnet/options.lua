@@ -42,8 +42,8 @@ M.worker = {
   {
     key = "restart", default = "on-failure",
     check = checks.one_of { "on-failure", "always", "never" },
-    doc = '`"on-failure"`: started again after a crash. `"always"`: also after it returned. '
-      .. '`"never"`: neither.',
+    doc = '`"on-failure"`: started again after a crash. `"always"`: also after it returned, '
+      .. '`min_backoff` later and free of the limits. `"never"`: neither.',
   },
   {
     key = "min_backoff", default = 1, unit = "seconds", restarts = true, check = checks.seconds {},
@@ -100,8 +100,8 @@ M.worker = {
   },
   {
     key = "notify", default = false, check = checks.boolean,
-    doc = "The worker is ready when it calls `self:ready()`, instead of when it first awaits or "
-      .. "returns.",
+    doc = "The worker is ready when it calls `self:ready()`, instead of when it first awaits. "
+      .. "One that has returned cleanly counts as ready in both cases.",
   },
   {
     key = "start_timeout", default = math.huge, unit = "seconds",

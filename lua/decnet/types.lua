@@ -5,7 +5,7 @@
 
 ---@alias decnet.Restart
 ---| "on-failure" # started again after a crash
----| "always" # also after it returned
+---| "always" # also after it returned, `min_backoff` later
 ---| "never" # neither
 
 ---Anything that can be called with `self`, or a coroutine that has not started.
@@ -24,7 +24,7 @@
 ---@field essential boolean? when it fails for good the host stops; false
 ---@field stop_timeout number? polite time to end, then it is killed; 10
 ---@field after string[]? workers that must be ready first; {}
----@field notify boolean? ready when it calls `self:ready()`; false
+---@field notify boolean? ready when it calls `self:ready()`, not when it first awaits; false
 ---@field start_timeout number? not ready by then: a crash; math.huge
 ---@field watchdog number|false|nil a crash if `self:beat()` stays away this long; off
 ---@field hang_timeout number? longest slice in which it cannot be preempted; 5
@@ -55,3 +55,73 @@
 ---@field info decnet.LogCall
 ---@field warn decnet.LogCall
 ---@field error decnet.LogCall
+
+---Steers a worker. In a task the orders answer when they are carried out; elsewhere they are
+---requests for the next turn. Each returns true, or nil, a message and a code.
+---@alias decnet.Order fun(self: decnet.Handle): true?, string?, string?
+
+---What `decnet.worker` and `decnet.get` return.
+---@class decnet.Handle
+---@field name string
+---@field start decnet.Order one that is stopped, done or failed
+---@field stop decnet.Order for good
+---@field restart decnet.Order free of charge for the limits
+---@field retry decnet.Order ends the delay it waits in
+---@field reset decnet.Order clears the streak
+---@field remove decnet.Order stops it first, then forgets it
+---@field status fun(self: decnet.Handle): decnet.Status
+---@field options fun(self: decnet.Handle): decnet.WorkerOptions
+
+---@alias decnet.State
+---| "waiting" # for those in `after`
+---| "running"
+---| "stopping" # asked to end
+---| "closing" # ended, its cleanup is being finished
+---| "backoff" # crashed, will be started again
+---| "done" # returned
+---| "failed" # ended by an error, will not be restarted
+---| "stopped" # was asked to
+
+---@class decnet.LastError
+---@field message string
+---@field traceback string
+---@field at number by the clock of `decnet.now`
+---@field run integer
+
+---@class decnet.Status
+---@field name string
+---@field state decnet.State
+---@field since number by the clock of `decnet.now`
+---@field run integer number of the last run
+---@field restarts integer in the worker's whole life
+---@field streak integer failures in a row
+---@field next_retry_in number? seconds, in "backoff"
+---@field wanted "up"|"down" what was last ordered, or what the policy asks for
+---@field ready boolean
+---@field waiting_for string? names, in "waiting"
+---@field last_error decnet.LastError?
+---@field tasks integer
+---@field handles integer luv handles that are open
+---@field preemptions integer
+---@field slice_max_s number longest preempted slice, in seconds
+
+---What functions given to `decnet.on` get.
+---@class decnet.Event
+---@field event string
+---@field worker string
+---@field run integer
+---@field at number by the clock of `decnet.now`
+---@field error string? "crash", "give_up"
+---@field traceback string? "crash", "give_up"
+---@field streak integer? "crash": failures in a row, this one included
+---@field will_restart boolean? "crash"
+---@field delay number? "crash": seconds to the restart
+---@field reason string? "give_up", and a crash by the host
+---@field outage number? "recovered": seconds from the first crash to the start that lasted
+
+---What `decnet.event` returns.
+---@class decnet.EventFlag
+---@field set fun(self: decnet.EventFlag)
+---@field clear fun(self: decnet.EventFlag)
+---@field is_set fun(self: decnet.EventFlag): boolean
+---@field wait fun(self: decnet.EventFlag, seconds: number?): true?, "timeout"?
