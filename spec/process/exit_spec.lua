@@ -143,6 +143,43 @@ describe("the exit code", function()
     stuck.in_a_loop:says "\ndecnet%-host: worker spinner would not stop: it did not give up the CPU"
   end)
 
+  it("is 3 where nobody reads stderr and the log blocks the host", function()
+    local dir = process.dir()
+    process.write(dir .. "/workers.lua", [[
+      require "decnet".worker("talker", function(self)
+        io.stdout:write "up\n"
+        io.stdout:flush()
+        while true do
+          self.log:info(("x"):rep(200))
+        end
+      end)
+    ]])
+    local child = process.start("/bin/sh", {
+      "-c", 'mkfifo pipe && exec 3<>pipe && exec "$0" workers.lua 2>&3', process.host,
+    }, { cwd = dir })
+    child:says "up"
+    child:kill "sigterm"
+    child:kill "sigint"
+    child:ends(3)
+  end)
+
+  it("is what os.exit says inside a test with open handles", function()
+    local dir = process.dir()
+    process.write(dir .. "/exit.lua", [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      require "decnet.testing".run(function(t)
+        decnet.worker("w", function()
+          uv.new_timer():start(1000, 0, function() end)
+          decnet.sleep(100)
+        end)
+        t:advance(1)
+        os.exit(7, true)
+      end)
+    ]])
+    process.start(process.host, { "lua", "exit.lua" }, { cwd = dir }):ends(7)
+  end)
+
   it("is 0 for an endless loop: it is preempted, cancelled, and killed", function()
     local child = process.run [[
       local decnet = require "decnet"

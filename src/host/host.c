@@ -120,7 +120,13 @@ void dh_host_stop(struct dh_host *host) {
             dh_timerq_arm(&host->timers, &host->shutdown_timer,
                           dh_host_now(host) + host->options.shutdown_timeout_ns);
         }
-    } else if (!host->sup.is_forced) {
+    } else {
+        host->wants_stop_now = true; /* not here: a task, a hook or a finalizer may be calling */
+    }
+}
+
+static void stop_now_if_wanted(struct dh_host *host) {
+    if (host->wants_stop_now && !host->sup.is_forced) {
         stop_now(host);
     }
 }
@@ -198,6 +204,7 @@ static void loop(struct dh_host *host) {
         if (!host->is_stopping && runner->wants_stop(host)) {
             dh_host_stop(host);
         }
+        stop_now_if_wanted(host);
         fire_due(host);
         step(host);
         run_ready(host);
@@ -254,6 +261,7 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     const struct dh_runner *runner = host->options.runner;
     bool was_quiet = !dh_sup_has_work(&host->sup);
     dh_loop_poll(host->options.loop, 0);
+    stop_now_if_wanted(host);
     fire_due(host);
     step(host);
     if (runner->is_ready(host)) {

@@ -80,7 +80,8 @@ struct dh_host {
     bool is_stopping;
     bool was_stopped;   /* by somebody, not because all had ended */
     bool is_running;
-    bool is_stuck;      /* something did not end although it was killed */
+    bool is_stuck;       /* something did not end although it was killed */
+    bool wants_stop_now; /* a second stop was asked for: kill in the next turn */
 };
 
 /* Exit codes, as API.md says. */

@@ -2,6 +2,7 @@
 #include "host/signals.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
@@ -54,6 +55,10 @@ static void on_signal(int number) {
 }
 
 static void say(const char *text) {
+    struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&fd, 1, 0) != 1) {
+        return; /* nobody reads: writing would wait for ever */
+    }
     ssize_t written = write(STDERR_FILENO, text, strlen(text));
     (void)written;
 }

@@ -181,10 +181,10 @@ static void push_refusal(lua_State *L, const char *verb, const struct dh_task *t
 ** its own turn; the resumer sees true. */
 static int resume_task(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs) {
     struct dh_task *t = dh_task_of(co);
-    if (t->state == DH_TASK_ENDED || t == vm->current) {
+    if (t == NULL || t == vm->current) { /* NULL: ended */
         lua_pushboolean(L, 0);
         lua_pushfstring(L, "cannot resume %s coroutine",
-                        t == vm->current ? "non-suspended" : "dead");
+                        t != NULL ? "non-suspended" : "dead");
         return 2;
     }
     if (!is_parked(t)) {
@@ -307,6 +307,9 @@ static const char *status_of(lua_State *L, lua_State *co) {
     if (dh_tag_of(co) == DH_TAG_NESTED) {
         return "normal";
     }
+    if (dh_tag_of(co) == DH_TAG_ENDED) {
+        return "dead";
+    }
     switch (lua_status(co)) {
         case LUA_YIELD:
             return "suspended";
@@ -338,6 +341,10 @@ static int co_close(lua_State *L) {
     const char *status = status_of(L, co);
     if (status[0] != 's' && status[0] != 'd') {
         return luaL_error(L, "cannot close a %s coroutine", status);
+    }
+    if (dh_tag_of(co) == DH_TAG_ENDED) {
+        lua_pushboolean(L, 1);
+        return 1;
     }
     if (dh_tag_of(co) != DH_TAG_VM) {
         push_refusal(L, "close", dh_task_of(co));

@@ -14,6 +14,7 @@
 #include "script/luv.h"
 #include "script/memory.h"
 #include "script/spawn.h"
+#include "script/tag.h"
 #include "script/unit.h"
 #include "script/vm.h"
 #include "script/wait.h"
@@ -196,9 +197,11 @@ void dh_instance_push(lua_State *L, struct dh_instance *instance) {
 static void take_body(lua_State *L, int idx) {
     lua_State *co = lua_tothread(L, idx);
     lua_Debug ar;
-    luaL_argcheck(L, lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar) && lua_gettop(co) == 1,
-                  idx, "the coroutine has already started or ended: pass a function, or a coroutine "
-                       "that has not started");
+    bool is_fresh = dh_tag_of(co) == DH_TAG_VM && lua_status(co) == LUA_OK &&
+                    !lua_getstack(co, 0, &ar) && lua_gettop(co) == 1;
+    luaL_argcheck(L, is_fresh, idx,
+                  "the coroutine has already started or ended: pass a function, or a coroutine "
+                  "that has not started");
     lua_xmove(co, L, 1);
     lua_replace(L, idx);
 }
@@ -318,11 +321,14 @@ static int host_now(lua_State *L) {
     return 1;
 }
 
-/* host:stop(): ask it to stop; the second time at once. */
+/* host:stop(): ask it to stop politely. Asking again changes nothing: only a signal can be that
+** impatient. */
 static int host_stop(lua_State *L) {
     struct dh_instance *instance = check_host(L);
-    dh_host_stop(&instance->host);
-    dh_loop_wake(&instance->vm->loop);
+    if (!instance->host.is_stopping) {
+        dh_host_stop(&instance->host);
+        dh_loop_wake(&instance->vm->loop);
+    }
     return 0;
 }
 
@@ -373,6 +379,9 @@ bool dh_hostlib_stop_is_set(struct dh_instance *instance) {
 /* host:spawn(fn, ...): a task that belongs to no worker. */
 static int host_spawn(lua_State *L) {
     struct dh_instance *instance = check_host(L);
+    if (dh_run_is_over(&instance->own)) {
+        return 0; /* the host is being closed: nobody would run it */
+    }
     dh_spawn(L, &instance->own, lua_gettop(L) - 2);
     return 1;
 }

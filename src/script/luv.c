@@ -480,6 +480,10 @@ void dh_luv_open(lua_State *L, struct dh_vm *vm) {
 ** here again. */
 static void close_owned(lua_State *L, struct dh_run *run) {
     uv_handle_t *handle = *(uv_handle_t **)lua_touserdata(L, -1);
+    if (handle == NULL) { /* the state is closing, and luv's finalizer was first */
+        dh_run_on_handle_closed(run);
+        return;
+    }
     if (handle->type == UV_PROCESS && uv_is_active(handle)) {
         uv_process_kill((uv_process_t *)handle, run->is_killed ? SIGKILL : SIGTERM);
         return;
@@ -510,7 +514,7 @@ static int close_all_owned(lua_State *L) {
     for (lua_Integer i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
         const uv_handle_t *handle = *(uv_handle_t **)lua_touserdata(L, -1);
-        bool is_alive = handle->type == UV_PROCESS && uv_is_active(handle);
+        bool is_alive = handle != NULL && handle->type == UV_PROCESS && uv_is_active(handle);
         close_owned(L, run);
         if (!is_alive) {
             disown(L, -1, run);

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "script/await.h"
+#include "script/task.h"
 
 enum { UP_FUNCTION = 1, UP_READER = 2 };
 
@@ -71,13 +72,15 @@ void dh_reader_rest(lua_State *L, int idx) {
 }
 
 static int go_on(lua_State *L, int status, lua_KContext ctx) {
-    (void)status;
     (void)ctx;
     struct reader *reader = lua_touserdata(L, lua_upvalueindex(UP_READER));
     uv_read_cb read_cb = reader->read_cb;
     reader->read_cb = NULL;
     if (reader->is_wanted && read_cb != NULL && !uv_is_closing((uv_handle_t *)reader->stream)) {
         uv_read_start(reader->stream, reader->alloc_cb, read_cb);
+    }
+    if (status != LUA_OK && status != LUA_YIELD) {
+        return lua_error(L); /* ends a worker's run; of a shared stream it ends nothing */
     }
     return 0;
 }
@@ -89,8 +92,9 @@ int dh_reader_task(lua_State *L) {
         lua_call(L, lua_gettop(L) - 1, 0);
         return 0;
     }
-    lua_callk(L, lua_gettop(L) - 1, 0, 0, go_on);
-    return go_on(L, LUA_OK, 0);
+    lua_pushcfunction(L, dh_task_on_error);
+    lua_insert(L, 1);
+    return go_on(L, lua_pcallk(L, lua_gettop(L) - 2, 0, 1, 0, go_on), 0);
 }
 
 void dh_reader_open(lua_State *L) {

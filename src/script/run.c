@@ -87,8 +87,8 @@ static void close_run(struct dh_run *run) {
 
 static void enter_handles(struct dh_run *run) {
     struct dh_host *host = &run->instance->host;
+    dh_luv_close_owned(run); /* before the phase: what is closed already is counted out at once */
     run->phase = DH_RUN_HANDLES;
-    dh_luv_close_owned(run);
     if (run->handle_count == 0) {
         close_run(run);
         return;

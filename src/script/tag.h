@@ -11,7 +11,7 @@
 struct dh_task;
 struct dh_vm;
 
-enum { DH_TAG_VM = 0, DH_TAG_ROOT = 1, DH_TAG_NESTED = 2, DH_TAG_MASK = 3 };
+enum { DH_TAG_VM = 0, DH_TAG_ROOT = 1, DH_TAG_NESTED = 2, DH_TAG_ENDED = 3, DH_TAG_MASK = 3 };
 
 static inline uintptr_t *dh_tag_slot(lua_State *L) {
     return (uintptr_t *)lua_getextraspace(L);

@@ -73,8 +73,8 @@ static int call_body(lua_State *L, int nargs) {
 static int call_factory_result(lua_State *L, struct dh_task *t) {
     lua_State *body = lua_tothread(L, 2);
     lua_Debug ar;
-    if (body == L || lua_status(body) != LUA_OK || lua_getstack(body, 0, &ar) ||
-        lua_gettop(body) != 1) {
+    if (body == L || dh_tag_of(body) != DH_TAG_VM || lua_status(body) != LUA_OK ||
+        lua_getstack(body, 0, &ar) || lua_gettop(body) != 1) {
         dh_failure_free(t->failure); /* of an error that somebody caught */
         t->failure = dh_failure_from_text(
             "run returned a coroutine that has already started or ended: return a fresh one");
@@ -130,6 +130,7 @@ void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_Stat
     t->co = co;
     t->anchor = anchor;
     t->ending = DH_TASK_RETURNED;
+    t->forbids_waits = run->is_killed; /* nobody would kill it again */
     t->timer.kind = DH_TIMER_TASK;
     dh_tag_set(co, t, DH_TAG_ROOT);
     dh_run_add_task(run, t);
@@ -140,7 +141,7 @@ static void ended(struct dh_vm *vm, struct dh_task *t) {
     struct dh_failure *failure = t->failure;
     t->failure = NULL;
     t->state = DH_TASK_ENDED;
-    dh_tag_set(t->co, vm, DH_TAG_VM);
+    dh_tag_set(t->co, vm, DH_TAG_ENDED); /* its results may still be on its stack */
     dh_scope_detach_all(t);
     if (!dh_run_is_main(t)) {
         dh_wake_line(vm, vm->L, &((struct dh_spawned *)t)->joiners, 0);

@@ -20,6 +20,8 @@
 **   struct dh_task * | 1        the root coroutine of a task
 **   parent lua_State * | 2      a coroutine of the user's that is part of a task's wait: it was left
 **                               by a host call and can be resumed by nobody but its parent
+**   struct dh_vm * | 3          the root coroutine of a task that has ended: dead, though its results
+**                               may still be on its stack
 */
 #ifndef DH_SCRIPT_TASK_H
 #define DH_SCRIPT_TASK_H

@@ -189,8 +189,9 @@ static int order(lua_State *L, int (*give)(struct dh_sup *, struct dh_worker *))
         return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
     }
     struct dh_task *t = vm->current;
-    if (t != NULL && (t->is_killed || t->forbids_waits)) {
-        t = NULL; /* the cleanup of a killed run cannot wait, but it may ask */
+    bool is_own_end = t != NULL && t->run == unit->run && t->run->phase != DH_RUN_LIVE;
+    if (t != NULL && (t->is_killed || t->forbids_waits || is_own_end)) {
+        t = NULL; /* the cleanup of a killed run cannot wait, nobody can for his own end: both ask */
     } else if (t != NULL) {
         t = dh_wait_begin(L, "a handle's verb");
         if (dh_task_is_cancelled(t)) {

@@ -72,6 +72,26 @@ static lua_State *main_thread(lua_State *L) {
     return main;
 }
 
+/* os.exit in a worker would close the state under the task that runs. Upvalue 1: the original. */
+static int l_exit(lua_State *L) {
+    if (dh_vm_of(L)->current != NULL) {
+        return luaL_error(L, "os.exit: a worker cannot end the host: call decnet.stop()");
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 0);
+    return 0;
+}
+
+static void replace_exit(lua_State *L) {
+    if (lua_getglobal(L, "os") == LUA_TTABLE) {
+        lua_getfield(L, -1, "exit");
+        lua_pushcclosure(L, l_exit, 1);
+        lua_setfield(L, -2, "exit");
+    }
+    lua_pop(L, 1);
+}
+
 struct dh_vm *dh_vm_open(lua_State *L) {
     if (lua_getfield(L, LUA_REGISTRYINDEX, VM_KEY) == LUA_TUSERDATA) {
         struct dh_vm *existing = lua_touserdata(L, -1);
@@ -101,6 +121,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     dh_tag_set(vm->L, vm, DH_TAG_VM);
     dh_tag_set(L, vm, DH_TAG_VM);
     dh_coroutine_replace(L);
+    replace_exit(L);
     dh_failure_open(L);
     dh_scope_open(L);
     dh_luv_open(L, vm);
