@@ -83,6 +83,48 @@ describe("a worker that computes without waiting", function()
     end)
   end)
 
+  it("is not hit again in the cleanup that follows its cancellation", function()
+    run(function(t)
+      local cleaned = 0
+      local function busy()
+        local till = os.clock() + 0.04
+        while os.clock() < till do end
+        cleaned = cleaned + 1
+      end
+      decnet.worker("loop", function(self)
+        self:defer(busy)
+        local _ <close> = setmetatable({}, { __close = busy })
+        local ok = pcall(spin)
+        assert(not ok)
+        busy()
+      end)
+      t:advance(0.05)
+      assert.equal(0, t:stop())
+      assert.equal(3, cleaned)
+    end)
+  end)
+
+  it("is not hit in a __close by a cancellation that comes while it runs", function()
+    run(function(t)
+      local closed, err
+      decnet.worker("loop", function()
+        do
+          local _ <close> = setmetatable({}, { __close = function()
+            local till = os.clock() + 0.08
+            while os.clock() < till do end
+            closed = true
+          end })
+        end
+        err = select(2, pcall(spin))
+        error(err, 0)
+      end)
+      t:advance(0.02)
+      assert.equal(0, t:stop())
+      assert.is_true(closed)
+      assert.is_true(decnet.is_cancelled(err))
+    end)
+  end)
+
   it("is killed after stop_timeout although it swallows every cancellation", function()
     run(function(t)
       local closed = false

@@ -55,7 +55,9 @@ static int close_from(struct dh_vm *vm, lua_State *L, lua_State *co) {
     vm->boundaries++;
     vm->boundary = L;
     dh_errfunc_clear(co, vm->errfunc_at);
+    vm->preempt.running = co;
     int status = dh_close_thread(co, L);
+    vm->preempt.running = L;
     vm->boundaries--;
     vm->boundary = boundary;
     return status;
@@ -126,11 +128,7 @@ static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool
 
 /* The cancellation of a task that was preempted in co: co is closed, as if it had raised. */
 static int raise_in_place_of(lua_State *L, struct dh_vm *vm, lua_State *co, bool is_wrap) {
-    vm->boundaries++;
-    vm->preempt.running = co;
-    dh_close_thread(co, L);
-    vm->preempt.running = L;
-    vm->boundaries--;
+    close_from(vm, L, co);
     lua_settop(co, 0);
     if (!is_wrap) {
         lua_pushboolean(L, 0);

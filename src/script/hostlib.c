@@ -332,6 +332,16 @@ static int host_stop(lua_State *L) {
     return 0;
 }
 
+/* host:kill(): stop it at once, as a second signal does. */
+static int host_kill(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    do {
+        dh_host_stop(&instance->host);
+    } while (instance->host.stops < 2);
+    dh_loop_wake(&instance->vm->loop);
+    return 0;
+}
+
 static int host_is_over(lua_State *L) {
     lua_pushboolean(L, dh_host_is_over(&check_host(L)->host));
     return 1;
@@ -517,7 +527,7 @@ static int l_count_handles(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"after", host_after},       {"boot", host_boot},       {"check", host_check},
     {"close", host_close},       {"declare", host_declare}, {"exit_code", host_exit_code},
-    {"get", host_get},           {"is_over", host_is_over}, {"log", host_log},
+    {"get", host_get},           {"is_over", host_is_over}, {"kill", host_kill},   {"log", host_log},
     {"now", host_now},           {"on_event", host_on_event}, {"run", host_run},
     {"spawn", host_spawn},       {"step", host_step},       {"stop", host_stop},
     {"stop_on", host_stop_on},   {"workers", host_workers}, {NULL, NULL},

@@ -60,4 +60,7 @@
 /* hang_timeout of what belongs to no worker. */
 #define DH_HANG_DEFAULT_NS 5000000000u
 
+/* How deep a preempted stack is searched for a __close that a cancellation must not interrupt. */
+#define DH_CLOSE_LEVELS 64
+
 #endif

@@ -177,6 +177,12 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
+static uint64_t cpu_time(const struct dh_preempt *p) {
+    struct timespec ts = {0, 0};
+    clock_gettime(p->cpu_clock, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 /* Is somebody disturbed by the slice that began at began_ns? Waits for it, but not for long. */
 static bool is_disturbing(struct dh_preempt *p, uint64_t began_ns) {
     uint64_t now = dh_loop_now();
@@ -191,13 +197,17 @@ static bool is_disturbing(struct dh_preempt *p, uint64_t began_ns) {
         used_up = began_ns + p->slice_ns;
     }
     uint64_t due = earlier(used_up, atomic_load_explicit(&p->deadline_ns, memory_order_relaxed));
-    if (due <= now) {
+    if (due <= now && !p->uses_cpu_time) {
         return true;
     }
     uint64_t wait = earlier(due, until) > now ? earlier(due, until) - now : 0;
     struct timespec ts = {(time_t)(wait / 1000000000u), (long)(wait % 1000000000u)};
     struct pollfd fd = {p->backend_fd, POLLIN, 0};
-    return ppoll(&fd, 1, &ts, NULL) > 0 || dh_loop_now() >= due;
+    bool is_due = ppoll(&fd, 1, &ts, NULL) > 0 || dh_loop_now() >= due;
+    if (is_due && p->uses_cpu_time) {
+        return cpu_time(p) - p->began_cpu_ns >= p->slice_ns;
+    }
+    return is_due;
 }
 
 /* Watch one slice to its end. */
@@ -240,6 +250,7 @@ static void monitor(void *arg) {
         }
         seen = slice;
         atomic_store(&p->began_ns, slice != 0 ? dh_loop_now() : 0);
+        p->began_cpu_ns = slice != 0 && p->uses_cpu_time ? cpu_time(p) : 0;
         idle_looks = slice == 0 && !atomic_load(&p->is_busy) ? idle_looks + 1 : 0;
         if (idle_looks >= DH_LINGER_LOOKS) {
             park(p);
@@ -255,6 +266,8 @@ int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns) 
     p->min_slice_ns = earlier(slice_ns, DH_MIN_SLICE_NS);
     p->backend_fd = uv_backend_fd(&vm->loop.uv);
     p->loop_thread = uv_thread_self();
+    p->uses_cpu_time = vm->instance->host.options.is_virtual &&
+                       pthread_getcpuclockid(p->loop_thread, &p->cpu_clock) == 0;
     mine = p;
     struct sigaction action;
     memset(&action, 0, sizeof(action));

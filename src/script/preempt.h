@@ -29,6 +29,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 #include <uv.h>
 
 struct dh_task;
@@ -56,6 +57,9 @@ struct dh_preempt {
     _Atomic bool is_parked;
     _Atomic bool quits;
     int force_count;              /* for tests: preempt after each so many instructions; 0: off */
+    bool uses_cpu_time;           /* a virtual clock: a busy machine must not preempt */
+    clockid_t cpu_clock;          /* of the loop's thread */
+    uint64_t began_cpu_ns;        /* the monitor's: CPU time when it first saw the slice */
     uint64_t slice_ns;
     uint64_t min_slice_ns;
     int backend_fd;

@@ -3,11 +3,13 @@
 
 #include <assert.h>
 #include <lauxlib.h>
+#include <string.h>
 
 #include "script/compat.h"
 #include "script/errfunc.h"
 #include "script/failure.h"
 #include "script/instance.h"
+#include "script/limits.h"
 #include "script/run.h"
 #include "script/scope.h"
 #include "script/tag.h"
@@ -192,14 +194,46 @@ static void join_tired(struct dh_vm *vm, struct dh_task *t) {
     dh_instance_on_preempted(t, dh_preempt_elapsed_ns(&vm->preempt));
 }
 
-/* It goes on; a cancellation that came meanwhile is raised where it was. In a nested coroutine that
-** is the parent's business (coroutine.c): an error from a hook would leave its hooks off. */
+/* Does co stand in a __close? Deep stacks are searched in part: there it may be interrupted. */
+static bool is_closing(lua_State *co) {
+    lua_Debug ar;
+    for (int level = 0; level < DH_CLOSE_LEVELS && lua_getstack(co, level, &ar); level++) {
+        lua_getinfo(co, "n", &ar);
+        if (ar.name != NULL && strcmp(ar.namewhat, "metamethod") == 0 &&
+            strcmp(ar.name, "close") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Was t preempted in the middle of a cleanup? */
+static bool is_cleaning_up(struct dh_task *t) {
+    for (lua_State *co = t->inner;; co = dh_tag_pointer(co)) {
+        if (is_closing(co)) {
+            return true;
+        }
+        if (co == t->co) {
+            return false;
+        }
+    }
+}
+
+/* It goes on; a cancellation that came meanwhile is raised where it was, once: code that has seen
+** it is cleaning up, and must not be hit in the middle of that by each preemption. In a nested
+** coroutine it is raised by the parent (coroutine.c): an error from a hook would leave the hooks of
+** that coroutine off. */
 static void leave_tired(struct dh_vm *vm, struct dh_task *t) {
     t->is_preempted = false;
     t->run->has_preempted = false;
     if (!dh_task_is_cancelled(t)) {
+        t->has_seen_cancel = t->has_seen_cancel && was_cancel_asked(t);
         return;
     }
+    if (t->has_seen_cancel || is_cleaning_up(t)) {
+        return;
+    }
+    t->has_seen_cancel = true;
     if (t->inner == t->co) {
         dh_preempt_raise_in(&vm->preempt, t->co);
     } else {

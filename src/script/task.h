@@ -90,6 +90,7 @@ struct dh_task {
     bool forbids_waits : 1;      /* cleanup of a killed run: no awaits either */
     bool handed_out : 1;         /* coroutine.running() gave co away in this slice */
     bool is_preempted : 1;       /* left by the hook, in the middle of anything; in 'tired' */
+    bool has_seen_cancel : 1;    /* the cancellation in force has been raised in it */
     bool must_raise : 1;         /* the cancellation, in the parent of the preempted coroutine */
     bool is_callback : 1;        /* of luv's: runs although its run is ending */
     bool is_factory_done : 1;    /* main: what it returned has been taken as the body */
