@@ -1,5 +1,4 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
-local order = require "decnet.order"
 local spec = require "decnet.spec"
 
 local function body() end
@@ -65,51 +64,6 @@ describe("a returned list", function()
     refused_with("return value[0]: not part", spec.list { [0] = { "a", body } })
     refused_with('return value[1]: expected a declaration { "name", function, option = value, '
       .. '... }, got "a"', spec.list { "a", "b" })
-  end)
-end)
-
-describe("the order of workers", function()
-  local function entry(name, ...)
-    return { name = name, policy = { after = { ... } } }
-  end
-
-  it("A14 takes any order without a circle", function()
-    assert.is_true(order.check {})
-    assert.is_true(order.check { entry("a", "b", "c"), entry("b", "c"), entry "c" })
-    assert.is_true(order.check { entry("a", "b", "c"), entry("b", "d"), entry("c", "d"),
-      entry "d" })
-  end)
-
-  it("A14 refuses a circle, with its path", function()
-    refused_with('worker "a": after: each waits for the next, for ever: a -> b -> c -> a; remove',
-      order.check { entry("a", "b"), entry("b", "c"), entry("c", "a") })
-    refused_with("for ever: b -> c -> b;",
-      order.check { entry("x", "a"), entry("a", "b"), entry("b", "c"), entry("c", "b") })
-    refused_with("for ever: a -> a;", order.check { entry("a", "a") })
-    refused_with("for ever: b -> d -> b;",
-      order.check { entry("a", "c", "b"), entry("b", "c", "d"), entry "c", entry("d", "b") })
-  end)
-
-  it("A14 tells a long circle by its first names", function()
-    local entries = {}
-    for i = 1, 50000 do
-      entries[i] = entry("w" .. i, "w" .. i % 50000 + 1)
-    end
-    local _, message = order.check(entries)
-    contains(message, "w1 -> w2 -> w3")
-    contains(message, "... -> w1")
-    assert(#message < 300)
-  end)
-
-  it("refuses a name that no worker has, and suggests one", function()
-    refused_with('worker "a": after[2]: there is no worker "databse"; did you mean "database"?',
-      order.check { entry "database", entry("a", "database", "databse") })
-    refused_with('worker "a": after[1]: there is no worker "mail"; declare it',
-      order.check { entry("a", "mail") })
-  end)
-
-  it("knows workers declared before", function()
-    assert.is_true(order.check({ entry("a", "db") }, { db = true }))
   end)
 end)
 

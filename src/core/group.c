@@ -4,8 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "core/machine.h"
 #include "core/life.h"
+#include "core/machine.h"
 
 struct dh_name dh_group_name(const struct dh_group *g) {
     return g->spec.name;

@@ -7,8 +7,8 @@
 #include "core/backoff.h"
 #include "core/deps.h"
 #include "core/group.h"
-#include "core/machine.h"
 #include "core/life.h"
+#include "core/machine.h"
 #include "core/supervisor.h"
 
 static void stop_at_once(struct dh_sup *sup, struct dh_worker *w) {

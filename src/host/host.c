@@ -220,7 +220,8 @@ int dh_host_run(struct dh_host *host, struct dh_error *err) {
     if (dh_sup_boot(&host->sup, err) != 0) {
         return DH_EXIT_USAGE;
     }
-    if (host->options.takes_signals && dh_signals_start(host->options.loop, host->options.shutdown_timeout_ns) != 0) {
+    if (host->options.takes_signals &&
+        dh_signals_start(host->options.loop, host->options.shutdown_timeout_ns) != 0) {
         dh_error_set(err, DH_EBUSY, "another host in this process has the signals");
         return DH_EXIT_USAGE;
     }
@@ -265,7 +266,8 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     fire_due(host);
     step(host);
     if (runner->is_ready(host)) {
-        host->stood_since_ns = 0; /* something came of it: one request after the other may take long */
+        host->stood_since_ns =
+            0; /* something came of it: one request after the other may take long */
         runner->turn(host);
         step(host);
         bool is_due_now = runner->is_ready(host) || dh_sup_has_work(&host->sup) ||
@@ -287,7 +289,7 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
         return true;
     }
     if (!was_quiet && !dh_sup_has_work(&host->sup)) {
-        return true; /* an order was carried out: somebody may want to see that before time goes on */
+        return true; /* an order was carried out: let it be seen before time goes on */
     }
     if (host->virtual_ns >= limit_ns) {
         return false;

@@ -76,9 +76,9 @@ struct dh_host {
     uint64_t virtual_ns;
     uint64_t stood_since_ns; /* real time since which the virtual clock stands, 0: it does not */
     uint64_t random_state;
-    unsigned stops;     /* how often a stop was asked for */
+    unsigned stops; /* how often a stop was asked for */
     bool is_stopping;
-    bool was_stopped;   /* by somebody, not because all had ended */
+    bool was_stopped; /* by somebody, not because all had ended */
     bool is_running;
     bool is_stuck;       /* something did not end although it was killed */
     bool wants_stop_now; /* a second stop was asked for: kill in the next turn */

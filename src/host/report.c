@@ -58,8 +58,8 @@ void dh_report_event(struct dh_host *host, const struct dh_event *ev,
             break;
         case DH_EVENT_RECOVERED:
             if (loop != NULL) {
-                dh_crashlog_recovered(host->options.log, loop, ev->at_ns, ev->worker->name,
-                                      ev->run, ev->outage_ns);
+                dh_crashlog_recovered(host->options.log, loop, ev->at_ns, ev->worker->name, ev->run,
+                                      ev->outage_ns);
             }
             break;
         case DH_EVENT_START:

@@ -43,9 +43,9 @@ void dh_signals_ignore_pipe(struct sigaction *ret_before);
 unsigned dh_signals_take(unsigned *ret_stops);
 
 /* Name who has the CPU (NULL: nobody), for the message of a process that cannot be stopped in any
-** other way: when a second SIGTERM or SIGINT finds the loop still stuck after DH_STUCK_SECONDS, or the
-** first one after its limit, the handler of SIGALRM says who would not stop and exits with DH_EXIT_STUCK. The string must stay
-** until the next call. Cheap: one relaxed store. */
+** other way: when a second SIGTERM or SIGINT finds the loop still stuck after DH_STUCK_SECONDS, or
+** the first one after its limit, the handler of SIGALRM says who would not stop and exits with
+** DH_EXIT_STUCK. The string must stay until the next call. Cheap: one relaxed store. */
 void dh_signals_set_holder(const char *name);
 
 #endif

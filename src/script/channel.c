@@ -211,8 +211,9 @@ static int l_channel(lua_State *L) {
     int is_integer = 1;
     lua_Integer capacity = lua_isnoneornil(L, 1) ? 0 : lua_tointegerx(L, 1, &is_integer);
     if (!is_integer || capacity < 0) {
-        luaL_argerror(L, 1, lua_pushfstring(L, "capacity: an integer >= 0 expected, got %s",
-                                            luaL_tolstring(L, 1, NULL)));
+        luaL_argerror(L, 1,
+                      lua_pushfstring(L, "capacity: an integer >= 0 expected, got %s",
+                                      luaL_tolstring(L, 1, NULL)));
     }
     struct channel *ch = lua_newuserdatauv(L, sizeof(*ch), 1);
     memset(ch, 0, sizeof(*ch));
@@ -225,7 +226,7 @@ static int l_channel(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"close", l_close}, {"iter", l_iter},         {"recv", l_recv},         {"send", l_send},
+    {"close", l_close},       {"iter", l_iter},         {"recv", l_recv}, {"send", l_send},
     {"try_recv", l_try_recv}, {"try_send", l_try_send}, {NULL, NULL},
 };
 

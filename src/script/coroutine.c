@@ -181,8 +181,7 @@ static int resume_task(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs)
     struct dh_task *t = dh_task_of(co);
     if (t == NULL || t == vm->current) { /* NULL: ended */
         lua_pushboolean(L, 0);
-        lua_pushfstring(L, "cannot resume %s coroutine",
-                        t != NULL ? "non-suspended" : "dead");
+        lua_pushfstring(L, "cannot resume %s coroutine", t != NULL ? "non-suspended" : "dead");
         return 2;
     }
     if (!is_parked(t)) {
@@ -360,8 +359,9 @@ static int co_close(lua_State *L) {
 }
 
 static const luaL_Reg replaced[] = {
-    {"close", co_close},   {"isyieldable", co_isyieldable}, {"resume", co_resume},
-    {"running", co_running}, {"status", co_status},         {"wrap", co_wrap},
+    {"close", co_close},   {"isyieldable", co_isyieldable},
+    {"resume", co_resume}, {"running", co_running},
+    {"status", co_status}, {"wrap", co_wrap},
     {"yield", co_yield},   {NULL, NULL},
 };
 

@@ -212,8 +212,7 @@ size_t dh_failure_describe(lua_State *L, int idx, char *dst, size_t cap) {
         return take_string(L, dst, cap);
     }
     lua_pop(L, 1);
-    return print(dst, cap, "(error object is a %s whose __tostring failed)",
-                 luaL_typename(L, idx));
+    return print(dst, cap, "(error object is a %s whose __tostring failed)", luaL_typename(L, idx));
 }
 
 static struct dh_failure *make(const char *message, size_t message_len, const char *traceback,

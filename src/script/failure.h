@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct dh_failure {
-    const char *message; /* bounded, on one line, valid UTF-8 */
+    const char *message;   /* bounded, on one line, valid UTF-8 */
     const char *traceback; /* bounded; empty: none */
     size_t message_len;
     size_t traceback_len;

@@ -141,7 +141,8 @@ static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
 }
 
 /* host(options): a new host, which becomes the current one. Options: virtual, signals,
-** ends_process, keep_alive (booleans), shutdown_timeout, slice (seconds), preempt_every (instructions, for tests), seed, log (false: none), log_level, log_format, log_fd. */
+** ends_process, keep_alive (booleans), shutdown_timeout, slice (seconds), preempt_every
+** (instructions, for tests), seed, log (false: none), log_level, log_format, log_fd. */
 static int l_host(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -525,12 +526,13 @@ static int l_count_handles(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"after", host_after},       {"boot", host_boot},       {"check", host_check},
-    {"close", host_close},       {"declare", host_declare}, {"exit_code", host_exit_code},
-    {"get", host_get},           {"is_over", host_is_over}, {"kill", host_kill},   {"log", host_log},
-    {"now", host_now},           {"on_event", host_on_event}, {"run", host_run},
-    {"spawn", host_spawn},       {"step", host_step},       {"stop", host_stop},
-    {"stop_on", host_stop_on},   {"workers", host_workers}, {NULL, NULL},
+    {"after", host_after}, {"boot", host_boot},       {"check", host_check},
+    {"close", host_close}, {"declare", host_declare}, {"exit_code", host_exit_code},
+    {"get", host_get},     {"is_over", host_is_over}, {"kill", host_kill},
+    {"log", host_log},     {"now", host_now},         {"on_event", host_on_event},
+    {"run", host_run},     {"spawn", host_spawn},     {"step", host_step},
+    {"stop", host_stop},   {"stop_on", host_stop_on}, {"workers", host_workers},
+    {NULL, NULL},
 };
 
 void dh_hostlib_open(lua_State *L) {

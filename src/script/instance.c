@@ -145,8 +145,8 @@ static void on_event(struct dh_host *host, const struct dh_event *ev) {
     struct dh_trouble *trouble = ev->kind == DH_EVENT_CRASH ? dh_unit_trouble(unit) : unit->trouble;
     struct dh_report_error error;
     if (f != NULL) {
-        error = (struct dh_report_error){f->message, f->message_len, f->traceback,
-                                         f->traceback_len};
+        error =
+            (struct dh_report_error){f->message, f->message_len, f->traceback, f->traceback_len};
     }
     dh_report_event(host, ev, f != NULL ? &error : NULL, trouble != NULL ? &trouble->loop : NULL);
     if (instance->on_event != LUA_NOREF && is_for_hooks(ev->kind)) {

@@ -23,7 +23,7 @@ enum { DH_TIMER_TASK = DH_TIMER_RUNNER, DH_TIMER_SCOPE, DH_TIMER_CLOSING };
 struct dh_instance {
     struct dh_host host; /* first member */
     struct dh_vm *vm;
-    struct dh_run own;   /* what belongs to no worker */
+    struct dh_run own; /* what belongs to no worker */
     struct dh_log log;
     struct dh_line settling;   /* tasks that wait until an order is carried out */
     struct dh_closing *closed; /* runs to let go after the step that reported them */

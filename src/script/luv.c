@@ -350,8 +350,9 @@ static int wrapped_walk(lua_State *L) {
 /* uv.run, uv.stop, uv.loop_close: the loop is the host's while there is one. */
 static int wrapped_loop(lua_State *L) {
     if (dh_vm_of(L)->instance != NULL) {
-        return luaL_error(L, "uv.%s: the host runs the loop; a worker waits with decnet.sleep, "
-                             "decnet.park or decnet.uv",
+        return luaL_error(L,
+                          "uv.%s: the host runs the loop; a worker waits with decnet.sleep, "
+                          "decnet.park or decnet.uv",
                           lua_tostring(L, lua_upvalueindex(2)));
     }
     call_luv(L);

@@ -43,7 +43,7 @@ struct slab {
 
 struct dh_pool {
     struct slab *open[CLASSES]; /* slabs with room, by class */
-    struct slab *spare;         /* an empty one, so that a block that comes and goes costs no mmap */
+    struct slab *spare; /* an empty one, so that a block that comes and goes costs no mmap */
 };
 
 static unsigned class_of(size_t size) {

@@ -131,7 +131,8 @@ void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
     const struct dh_host *host = &vm->instance->host;
     bool has_others = vm->awake.first != NULL || vm->tired.first != NULL;
     uint64_t deadline_ns = dh_timerq_next(&host->timers);
-    if (host->options.is_virtual) { /* its deadlines are not of this clock; whoever moves it waits */
+    if (host->options
+            .is_virtual) { /* its deadlines are not of this clock; whoever moves it waits */
         has_others = true;
         deadline_ns = DH_NEVER;
     } else if (vm->uv_deadline_ns < deadline_ns) {

@@ -43,9 +43,9 @@ enum dh_preempt_wish {
 
 struct dh_preempt {
     struct dh_vm *vm;
-    uint64_t number;              /* of the last slice */
-    lua_State *volatile running;  /* innermost coroutine that has the CPU */
-    bool raises;                  /* the next hook raises the cancellation instead of yielding */
+    uint64_t number;             /* of the last slice */
+    lua_State *volatile running; /* innermost coroutine that has the CPU */
+    bool raises;                 /* the next hook raises the cancellation instead of yielding */
     bool is_started;
 
     _Atomic uint64_t slice;       /* number of the slice under way, 0: none */
@@ -56,10 +56,10 @@ struct dh_preempt {
     _Atomic bool is_busy;         /* a turn is under way */
     _Atomic bool is_parked;
     _Atomic bool quits;
-    int force_count;              /* for tests: preempt after each so many instructions; 0: off */
-    bool uses_cpu_time;           /* a virtual clock: a busy machine must not preempt */
-    clockid_t cpu_clock;          /* of the loop's thread */
-    uint64_t began_cpu_ns;        /* the monitor's: CPU time when it first saw the slice */
+    int force_count;       /* for tests: preempt after each so many instructions; 0: off */
+    bool uses_cpu_time;    /* a virtual clock: a busy machine must not preempt */
+    clockid_t cpu_clock;   /* of the loop's thread */
+    uint64_t began_cpu_ns; /* the monitor's: CPU time when it first saw the slice */
     uint64_t slice_ns;
     uint64_t min_slice_ns;
     int backend_fd;

@@ -27,25 +27,19 @@
 struct dh_instance;
 struct dh_unit;
 
-enum dh_run_phase {
-    DH_RUN_LIVE,
-    DH_RUN_ENDING,
-    DH_RUN_CLEANUP,
-    DH_RUN_HANDLES,
-    DH_RUN_CLOSED
-};
+enum dh_run_phase { DH_RUN_LIVE, DH_RUN_ENDING, DH_RUN_CLEANUP, DH_RUN_HANDLES, DH_RUN_CLOSED };
 
 struct dh_run {
     struct dh_instance *instance; /* NULL once the host is gone */
     struct dh_unit *unit;         /* NULL: the host's own */
     struct dh_task *first_task;
     struct dh_task *last_task;
-    struct dh_closing *closing;   /* made when the run ends */
+    struct dh_closing *closing; /* made when the run ends */
     uint32_t number;
     uint32_t task_count;
-    uint32_t handle_count;        /* opened and not yet fully closed */
-    int owned;                    /* reference of the table of its handles, LUA_NOREF: none yet */
-    int defers;                   /* reference of the list for self:defer, LUA_NOREF: none */
+    uint32_t handle_count; /* opened and not yet fully closed */
+    int owned;             /* reference of the table of its handles, LUA_NOREF: none yet */
+    int defers;            /* reference of the list for self:defer, LUA_NOREF: none */
     uint8_t phase;
     bool is_cancelled : 1;
     bool is_killed : 1;

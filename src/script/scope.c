@@ -103,8 +103,7 @@ static void enter_for_seconds(lua_State *L, const char *what, bool is_shield) {
 }
 
 static bool is_cancelled_error(lua_State *L, int idx) {
-    return lua_type(L, idx) == LUA_TUSERDATA &&
-           lua_touserdata(L, idx) == dh_vm_of(L)->cancelled_id;
+    return lua_type(L, idx) == LUA_TUSERDATA && lua_touserdata(L, idx) == dh_vm_of(L)->cancelled_id;
 }
 
 static int timeout_k(lua_State *L, int status, lua_KContext ctx) {

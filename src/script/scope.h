@@ -4,8 +4,9 @@
 **
 ** A task has a list of them, innermost first. An await asks from the inside outwards: an expired
 ** timeout cancels; a shield that has not expired keeps everything outside it away; else the task's
-** own cancellation decides. What is opened asks whether one of them is shared. A scope that was entered in a coroutine which its user has suspended
-** in the meantime (a generator that yields inside a timeout) is not in force while it is.
+** own cancellation decides. What is opened asks whether one of them is shared. A scope that was
+** entered in a coroutine which its user has suspended in the meantime (a generator that yields
+** inside a timeout) is not in force while it is.
 */
 #ifndef DH_SCRIPT_SCOPE_H
 #define DH_SCRIPT_SCOPE_H

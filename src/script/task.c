@@ -30,8 +30,7 @@ bool dh_task_is_cancelled(const struct dh_task *t) {
         case DH_SCOPE_SHIELDS:
             return false;
         default:
-            return t->is_cancelled ||
-                   (t->run->is_cancelled && t->run->phase != DH_RUN_CLEANUP);
+            return t->is_cancelled || (t->run->is_cancelled && t->run->phase != DH_RUN_CLEANUP);
     }
 }
 
@@ -262,7 +261,8 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     int status = lua_resume(t->co, NULL, nargs, &nresults);
     dh_preempt_end_slice(&vm->preempt);
     bool is_host_yield = vm->is_host_yield;
-    vm->is_host_yield = false; /* the next yield is somebody else's: in a __close, on the main thread */
+    vm->is_host_yield =
+        false; /* the next yield is somebody else's: in a __close, on the main thread */
     dh_vm_set_current(vm, NULL);
     if (t->is_preempted) {
         join_tired(vm, t);

@@ -66,8 +66,8 @@ struct dh_line {
 };
 
 struct dh_task {
-    lua_State *co;               /* root coroutine */
-    lua_State *inner;            /* innermost coroutine while it waits: gets the results */
+    lua_State *co;    /* root coroutine */
+    lua_State *inner; /* innermost coroutine while it waits: gets the results */
     struct dh_run *run;
     struct dh_task *prev_of_run; /* tasks of the run */
     struct dh_task *next_of_run;
@@ -75,25 +75,25 @@ struct dh_task {
     struct dh_task *next_in_line;
     const struct dh_wait_type *wait;
     void *wait_data;
-    struct dh_scope *scopes;     /* timeouts, shields and the like, innermost first */
-    struct dh_failure *failure;  /* captured while the stack stood; on its way to the run */
-    struct dh_timer timer;       /* deadline of the wait */
-    int anchor;                  /* reference that keeps the userdata alive */
-    uint16_t nresults;           /* values for 'inner' on top of its stack */
+    struct dh_scope *scopes;    /* timeouts, shields and the like, innermost first */
+    struct dh_failure *failure; /* captured while the stack stood; on its way to the run */
+    struct dh_timer timer;      /* deadline of the wait */
+    int anchor;                 /* reference that keeps the userdata alive */
+    uint16_t nresults;          /* values for 'inner' on top of its stack */
     uint8_t state;
-    uint8_t wake;                /* enum dh_wake of the last wait */
-    uint8_t ending;              /* enum dh_task_ending, once ENDED */
+    uint8_t wake;   /* enum dh_wake of the last wait */
+    uint8_t ending; /* enum dh_task_ending, once ENDED */
     uint8_t atomic_depth;
     bool is_started : 1;
-    bool is_cancelled : 1;       /* t:cancel() */
-    bool is_killed : 1;          /* being closed from outside: no more awaits */
-    bool forbids_waits : 1;      /* cleanup of a killed run: no awaits either */
-    bool handed_out : 1;         /* coroutine.running() gave co away in this slice */
-    bool is_preempted : 1;       /* left by the hook, in the middle of anything; in 'tired' */
-    bool has_seen_cancel : 1;    /* the cancellation in force has been raised in it */
-    bool must_raise : 1;         /* the cancellation, in the parent of the preempted coroutine */
-    bool is_callback : 1;        /* of luv's: runs although its run is ending */
-    bool is_factory_done : 1;    /* main: what it returned has been taken as the body */
+    bool is_cancelled : 1;    /* t:cancel() */
+    bool is_killed : 1;       /* being closed from outside: no more awaits */
+    bool forbids_waits : 1;   /* cleanup of a killed run: no awaits either */
+    bool handed_out : 1;      /* coroutine.running() gave co away in this slice */
+    bool is_preempted : 1;    /* left by the hook, in the middle of anything; in 'tired' */
+    bool has_seen_cancel : 1; /* the cancellation in force has been raised in it */
+    bool must_raise : 1;      /* the cancellation, in the parent of the preempted coroutine */
+    bool is_callback : 1;     /* of luv's: runs although its run is ending */
+    bool is_factory_done : 1; /* main: what it returned has been taken as the body */
 };
 
 /* A task with a handle: any but a run's main one. */

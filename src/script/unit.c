@@ -17,7 +17,8 @@
 #define SELF_TYPE "decnet.self"
 
 struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len, int after_idx) {
-    struct dh_unit *unit = lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, after_idx != 0 ? 2 : 1);
+    struct dh_unit *unit =
+        lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, after_idx != 0 ? 2 : 1);
     memset(unit, 0, sizeof(*unit));
     memcpy(unit->name, name, name_len);
     unit->name[name_len] = '\0';
@@ -200,9 +201,10 @@ static int order(lua_State *L, int (*give)(struct dh_sup *, struct dh_worker *))
     }
     int err = give(&instance->host.sup, &unit->worker);
     if (err != 0) {
-        return fail(L, err, err == DH_ESTATE ? "nothing to do: the worker is done, stopped, or being "
-                                               "removed; start it"
-                                             : dh_error_text(err));
+        return fail(L, err,
+                    err == DH_ESTATE ? "nothing to do: the worker is done, stopped, or being "
+                                       "removed; start it"
+                                     : dh_error_text(err));
     }
     dh_loop_wake(&vm->loop);
     if (t == NULL) {
@@ -277,7 +279,8 @@ static int handle_status(lua_State *L) {
         return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
     }
     struct dh_status st;
-    dh_sup_status(&unit->instance->host.sup, &unit->worker, dh_host_now(&unit->instance->host), &st);
+    dh_sup_status(&unit->instance->host.sup, &unit->worker, dh_host_now(&unit->instance->host),
+                  &st);
     lua_createtable(L, 0, 16);
     set_string(L, "name", unit->name);
     set_string(L, "state", dh_state_name(st.state));
@@ -379,8 +382,8 @@ static int handle_tostring(lua_State *L) {
 }
 
 static const luaL_Reg self_methods[] = {
-    {"beat", self_beat},       {"defer", self_defer}, {"healthy", self_healthy},
-    {"ready", self_ready},     {NULL, NULL},
+    {"beat", self_beat},   {"defer", self_defer}, {"healthy", self_healthy},
+    {"ready", self_ready}, {NULL, NULL},
 };
 
 static const luaL_Reg handle_methods[] = {

@@ -24,7 +24,7 @@ struct dh_trouble {
     struct dh_crash_loop loop;
     struct dh_failure *failure; /* the last one */
     uint64_t preemptions;
-    uint64_t slice_max_ns;      /* longest slice that was preempted */
+    uint64_t slice_max_ns; /* longest slice that was preempted */
 };
 
 struct dh_unit {

@@ -25,17 +25,17 @@ struct dh_vm {
     struct dh_task *current;      /* who has the CPU */
     struct dh_line awake;         /* ready to run */
     unsigned awake_count;
-    struct dh_line tired;         /* preempted; one a turn */
+    struct dh_line tired; /* preempted; one a turn */
     struct dh_preempt preempt;
-    uint64_t uv_deadline_ns;      /* of libuv's own timers, as of the last poll; DH_NEVER */
-    unsigned boundaries;   /* resumes under way from where nobody can yield */
-    lua_State *boundary;   /* the coroutine of the innermost of them, NULL: none that has a name */
-    unsigned in_flight;    /* one-shot requests: the virtual clock stands for them */
-    bool is_host_yield;    /* the yield under way is the host's, not the user's */
+    uint64_t uv_deadline_ns; /* of libuv's own timers, as of the last poll; DH_NEVER */
+    unsigned boundaries;     /* resumes under way from where nobody can yield */
+    lua_State *boundary; /* the coroutine of the innermost of them, NULL: none that has a name */
+    unsigned in_flight;  /* one-shot requests: the virtual clock stands for them */
+    bool is_host_yield;  /* the yield under way is the host's, not the user's */
     bool has_loop;
     bool has_luv;
-    int anchors;           /* reference of the table that keeps userdata alive */
-    int cancelled;         /* reference of the cancellation value */
+    int anchors;   /* reference of the table that keeps userdata alive */
+    int cancelled; /* reference of the cancellation value */
     const void *cancelled_id;
     size_t errfunc_at;     /* see errfunc.h */
     uint64_t late_wakeups; /* wake-ups that found their wait over */

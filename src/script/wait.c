@@ -167,8 +167,7 @@ void dh_line_leave(struct dh_line *line, struct dh_task *t) {
 }
 
 int dh_wait_in_line(lua_State *L, struct dh_task *t, const struct dh_wait_type *type,
-                    struct dh_line *line, uint64_t deadline_ns, lua_KContext ctx,
-                    lua_KFunction k) {
+                    struct dh_line *line, uint64_t deadline_ns, lua_KContext ctx, lua_KFunction k) {
     dh_line_join(line, t);
     return dh_wait_suspend(L, t, type, line, deadline_ns, ctx, k);
 }
@@ -238,10 +237,9 @@ double dh_wait_seconds(lua_State *L, int arg, const char *name) {
     int is_number;
     double seconds = lua_tonumberx(L, arg, &is_number);
     if (!is_number || isnan(seconds) || seconds < 0) {
-        luaL_argerror(
-            L, arg,
-            lua_pushfstring(L, "%s: seconds >= 0 expected, got %s", name,
-                            is_number ? lua_tostring(L, arg) : luaL_typename(L, arg)));
+        luaL_argerror(L, arg,
+                      lua_pushfstring(L, "%s: seconds >= 0 expected, got %s", name,
+                                      is_number ? lua_tostring(L, arg) : luaL_typename(L, arg)));
     }
     return seconds;
 }
@@ -258,8 +256,9 @@ void dh_wait_check_callable(lua_State *L, int arg, const char *name) {
         return;
     }
     if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL) {
-        luaL_argerror(L, arg, lua_pushfstring(L, "%s: a function expected, got %s", name,
-                                              luaL_typename(L, arg)));
+        luaL_argerror(
+            L, arg,
+            lua_pushfstring(L, "%s: a function expected, got %s", name, luaL_typename(L, arg)));
     }
     lua_pop(L, 1);
 }

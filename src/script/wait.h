@@ -31,8 +31,7 @@ int dh_wait_suspend(lua_State *L, struct dh_task *t, const struct dh_wait_type *
 
 /* As dh_wait_suspend, in the queue 'line', which is the wait's data. */
 int dh_wait_in_line(lua_State *L, struct dh_task *t, const struct dh_wait_type *type,
-                    struct dh_line *line, uint64_t deadline_ns, lua_KContext ctx,
-                    lua_KFunction k);
+                    struct dh_line *line, uint64_t deadline_ns, lua_KContext ctx, lua_KFunction k);
 
 /* Join the end of a line; leave it from wherever one stands. */
 void dh_line_join(struct dh_line *line, struct dh_task *t);

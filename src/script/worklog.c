@@ -111,7 +111,8 @@ static int log_error(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"debug", log_debug}, {"error", log_error}, {"info", log_info}, {"warn", log_warn}, {NULL, NULL},
+    {"debug", log_debug}, {"error", log_error}, {"info", log_info},
+    {"warn", log_warn},   {NULL, NULL},
 };
 
 void dh_worklog_open(lua_State *L) {
