@@ -17,6 +17,27 @@ describe("the loop", function()
     child:says "worker=hasty msg=done run=1000"
   end)
 
+  -- libuv's own clock stands still meanwhile: a delay counted on it would be over at once.
+  it("counts a delay from the end of the run, after a 5 s slice that cannot yield, too (H13)",
+    function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      local ended
+      decnet.worker { name = "w", min_backoff = 0.5, hang_timeout = 60, run = function(self)
+        if self.run == 2 then
+          print(decnet.now() - ended)
+          return
+        end
+        uv.sleep(5000)
+        ended = decnet.now()
+        error "over"
+      end }
+    ]]
+    local delay = tonumber(child:ends(0):stdout())
+    assert.is_true(delay >= 0.5, delay)
+  end)
+
   it("does not sleep while a callback of a luv timer is ready to run", function()
     local child = process.run [[
       local decnet = require "decnet"
