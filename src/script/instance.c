@@ -251,7 +251,7 @@ static void turn(struct dh_host *host) {
 
 static bool is_ready(struct dh_host *host) {
     const struct dh_vm *vm = instance_of(host)->vm;
-    return vm->awake.first != NULL || vm->tired.first != NULL;
+    return vm->awake.first != NULL || vm->fresh.first != NULL || vm->tired.first != NULL;
 }
 
 void dh_instance_on_preempted(struct dh_task *t, uint64_t elapsed_ns) {

@@ -129,7 +129,7 @@ void dh_preempt_end_turn(struct dh_preempt *p) {
 void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
     const struct dh_vm *vm = p->vm;
     const struct dh_host *host = &vm->instance->host;
-    bool has_others = vm->awake.first != NULL || vm->tired.first != NULL;
+    bool has_others = vm->awake.first != NULL || vm->fresh.first != NULL || vm->tired.first != NULL;
     uint64_t deadline_ns = dh_timerq_next(&host->timers);
     if (host->options
             .is_virtual) { /* its deadlines are not of this clock; whoever moves it waits */

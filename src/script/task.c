@@ -297,6 +297,10 @@ static void leave_queue(struct dh_vm *vm, struct dh_task *t) {
         dh_line_leave(&vm->tired, t);
         return;
     }
+    if (!t->is_started && dh_run_is_main(t)) {
+        dh_line_leave(&vm->fresh, t);
+        return;
+    }
     dh_line_leave(&vm->awake, t);
     vm->awake_count--;
 }

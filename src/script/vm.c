@@ -182,6 +182,22 @@ static bool must_wait(const struct dh_task *t) {
     return t->run->has_preempted && !t->is_preempted;
 }
 
+/* Start the runs that were waiting for it when the turn began. When one of them is preempted somebody
+** else waits, and the rest is for the next turn: a hundred that begin with an endless loop must not
+** each take a slice before he is heard. */
+static void start_fresh(struct dh_vm *vm) {
+    const struct dh_task *last = vm->fresh.last;
+    struct dh_task *t = NULL;
+    while (t != last && vm->fresh.first != NULL) {
+        t = vm->fresh.first;
+        dh_line_leave(&vm->fresh, t);
+        dh_task_resume(vm, t);
+        if (vm->tired.last == t) {
+            return;
+        }
+    }
+}
+
 void dh_vm_turn(struct dh_vm *vm) {
     vm->uv_deadline_ns = uv_deadline(vm);
     dh_preempt_begin_turn(&vm->preempt);
@@ -195,6 +211,7 @@ void dh_vm_turn(struct dh_vm *vm) {
         vm->awake_count--;
         dh_task_resume(vm, t);
     }
+    start_fresh(vm);
     if (vm->tired.first != NULL) {
         struct dh_task *t = vm->tired.first;
         dh_line_leave(&vm->tired, t);

@@ -186,8 +186,12 @@ enum dh_wake dh_wait_end(lua_State *L) {
 
 void dh_ready(struct dh_vm *vm, struct dh_task *t) {
     t->state = DH_TASK_READY;
-    dh_line_join(&vm->awake, t);
-    vm->awake_count++;
+    if (!t->is_started && dh_run_is_main(t)) {
+        dh_line_join(&vm->fresh, t);
+    } else {
+        dh_line_join(&vm->awake, t);
+        vm->awake_count++;
+    }
     dh_loop_interrupt(&vm->loop);
     dh_preempt_note_others(&vm->preempt);
 }
