@@ -8,16 +8,6 @@ local suggest = require "decnet.suggest"
 
 local M = {}
 
-local function declare_all(host, entries)
-  for _, entry in ipairs(entries) do
-    local handle, message = decnet._declare(host, entry.name, entry.run, entry.policy)
-    if not handle then
-      return nil, message
-    end
-  end
-  return host:check()
-end
-
 local RUN_GROUP = { stop = true, install_signals = true, log = true }
 
 local function check_options(what, options, known)
@@ -65,7 +55,10 @@ function M.run_group(specs, options)
   }
   host:stop_on(options.stop)
   local ok, code
-  ok, message = declare_all(host, entries)
+  ok, message = decnet._declare_all(host, entries)
+  if ok then
+    ok, message = host:check()
+  end
   if ok then
     code = host:run()
   end

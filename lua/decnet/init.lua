@@ -171,8 +171,20 @@ function M.get(name)
   return host:get(name)
 end
 
+-- The entries of a list that decnet.spec has checked.
+local function declare_all(host, entries)
+  for _, entry in ipairs(entries) do
+    local handle, message = declare(host, entry.name, entry.run, entry.policy)
+    if not handle then
+      return nil, message
+    end
+  end
+  return true
+end
+
 -- For the other modules of decnet.
 M._declare = declare
+M._declare_all = declare_all
 M._listening = listening
 function M._defaults(host)
   return states[host] and states[host].defaults

@@ -90,12 +90,10 @@ local function declare_list(host, value, path)
   if not entries then
     return nil, ("%s: %s"):format(path, message)
   end
-  for _, entry in ipairs(entries) do
-    local handle
-    handle, message = decnet._declare(host, entry.name, entry.run, entry.policy)
-    if not handle then
-      return nil, ("%s: %s"):format(path, message)
-    end
+  local ok
+  ok, message = decnet._declare_all(host, entries)
+  if not ok then
+    return nil, ("%s: %s"):format(path, message)
   end
   return true
 end

@@ -266,8 +266,8 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     fire_due(host);
     step(host);
     if (runner->is_ready(host)) {
-        host->stood_since_ns =
-            0; /* something came of it: one request after the other may take long */
+        /* something came of it: one request after the other may take long */
+        host->stood_since_ns = 0;
         runner->turn(host);
         step(host);
         bool is_due_now = runner->is_ready(host) || dh_sup_has_work(&host->sup) ||

@@ -114,9 +114,7 @@ static int await_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
     (void)ctx;
     if (dh_wait_end(L) == DH_WAKE_TIMEOUT) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "timeout");
-        return 2;
+        return dh_wait_answer(L, "timeout");
     }
     return lua_gettop(L) - 2;
 }
@@ -209,8 +207,7 @@ static int l_current(lua_State *L) {
 }
 
 static int l_is_cancelled(lua_State *L) {
-    lua_pushboolean(L, lua_type(L, 1) == LUA_TUSERDATA &&
-                           lua_touserdata(L, 1) == dh_vm_of(L)->cancelled_id);
+    lua_pushboolean(L, dh_vm_is_cancelled(L, 1));
     return 1;
 }
 

@@ -25,12 +25,6 @@ static struct channel *check_channel(lua_State *L) {
     return luaL_checkudata(L, 1, CHANNEL_TYPE);
 }
 
-static int answer(lua_State *L, const char *why) {
-    lua_pushnil(L);
-    lua_pushstring(L, why);
-    return 2;
-}
-
 static void put(lua_State *L, struct channel *ch) {
     lua_getiuservalue(L, 1, 1);
     lua_insert(L, -2);
@@ -111,7 +105,7 @@ static struct dh_task *cancelled_task(lua_State *L) {
 static int wait_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
     if (dh_wait_end(L) == DH_WAKE_TIMEOUT) {
-        return answer(L, "timeout");
+        return dh_wait_answer(L, "timeout");
     }
     return lua_gettop(L) - (int)ctx;
 }
@@ -127,7 +121,7 @@ static int l_send(lua_State *L) {
         return dh_wait_cancelled(L, dh_wait_begin(L, "send"));
     }
     if (ch->is_closed) {
-        return answer(L, "closed");
+        return dh_wait_answer(L, "closed");
     }
     if (send_now(L, ch)) {
         lua_pushboolean(L, 1);
@@ -148,7 +142,7 @@ static int l_recv(lua_State *L) {
         return 1;
     }
     if (ch->is_closed) {
-        return answer(L, "closed");
+        return dh_wait_answer(L, "closed");
     }
     struct dh_task *t = dh_wait_begin(L, "recv");
     lua_settop(L, 1);
@@ -159,10 +153,10 @@ static int l_try_send(lua_State *L) {
     struct channel *ch = check_channel(L);
     luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "value: nil cannot be sent");
     if (ch->is_closed) {
-        return answer(L, "closed");
+        return dh_wait_answer(L, "closed");
     }
     if (!send_now(L, ch)) {
-        return answer(L, "full");
+        return dh_wait_answer(L, "full");
     }
     lua_pushboolean(L, 1);
     return 1;
@@ -173,7 +167,7 @@ static int l_try_recv(lua_State *L) {
     if (recv_now(L, ch)) {
         return 1;
     }
-    return answer(L, ch->is_closed ? "closed" : "empty");
+    return dh_wait_answer(L, ch->is_closed ? "closed" : "empty");
 }
 
 static int l_close(lua_State *L) {

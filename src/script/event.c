@@ -47,9 +47,7 @@ static int wait_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
     (void)ctx;
     if (dh_wait_end(L) == DH_WAKE_TIMEOUT) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "timeout");
-        return 2;
+        return dh_wait_answer(L, "timeout");
     }
     return 1;
 }

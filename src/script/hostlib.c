@@ -14,7 +14,6 @@
 #include "script/luv.h"
 #include "script/memory.h"
 #include "script/spawn.h"
-#include "script/tag.h"
 #include "script/unit.h"
 #include "script/vm.h"
 #include "script/wait.h"
@@ -197,10 +196,7 @@ void dh_instance_push(lua_State *L, struct dh_instance *instance) {
 /* Replace the coroutine at idx by the function it would start with. */
 static void take_body(lua_State *L, int idx) {
     lua_State *co = lua_tothread(L, idx);
-    lua_Debug ar;
-    bool is_fresh = dh_tag_of(co) == DH_TAG_VM && lua_status(co) == LUA_OK &&
-                    !lua_getstack(co, 0, &ar) && lua_gettop(co) == 1;
-    luaL_argcheck(L, is_fresh, idx,
+    luaL_argcheck(L, dh_task_can_take(co), idx,
                   "the coroutine has already started or ended: pass a function, or a coroutine "
                   "that has not started");
     lua_xmove(co, L, 1);

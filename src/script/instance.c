@@ -11,6 +11,7 @@
 #include "script/limits.h"
 #include "script/luv.h"
 #include "script/scope.h"
+#include "script/table.h"
 #include "script/unit.h"
 #include "script/vm.h"
 #include "script/wait.h"
@@ -81,48 +82,32 @@ static void release(struct dh_instance *instance, struct dh_run *run) {
 
 /* Events */
 
-static void set_field_seconds(lua_State *L, const char *key, uint64_t ns) {
-    if (ns != DH_NEVER) {
-        lua_pushnumber(L, (lua_Number)ns / 1e9);
-        lua_setfield(L, -2, key);
-    }
-}
-
-static void set_field_integer(lua_State *L, const char *key, lua_Integer value) {
-    lua_pushinteger(L, value);
-    lua_setfield(L, -2, key);
-}
-
-static void set_field_string(lua_State *L, const char *key, const char *value) {
-    lua_pushstring(L, value);
-    lua_setfield(L, -2, key);
-}
-
 /* The table that hooks get. */
 static void push_event(lua_State *L, const struct dh_event *ev) {
     const struct dh_failure *f = ev->outcome != NULL ? ev->outcome->failure : NULL;
     lua_createtable(L, 0, 10);
-    set_field_string(L, "event", dh_event_name(ev->kind));
-    set_field_string(L, "worker", ev->worker->name);
-    set_field_seconds(L, "at", ev->at_ns);
-    set_field_integer(L, "run", ev->run);
+    dh_table_set_string(L, "event", dh_event_name(ev->kind));
+    dh_table_set_string(L, "worker", ev->worker->name);
+    dh_table_set_seconds(L, "at", ev->at_ns);
+    dh_table_set_integer(L, "run", ev->run);
     if (ev->reason != NULL) {
-        set_field_string(L, "reason", ev->reason);
+        dh_table_set_string(L, "reason", ev->reason);
     }
     if (f != NULL) {
-        set_field_string(L, "error", f->message);
-        set_field_string(L, "traceback", f->traceback);
+        dh_table_set_string(L, "error", f->message);
+        dh_table_set_string(L, "traceback", f->traceback);
     } else if (ev->kind == DH_EVENT_CRASH || ev->kind == DH_EVENT_GIVE_UP) {
-        set_field_string(L, "error", ev->reason != NULL ? ev->reason : "out of memory");
+        dh_table_set_string(L, "error", ev->reason != NULL ? ev->reason : "out of memory");
     }
     if (ev->kind == DH_EVENT_CRASH) {
-        set_field_integer(L, "streak", ev->streak);
-        lua_pushboolean(L, ev->will_restart);
-        lua_setfield(L, -2, "will_restart");
-        set_field_seconds(L, "delay", ev->delay_ns);
+        dh_table_set_integer(L, "streak", ev->streak);
+        dh_table_set_boolean(L, "will_restart", ev->will_restart);
+        if (ev->delay_ns != DH_NEVER) {
+            dh_table_set_seconds(L, "delay", ev->delay_ns);
+        }
     }
     if (ev->kind == DH_EVENT_RECOVERED) {
-        set_field_seconds(L, "outage", ev->outage_ns);
+        dh_table_set_seconds(L, "outage", ev->outage_ns);
     }
 }
 

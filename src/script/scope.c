@@ -102,10 +102,6 @@ static void enter_for_seconds(lua_State *L, const char *what, bool is_shield) {
     enter(s, t);
 }
 
-static bool is_cancelled_error(lua_State *L, int idx) {
-    return lua_type(L, idx) == LUA_TUSERDATA && lua_touserdata(L, idx) == dh_vm_of(L)->cancelled_id;
-}
-
 static int timeout_k(lua_State *L, int status, lua_KContext ctx) {
     struct dh_scope *s = lua_touserdata(L, 1);
     (void)ctx;
@@ -114,10 +110,8 @@ static int timeout_k(lua_State *L, int status, lua_KContext ctx) {
         return lua_gettop(L) - 2; /* true and the results */
     }
     struct dh_task *t = dh_vm_of(L)->current;
-    if (is_cancelled_error(L, -1) && s->is_expired && !dh_task_is_cancelled(t)) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "timeout");
-        return 2;
+    if (dh_vm_is_cancelled(L, -1) && s->is_expired && !dh_task_is_cancelled(t)) {
+        return dh_wait_answer(L, "timeout");
     }
     return lua_error(L);
 }

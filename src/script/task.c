@@ -23,6 +23,12 @@ struct dh_task *dh_task_of(lua_State *co) {
     return dh_tag_of(co) == DH_TAG_ROOT ? dh_tag_pointer(co) : NULL;
 }
 
+bool dh_task_can_take(lua_State *co) {
+    lua_Debug ar;
+    return dh_tag_of(co) == DH_TAG_VM && lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar) &&
+           lua_gettop(co) == 1;
+}
+
 bool dh_task_is_cancelled(const struct dh_task *t) {
     switch (dh_scope_verdict(t)) {
         case DH_SCOPE_CANCELS:
@@ -32,10 +38,6 @@ bool dh_task_is_cancelled(const struct dh_task *t) {
         default:
             return t->is_cancelled || (t->run->is_cancelled && t->run->phase != DH_RUN_CLEANUP);
     }
-}
-
-static bool is_cancelled_value(lua_State *L, int idx) {
-    return lua_touserdata(L, idx) == dh_vm_of(L)->cancelled_id && !lua_isnil(L, idx);
 }
 
 /* Was the cancellation that ended t asked for by somebody? */
@@ -55,7 +57,7 @@ void dh_task_note_error(struct dh_task *t, lua_State *co, int idx, int level) {
 
 int dh_task_on_error(lua_State *L) {
     struct dh_task *t = dh_vm_of(L)->current;
-    if (t == NULL || (is_cancelled_value(L, 1) &&
+    if (t == NULL || (dh_vm_is_cancelled(L, 1) &&
                       (was_cancel_asked(t) || dh_scope_verdict(t) == DH_SCOPE_CANCELS))) {
         return 1; /* asked for: no crash, no record */
     }
@@ -73,9 +75,7 @@ static int call_body(lua_State *L, int nargs) {
 ** coroutine must not have started, so that it can be taken over. */
 static int call_factory_result(lua_State *L, struct dh_task *t) {
     lua_State *body = lua_tothread(L, 2);
-    lua_Debug ar;
-    if (body == L || dh_tag_of(body) != DH_TAG_VM || lua_status(body) != LUA_OK ||
-        lua_getstack(body, 0, &ar) || lua_gettop(body) != 1) {
+    if (!dh_task_can_take(body)) {
         dh_failure_free(t->failure); /* of an error that somebody caught */
         t->failure = dh_failure_from_text(
             "run returned a coroutine that has already started or ended: return a fresh one");
@@ -95,7 +95,7 @@ static int entry_k(lua_State *L, int status, lua_KContext ctx) {
     struct dh_task *t = dh_tag_pointer(L);
     (void)ctx;
     if (status == LUA_OK || status == LUA_YIELD) {
-        if (t == &t->run->main && lua_isthread(L, 2) && !t->is_factory_done) {
+        if (dh_run_is_main(t) && lua_isthread(L, 2) && !t->is_factory_done) {
             return call_factory_result(L, t);
         }
         t->ending = DH_TASK_RETURNED;
@@ -103,7 +103,7 @@ static int entry_k(lua_State *L, int status, lua_KContext ctx) {
         t->failure = NULL;
         return lua_gettop(L) - 1;
     }
-    if (is_cancelled_value(L, -1) && was_cancel_asked(t)) {
+    if (dh_vm_is_cancelled(L, -1) && was_cancel_asked(t)) {
         t->ending = DH_TASK_CANCELLED;
         dh_failure_free(t->failure);
         t->failure = NULL;
@@ -248,12 +248,11 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     int nargs = t->is_started ? (t->inner == t->co ? t->nresults : 0) : lua_gettop(t->co) - 1;
     int nresults = 0;
     t->is_started = true;
-    if (!t->is_preempted) { /* a preempted slice goes on */
-        t->handed_out = false;
-    }
     t->state = DH_TASK_RUNNING;
-    if (t->is_preempted) {
+    if (t->is_preempted) { /* a preempted slice goes on */
         leave_tired(vm, t);
+    } else {
+        t->handed_out = false;
     }
     vm->is_host_yield = false;
     dh_vm_set_current(vm, t);
@@ -261,8 +260,8 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     int status = lua_resume(t->co, NULL, nargs, &nresults);
     dh_preempt_end_slice(&vm->preempt);
     bool is_host_yield = vm->is_host_yield;
-    vm->is_host_yield =
-        false; /* the next yield is somebody else's: in a __close, on the main thread */
+    /* the next yield is somebody else's: in a __close, on the main thread */
+    vm->is_host_yield = false;
     dh_vm_set_current(vm, NULL);
     if (t->is_preempted) {
         join_tired(vm, t);
@@ -290,21 +289,6 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     ended(vm, t);
 }
 
-static void leave_queue(struct dh_vm *vm, struct dh_task *t) {
-    if (t->is_preempted) {
-        t->is_preempted = false;
-        t->run->has_preempted = false;
-        dh_line_leave(&vm->tired, t);
-        return;
-    }
-    if (!t->is_started && dh_run_is_main(t)) {
-        dh_line_leave(&vm->fresh, t);
-        return;
-    }
-    dh_line_leave(&vm->awake, t);
-    vm->awake_count--;
-}
-
 void dh_task_kill(struct dh_vm *vm, struct dh_task *t) {
     assert(t->state != DH_TASK_RUNNING);
     if (t->state == DH_TASK_ENDED) {
@@ -313,7 +297,7 @@ void dh_task_kill(struct dh_vm *vm, struct dh_task *t) {
     if (t->state == DH_TASK_WAITING) {
         dh_wake(vm, t, DH_WAKE_CANCEL, 0);
     }
-    leave_queue(vm, t);
+    dh_unready(vm, t);
     end_from_outside(vm, t);
 }
 

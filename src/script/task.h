@@ -127,6 +127,10 @@ void dh_task_note_error(struct dh_task *t, lua_State *co, int idx, int level);
 /* The message handler of every pcall between a task and its errors: notes the error. */
 int dh_task_on_error(lua_State *L);
 
+/* Is co a coroutine of the user's that has not started, so that its function, which alone stands on
+** its stack, can be taken over? */
+bool dh_task_can_take(lua_State *co);
+
 /* The task whose root coroutine is co, or of whose wait co is a part; else NULL. */
 struct dh_task *dh_task_of(lua_State *co);
 

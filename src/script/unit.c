@@ -2,13 +2,13 @@
 #include "script/unit.h"
 
 #include <lauxlib.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "script/failure.h"
 #include "script/instance.h"
 #include "script/run.h"
+#include "script/table.h"
 #include "script/vm.h"
 #include "script/wait.h"
 #include "script/worklog.h"
@@ -239,38 +239,14 @@ static int handle_remove(lua_State *L) {
     return order(L, dh_sup_remove);
 }
 
-static double seconds(uint64_t ns) {
-    return (double)ns / 1e9;
-}
-
-static void set_seconds(lua_State *L, const char *key, uint64_t ns) {
-    lua_pushnumber(L, ns == DH_NEVER ? (lua_Number)HUGE_VAL : seconds(ns));
-    lua_setfield(L, -2, key);
-}
-
-static void set_integer(lua_State *L, const char *key, lua_Integer value) {
-    lua_pushinteger(L, value);
-    lua_setfield(L, -2, key);
-}
-
-static void set_boolean(lua_State *L, const char *key, bool value) {
-    lua_pushboolean(L, value);
-    lua_setfield(L, -2, key);
-}
-
-static void set_string(lua_State *L, const char *key, const char *value) {
-    lua_pushstring(L, value);
-    lua_setfield(L, -2, key);
-}
-
 static void push_last_error(lua_State *L, const struct dh_failure *f) {
     lua_createtable(L, 0, 4);
     lua_pushlstring(L, f->message, f->message_len);
     lua_setfield(L, -2, "message");
     lua_pushlstring(L, f->traceback, f->traceback_len);
     lua_setfield(L, -2, "traceback");
-    set_seconds(L, "at", f->at_ns);
-    set_integer(L, "run", f->run);
+    dh_table_set_seconds(L, "at", f->at_ns);
+    dh_table_set_integer(L, "run", f->run);
 }
 
 static int handle_status(lua_State *L) {
@@ -282,29 +258,29 @@ static int handle_status(lua_State *L) {
     dh_sup_status(&unit->instance->host.sup, &unit->worker, dh_host_now(&unit->instance->host),
                   &st);
     lua_createtable(L, 0, 16);
-    set_string(L, "name", unit->name);
-    set_string(L, "state", dh_state_name(st.state));
-    set_seconds(L, "since", st.since_ns);
-    set_integer(L, "run", st.run);
-    set_integer(L, "restarts", st.restarts);
-    set_integer(L, "streak", st.streak);
-    set_string(L, "wanted", st.is_wanted ? "up" : "down");
-    set_boolean(L, "ready", st.is_ready);
+    dh_table_set_string(L, "name", unit->name);
+    dh_table_set_string(L, "state", dh_state_name(st.state));
+    dh_table_set_seconds(L, "since", st.since_ns);
+    dh_table_set_integer(L, "run", st.run);
+    dh_table_set_integer(L, "restarts", st.restarts);
+    dh_table_set_integer(L, "streak", st.streak);
+    dh_table_set_string(L, "wanted", st.is_wanted ? "up" : "down");
+    dh_table_set_boolean(L, "ready", st.is_ready);
     if (st.next_retry_in_ns != DH_NEVER) {
-        set_seconds(L, "next_retry_in", st.next_retry_in_ns);
+        dh_table_set_seconds(L, "next_retry_in", st.next_retry_in_ns);
     }
     if (st.waiting_for[0] != '\0') {
-        set_string(L, "waiting_for", st.waiting_for);
+        dh_table_set_string(L, "waiting_for", st.waiting_for);
     }
     if (unit->trouble != NULL && unit->trouble->failure != NULL) {
         push_last_error(L, unit->trouble->failure);
         lua_setfield(L, -2, "last_error");
     }
-    set_integer(L, "preemptions",
-                unit->trouble != NULL ? (lua_Integer)unit->trouble->preemptions : 0);
-    set_seconds(L, "slice_max_s", unit->trouble != NULL ? unit->trouble->slice_max_ns : 0);
-    set_integer(L, "tasks", unit->run != NULL ? unit->run->task_count : 0);
-    set_integer(L, "handles", unit->run != NULL ? unit->run->handle_count : 0);
+    dh_table_set_integer(L, "preemptions",
+                         unit->trouble != NULL ? (lua_Integer)unit->trouble->preemptions : 0);
+    dh_table_set_seconds(L, "slice_max_s", unit->trouble != NULL ? unit->trouble->slice_max_ns : 0);
+    dh_table_set_integer(L, "tasks", unit->run != NULL ? unit->run->task_count : 0);
+    dh_table_set_integer(L, "handles", unit->run != NULL ? unit->run->handle_count : 0);
     return 1;
 }
 
@@ -335,30 +311,30 @@ static int handle_options(lua_State *L) {
     }
     const struct dh_policy *p = unit->worker.policy;
     lua_createtable(L, 0, 20);
-    set_string(L, "restart", restart_names[p->restart]);
-    set_seconds(L, "min_backoff", p->min_backoff_ns);
-    set_seconds(L, "max_backoff", p->max_backoff_ns);
+    dh_table_set_string(L, "restart", restart_names[p->restart]);
+    dh_table_set_seconds(L, "min_backoff", p->min_backoff_ns);
+    dh_table_set_seconds(L, "max_backoff", p->max_backoff_ns);
     lua_pushnumber(L, p->backoff_factor);
     lua_setfield(L, -2, "backoff_factor");
     lua_pushnumber(L, p->jitter);
     lua_setfield(L, -2, "jitter");
-    set_seconds(L, "reset_after", p->reset_after_ns);
+    dh_table_set_seconds(L, "reset_after", p->reset_after_ns);
     if (p->max_restarts == DH_UNLIMITED) {
-        set_seconds(L, "max_restarts", DH_NEVER);
+        dh_table_set_seconds(L, "max_restarts", DH_NEVER);
     } else {
-        set_integer(L, "max_restarts", p->max_restarts);
+        dh_table_set_integer(L, "max_restarts", p->max_restarts);
     }
-    set_seconds(L, "within", p->within_ns);
-    set_boolean(L, "essential", p->is_essential);
-    set_seconds(L, "stop_timeout", p->stop_timeout_ns);
+    dh_table_set_seconds(L, "within", p->within_ns);
+    dh_table_set_boolean(L, "essential", p->is_essential);
+    dh_table_set_seconds(L, "stop_timeout", p->stop_timeout_ns);
     push_after(L);
     lua_setfield(L, -2, "after");
-    set_boolean(L, "notify", p->notifies);
-    set_seconds(L, "start_timeout", p->start_timeout_ns);
+    dh_table_set_boolean(L, "notify", p->notifies);
+    dh_table_set_seconds(L, "start_timeout", p->start_timeout_ns);
     if (p->watchdog_ns == DH_NEVER) {
-        set_boolean(L, "watchdog", false);
+        dh_table_set_boolean(L, "watchdog", false);
     } else {
-        set_seconds(L, "watchdog", p->watchdog_ns);
+        dh_table_set_seconds(L, "watchdog", p->watchdog_ns);
     }
     return 1;
 }

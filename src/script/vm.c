@@ -162,6 +162,10 @@ void dh_vm_release(struct dh_vm *vm, int ref) {
     lua_pop(L, 1);
 }
 
+bool dh_vm_is_cancelled(lua_State *L, int idx) {
+    return lua_type(L, idx) == LUA_TUSERDATA && lua_touserdata(L, idx) == dh_vm_of(L)->cancelled_id;
+}
+
 void dh_vm_push_cancelled(struct dh_vm *vm, lua_State *L) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->cancelled);
 }

@@ -58,6 +58,9 @@ int dh_vm_anchor(struct dh_vm *vm, lua_State *L);
 void dh_vm_push_anchored(struct dh_vm *vm, lua_State *L, int ref);
 void dh_vm_release(struct dh_vm *vm, int ref);
 
+/* Is the value at idx the cancellation value? */
+bool dh_vm_is_cancelled(lua_State *L, int idx);
+
 /* Push the cancellation value. */
 void dh_vm_push_cancelled(struct dh_vm *vm, lua_State *L);
 

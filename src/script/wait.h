@@ -46,12 +46,16 @@ int dh_wait_turn(lua_State *L, struct dh_task *t, lua_KContext ctx, lua_KFunctio
 /* In a continuation: how the wait of the task that runs on L ended. Raises the cancellation. */
 enum dh_wake dh_wait_end(lua_State *L);
 
+/* Push nil and why there is no result ("timeout", "closed"); returns 2. To be returned. */
+int dh_wait_answer(lua_State *L, const char *why);
+
 /* End t's wait. nresults values are on top of t->inner's stack (only for DH_WAKE_DONE). Nothing
 ** happens, and it is counted, unless t is WAITING; returns whether it was. */
 bool dh_wake(struct dh_vm *vm, struct dh_task *t, enum dh_wake wake, int nresults);
 
-/* Queue a task that is ready to run. */
+/* Queue a task that is ready to run; take one that is out of its queue, to end it. */
 void dh_ready(struct dh_vm *vm, struct dh_task *t);
+void dh_unready(struct dh_vm *vm, struct dh_task *t);
 
 /* Wake everybody in the line, in order, with nresults copies of the values on top of L's stack,
 ** which are popped. */

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** Filling the tables that Lua gets: each sets one field of the table on top of L's stack. Raise on
+** memory errors.
+*/
+#ifndef DH_SCRIPT_TABLE_H
+#define DH_SCRIPT_TABLE_H
+
+#include <lua.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/timerq.h"
+
+/* Nanoseconds as seconds; DH_NEVER is math.huge. */
+static inline void dh_table_set_seconds(lua_State *L, const char *key, uint64_t ns) {
+    lua_pushnumber(L, ns == DH_NEVER ? (lua_Number)HUGE_VAL : (lua_Number)ns / 1e9);
+    lua_setfield(L, -2, key);
+}
+
+static inline void dh_table_set_integer(lua_State *L, const char *key, lua_Integer value) {
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static inline void dh_table_set_boolean(lua_State *L, const char *key, bool value) {
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static inline void dh_table_set_string(lua_State *L, const char *key, const char *value) {
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, key);
+}
+
+#endif
