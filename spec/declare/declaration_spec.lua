@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 local spec = require "decnet.spec"
+local contains = require "spec.support.text".contains
 
 local NAN = 0 / 0
 local function body() end
@@ -19,10 +20,6 @@ local function refusal(given, defaults)
   local name, message = spec.normalise(given, defaults)
   assert.is_nil(name, "it was accepted")
   return message
-end
-
-local function contains(text, part)
-  assert(text:find(part, 1, true), ("%q does not contain %q"):format(text, part))
 end
 
 describe("a declaration", function()

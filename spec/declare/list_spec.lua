@@ -1,16 +1,8 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 local spec = require "decnet.spec"
+local refused_with = require "spec.support.text".refused_with
 
 local function body() end
-
-local function contains(text, part)
-  assert(text:find(part, 1, true), ("%q does not contain %q"):format(text, part))
-end
-
-local function refused_with(part, accepted, message)
-  assert.is_nil(accepted)
-  contains(message, part)
-end
 
 describe("a returned list", function()
   it("gives its declarations in order", function()

@@ -65,11 +65,7 @@ function M.times(t, kind, name)
   return list
 end
 
-function M.contains(text, part)
-  if type(text) ~= "string" or not text:find(part, 1, true) then
-    error(("%s does not contain %q"):format(tostring(text), part), 2)
-  end
-end
+M.contains = require "spec.support.text".contains
 
 --- `fn(...)` must raise an error whose message contains `part`. Returns the error.
 function M.raises(part, fn, ...)
