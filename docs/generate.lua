@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
--- Prints the manual: the chapters of docs/manual.in.md with the table of lua/decnet/options.lua.
+-- Prints the manual: the chapters of docs/manual.in.md with the tables of lua/decnet/options.lua.
 --
 --   ./dev docs                        write it
 --   lua5.4 docs/generate.lua --check      exit 1 if docs/manual.md is out of date
 
 local COMMAND = "./dev docs"
-local MARKER = "<!-- options -->"
+local MARKERS = { ["<!-- options -->"] = "worker", ["<!-- group options -->"] = "group" }
 
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
@@ -43,12 +43,15 @@ local function option_table(list)
 end
 
 local function generate()
-  local chapters = read(here .. "/manual.in.md")
-  local first, last = chapters:find(MARKER, 1, true)
-  assert(first, "docs/manual.in.md has lost its line " .. MARKER)
-  local options = option_table(require "decnet.options".worker)
+  local text = read(here .. "/manual.in.md")
+  local options = require "decnet.options"
+  for marker, name in pairs(MARKERS) do
+    local first, last = text:find(marker, 1, true)
+    assert(first, "docs/manual.in.md has lost its line " .. marker)
+    text = text:sub(1, first - 1) .. option_table(options[name]) .. text:sub(last + 1)
+  end
   return "<!-- Generated from docs/manual.in.md and lua/decnet/options.lua by\n     " .. COMMAND
-    .. " -->\n\n" .. chapters:sub(1, first - 1) .. options .. chapters:sub(last + 1)
+    .. " -->\n\n" .. text
 end
 
 local text = generate()

@@ -109,6 +109,22 @@ function M.worker(first, second, third)
   return handle
 end
 
+--- Declare a group: workers declared after it with `group = name` share its restart strategy and
+--- its limit. Their order in the group is the order of their declarations.
+---@param name string
+---@param options? decnet.GroupOptions
+function M.group(name, options)
+  local host = current_host "decnet.group"
+  local checked, filled = spec.group(name, options)
+  if not checked then
+    error("decnet." .. filled, 2)
+  end
+  local ok, message = host:group(checked, filled)
+  if not ok then
+    error("decnet.group: " .. message, 2)
+  end
+end
+
 --- Set the defaults of the workers declared after it.
 ---@param options table
 function M.defaults(options)

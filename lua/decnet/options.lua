@@ -130,7 +130,7 @@ M.worker = {
     doc = "`false`: the worker is never preempted; only `hang_timeout` applies.",
   },
   {
-    key = "group", default = false, shown = "none", since = false,
+    key = "group", default = false, shown = "none",
     check = function(value)
       if value == false then
         return value

@@ -37,7 +37,7 @@ local function signature_of(own, count)
         return nil
       end
       parts[#parts + 1] = option.key
-      parts[#parts + 1] = type(value) == "number" and ("%a"):format(value) or tostring(value)
+      parts[#parts + 1] = ("%q"):format(value)
       if #parts == 2 * count then
         break
       end

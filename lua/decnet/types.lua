@@ -29,6 +29,18 @@
 ---@field watchdog number|false|nil a crash if `self:beat()` stays away this long; off
 ---@field hang_timeout number? longest slice in which it cannot be preempted; 5
 ---@field preempt boolean? false: never preempted; true
+---@field group string|false|nil name of a group declared before; none
+
+---@alias decnet.Strategy
+---| "one_for_one" # the member that crashed, alone
+---| "one_for_all" # every member
+---| "rest_for_one" # it and the members declared after it
+
+---What `decnet.group` takes.
+---@class decnet.GroupOptions
+---@field strategy decnet.Strategy? who is restarted when a member crashes; "one_for_one"
+---@field max_restarts number? more restarts than this within the window: it fails; math.huge
+---@field within number? length of that window, in seconds; 60
 
 ---What `decnet.worker` takes, and a script may return a list of.
 ---@class decnet.WorkerSpec: decnet.WorkerOptions

@@ -101,7 +101,7 @@ static void E04_E05_E06_at_its_limit_the_group_fails_and_siblings_stop(void) {
         CHECK(dh_group_is_failed(g));
         CHECK_STR(world_states(&world), "a=failed b=stopped c=stopped");
         CHECK_STR(world_last(&world, "give_up", "a")->reason,
-                  "group g: more than 1 restarts within 60 s");
+                  "group g: more than 1 restart within 60 s");
         CHECK_EQ(world_last(&world, "crash", "a")->window_count, 2);
         CHECK_EQ(world_count(&world, "group_failed", "a"), 1);
         CHECK(dh_sup_is_finished(&world.sup));

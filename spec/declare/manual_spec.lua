@@ -38,6 +38,7 @@ local function pretend()
   local decnet = {
     worker = function(...) declared(spec.worker(defaults, ...)) end,
     defaults = function(given) defaults = assert(spec.defaults(defaults, given)) end,
+    group = function(...) assert(spec.group(...)) end,
     supervise = function(name, fn, given)
       given.name, given.run = name, fn
       declared(spec.normalise(given))

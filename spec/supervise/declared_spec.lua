@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 local decnet = require "decnet"
+local spec = require "decnet.spec"
 local testing = require "decnet.testing"
 local run = require "spec.support.run"
 
@@ -15,6 +16,7 @@ describe("a declared worker", function()
         restart = "on-failure", min_backoff = 1, backoff_factor = 2, max_backoff = 30, jitter = 0,
         reset_after = 60, max_restarts = math.huge, within = 60, essential = false,
         stop_timeout = 10, after = {}, notify = false, start_timeout = math.huge, watchdog = false,
+        hang_timeout = 5, preempt = true, group = false,
       }
       for key, value in pairs(expected) do
         assert.same(value, options[key], key)
@@ -22,17 +24,23 @@ describe("a declared worker", function()
       for key in pairs(options) do
         assert.not_nil(expected[key], key .. " is in options() but not expected")
       end
+      for _, option in ipairs(spec.options) do
+        if not option.required and option.since ~= false then
+          assert.not_nil(options[option.key], option.key .. " is missing in options()")
+        end
+      end
     end)
   end)
 
   it("A01 has what it was given readable back", function()
     testing.run(function()
       decnet.worker("first", forever)
+      decnet.group "g"
       local given = {
         restart = "always", min_backoff = 0.5, backoff_factor = 1.5, max_backoff = 7, jitter = 0.25,
         reset_after = math.huge, max_restarts = 3, within = 9, essential = true,
         stop_timeout = math.huge, after = { "first" }, notify = true, start_timeout = 4,
-        watchdog = 2.5,
+        watchdog = 2.5, hang_timeout = 0.5, preempt = false, group = "g",
       }
       local declaration = { name = "full", run = forever }
       for key, value in pairs(given) do

@@ -103,7 +103,8 @@ static void describe_limit(struct verdict *v, const char *whose, uint32_t limit,
     size_t n;
 
     v->will_restart = false;
-    snprintf(v->reason, sizeof v->reason, "%smore than %u restarts", whose, limit);
+    snprintf(v->reason, sizeof v->reason, "%smore than %u restart%s", whose, limit,
+             limit == 1 ? "" : "s");
     n = strlen(v->reason);
     if (within_ns != DH_NEVER) {
         snprintf(v->reason + n, sizeof v->reason - n, " within %.6g s",

@@ -50,6 +50,11 @@ static double option_number(lua_State *L, int idx, const char *key, double other
     return x;
 }
 
+static uint32_t option_count(lua_State *L, int idx, const char *key) {
+    double n = option_number(L, idx, key, HUGE_VAL);
+    return n < DH_UNLIMITED ? (uint32_t)n : DH_UNLIMITED;
+}
+
 static bool option_boolean(lua_State *L, int idx, const char *key) {
     lua_getfield(L, idx, key);
     bool b = lua_toboolean(L, -1);
@@ -77,8 +82,7 @@ static void read_policy(lua_State *L, int idx, struct dh_policy *p) {
     p->stop_timeout_ns = option_ns(L, idx, "stop_timeout");
     p->start_timeout_ns = option_ns(L, idx, "start_timeout");
     p->watchdog_ns = option_ns(L, idx, "watchdog");
-    double max_restarts = option_number(L, idx, "max_restarts", HUGE_VAL);
-    p->max_restarts = max_restarts < DH_UNLIMITED ? (uint32_t)max_restarts : DH_UNLIMITED;
+    p->max_restarts = option_count(L, idx, "max_restarts");
     p->restart = option_restart(L, idx);
     p->is_essential = option_boolean(L, idx, "essential");
     p->notifies = option_boolean(L, idx, "notify");
@@ -203,7 +207,47 @@ static void take_body(lua_State *L, int idx) {
     lua_replace(L, idx);
 }
 
-/* host:declare(name, run, policy [, after]): returns the handle, or nil, message, code. */
+static enum dh_strategy check_strategy(lua_State *L, int idx) {
+    static const char *const names[] = {"one_for_one", "one_for_all", "rest_for_one", NULL};
+    lua_getfield(L, idx, "strategy");
+    int choice = luaL_checkoption(L, -1, NULL, names);
+    lua_pop(L, 1);
+    return (enum dh_strategy)choice; /* the order of the enum */
+}
+
+/* host:group(name, options): declare a group from options that lua/decnet/spec.lua has checked and
+** filled; true, or nil and a message. */
+static int host_group(lua_State *L) {
+    struct dh_instance *instance = check_host(L);
+    struct dh_group_spec spec;
+    dh_group_spec_init_defaults(&spec);
+    spec.name.text = luaL_checklstring(L, 2, &spec.name.len);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    spec.strategy = check_strategy(L, 3);
+    spec.max_restarts = option_count(L, 3, "max_restarts");
+    spec.within_ns = option_ns(L, 3, "within");
+    struct dh_group *group;
+    struct dh_error err;
+    if (dh_sup_add_group(&instance->host.sup, &spec, &group, &err) != 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, err.text);
+        return 2;
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* The group that the policy at idx names, or NULL if it names none; false if there is no such. */
+static bool find_group(lua_State *L, int idx, struct dh_sup *sup, struct dh_group **ret_group) {
+    size_t len;
+    bool is_named = lua_getfield(L, idx, "group") == LUA_TSTRING;
+    const char *name = is_named ? lua_tolstring(L, -1, &len) : NULL;
+    *ret_group = is_named ? dh_sup_find_group(sup, name, len) : NULL;
+    lua_pop(L, 1);
+    return !is_named || *ret_group != NULL;
+}
+
+/* host:declare(name, run, policy [, after]): returns the handle, or nil and a message. */
 static int host_declare(lua_State *L) {
     struct dh_instance *instance = check_host(L);
     struct dh_name name;
@@ -215,6 +259,16 @@ static int host_declare(lua_State *L) {
         take_body(L, 3);
     }
     const struct dh_policy *policy = push_policy(L, 4); /* 6 */
+    struct dh_group *group;
+    if (!find_group(L, 4, &instance->host.sup, &group)) {
+        lua_getfield(L, 4, "group");
+        lua_pushnil(L);
+        lua_pushfstring(L,
+                        "group: no group is named \"%s\"; declare it before its members with "
+                        "decnet.group",
+                        lua_tostring(L, -2));
+        return 2;
+    }
     struct dh_name *after = NULL;
     size_t after_count = 0;
     if (lua_istable(L, 5) && lua_rawlen(L, 5) > 0) {
@@ -233,6 +287,7 @@ static int host_declare(lua_State *L) {
         .policy = policy,
         .after = after,
         .after_count = after_count,
+        .group = group,
     };
     lua_pushvalue(L, -1);
     unit->anchor = dh_vm_anchor(instance->vm, L);
@@ -522,13 +577,16 @@ static int l_count_handles(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"after", host_after}, {"boot", host_boot},       {"check", host_check},
-    {"close", host_close}, {"declare", host_declare}, {"exit_code", host_exit_code},
-    {"get", host_get},     {"is_over", host_is_over}, {"kill", host_kill},
-    {"log", host_log},     {"now", host_now},         {"on_event", host_on_event},
-    {"run", host_run},     {"spawn", host_spawn},     {"step", host_step},
-    {"stop", host_stop},   {"stop_on", host_stop_on}, {"workers", host_workers},
-    {NULL, NULL},
+    {"after", host_after},       {"boot", host_boot},
+    {"check", host_check},       {"close", host_close},
+    {"declare", host_declare},   {"exit_code", host_exit_code},
+    {"get", host_get},           {"group", host_group},
+    {"is_over", host_is_over},   {"kill", host_kill},
+    {"log", host_log},           {"now", host_now},
+    {"on_event", host_on_event}, {"run", host_run},
+    {"spawn", host_spawn},       {"step", host_step},
+    {"stop", host_stop},         {"stop_on", host_stop_on},
+    {"workers", host_workers},   {NULL, NULL},
 };
 
 void dh_hostlib_open(lua_State *L) {

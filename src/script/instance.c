@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/group.h"
 #include "host/report.h"
 #include "script/failure.h"
 #include "script/hostlib.h"
@@ -92,6 +93,9 @@ static void push_event(lua_State *L, const struct dh_event *ev) {
     dh_table_set_integer(L, "run", ev->run);
     if (ev->reason != NULL) {
         dh_table_set_string(L, "reason", ev->reason);
+    }
+    if (ev->group != NULL) {
+        dh_table_set_string(L, "group", dh_group_name(ev->group).text);
     }
     if (f != NULL) {
         dh_table_set_string(L, "error", f->message);

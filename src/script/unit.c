@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/group.h"
 #include "script/failure.h"
 #include "script/instance.h"
 #include "script/run.h"
@@ -303,6 +304,17 @@ static void push_after(lua_State *L) {
     lua_pop(L, 1);
 }
 
+/* The name of w's group, or false. */
+static void push_group(lua_State *L, const struct dh_worker *w) {
+    const struct dh_group *group = dh_group_of(w);
+    if (group == NULL) {
+        lua_pushboolean(L, 0);
+    } else {
+        struct dh_name name = dh_group_name(group);
+        lua_pushlstring(L, name.text, name.len);
+    }
+}
+
 /* The options in force, defaults filled in. */
 static int handle_options(lua_State *L) {
     struct dh_unit *unit = check_handle(L);
@@ -336,6 +348,10 @@ static int handle_options(lua_State *L) {
     } else {
         dh_table_set_seconds(L, "watchdog", p->watchdog_ns);
     }
+    dh_table_set_seconds(L, "hang_timeout", p->hang_timeout_ns);
+    dh_table_set_boolean(L, "preempt", p->is_preemptible);
+    push_group(L, &unit->worker);
+    lua_setfield(L, -2, "group");
     return 1;
 }
 
