@@ -100,6 +100,28 @@
 ---@field at number by the clock of `decnet.now`
 ---@field run integer
 
+---@class decnet.Variable
+---@field name string
+---@field value string
+
+---A function of a failing stack.
+---@class decnet.Frame
+---@field at string file:line
+---@field name string
+---@field locals decnet.Variable[]
+---@field upvalues decnet.Variable[]
+
+---@class decnet.Ending
+---@field at number by the clock of `decnet.now`
+---@field run integer
+---@field ended "returned"|"crashed"|"cancelled"|"killed"
+---@field error string?
+---@field traceback string?
+---@field variables decnet.Frame[]? innermost first
+---@field reason string? what the host had to say
+---@field decision "restart"|"done"|"failed"|"stopped"|nil
+---@field delay number? seconds to the restart
+
 ---@class decnet.Status
 ---@field name string
 ---@field state decnet.State
@@ -112,6 +134,7 @@
 ---@field ready boolean
 ---@field waiting_for string? names, in "waiting"
 ---@field last_error decnet.LastError?
+---@field endings decnet.Ending[]? the last 32, the last one first
 ---@field tasks integer
 ---@field handles integer luv handles that are open
 ---@field preemptions integer

@@ -246,9 +246,11 @@ static bool was_asked_to_end(const struct dh_worker *w) {
     return !w->is_wanted || w->is_start_asked || dh_machine_gate(w) == DH_GATE_COMING;
 }
 
-static const char *describe_cause(const struct dh_worker *w, enum dh_cause cause, char *text,
-                                  size_t size) {
+bool dh_worker_is_at_fault(const struct dh_worker *w, char *text, size_t size) {
     const struct dh_policy *p = w->policy;
+    enum dh_cause cause = w->state == DH_STOPPING && w->extra != NULL
+                              ? (enum dh_cause)w->extra->cause
+                              : DH_CAUSE_ORDER;
 
     if (cause == DH_CAUSE_NOT_READY) {
         snprintf(text, size, "not ready within %.6g s",
@@ -256,9 +258,9 @@ static const char *describe_cause(const struct dh_worker *w, enum dh_cause cause
     } else if (cause == DH_CAUSE_NO_BEAT) {
         snprintf(text, size, "no beat within %.6g s", (double)p->watchdog_ns / NS_PER_SECOND);
     } else {
-        return NULL;
+        return false;
     }
-    return text;
+    return true;
 }
 
 static bool was_long_enough(const struct dh_worker *w, uint64_t ended_ns) {
@@ -269,14 +271,12 @@ static bool was_long_enough(const struct dh_worker *w, uint64_t ended_ns) {
 }
 
 void dh_life_on_ended(struct dh_sup *sup, struct dh_worker *w, const struct dh_outcome *outcome) {
-    enum dh_cause cause = w->state == DH_STOPPING && w->extra != NULL
-                              ? (enum dh_cause)w->extra->cause
-                              : DH_CAUSE_ORDER;
     char text[DH_REASON_MAX];
-    const char *reason = outcome->start_failure != NULL
-                             ? outcome->start_failure
-                             : describe_cause(w, cause, text, sizeof text);
+    const char *reason = outcome->start_failure;
 
+    if (reason == NULL && dh_worker_is_at_fault(w, text, sizeof text)) {
+        reason = text;
+    }
     if (w->has_reported_ready && w->state == DH_RUNNING) {
         dh_machine_set_ready(sup, w, true);
     }

@@ -190,6 +190,10 @@ struct dh_event {
     const char *reason;               /* what core itself has to say, or NULL */
 };
 
+/* Is the worker being stopped for its own fault (not ready in time, a missed beat)? Writes the reason
+** to text. */
+bool dh_worker_is_at_fault(const struct dh_worker *w, char *text, size_t size);
+
 /* Has everything that was ordered so far been carried out? (A start counts as carried out when the
 ** worker runs or waits for what it needs, a stop when nothing of it is left.) */
 bool dh_worker_is_settled(const struct dh_worker *w);

@@ -10,6 +10,7 @@
 #include "core/timerq.h"
 #include "obs/text.h"
 #include "script/limits.h"
+#include "script/variables.h"
 #include "script/wait.h"
 
 #define ENDING_TYPE "decnet.ending"
@@ -215,33 +216,70 @@ size_t dh_failure_describe(lua_State *L, int idx, char *dst, size_t cap) {
     return print(dst, cap, "(error object is a %s whose __tostring failed)", luaL_typename(L, idx));
 }
 
-static struct dh_failure *make(const char *message, size_t message_len, const char *traceback,
-                               size_t traceback_len) {
-    struct dh_failure *f = malloc(sizeof(*f) + message_len + traceback_len + 2);
+struct piece {
+    const char *text;
+    size_t len;
+};
+
+static const char *store(char **at, struct piece piece) {
+    char *text = *at;
+    memcpy(text, piece.text, piece.len);
+    text[piece.len] = '\0';
+    *at += piece.len + 1;
+    return text;
+}
+
+static struct dh_failure *make(struct piece message, struct piece traceback,
+                               struct piece variables) {
+    struct dh_failure *f = malloc(sizeof(*f) + message.len + traceback.len + variables.len + 3);
     if (f == NULL) {
         return NULL;
     }
-    char *text = (char *)(f + 1);
+    char *at = (char *)(f + 1);
     memset(f, 0, sizeof(*f));
-    memcpy(text, message, message_len);
-    text[message_len] = '\0';
-    f->message = text;
-    f->message_len = message_len;
-    text += message_len + 1;
-    memcpy(text, traceback, traceback_len);
-    text[traceback_len] = '\0';
-    f->traceback = text;
-    f->traceback_len = traceback_len;
+    f->message = store(&at, message);
+    f->message_len = message.len;
+    f->traceback = store(&at, traceback);
+    f->traceback_len = traceback.len;
+    f->variables = store(&at, variables);
+    f->variables_len = variables.len;
     f->retry_after_ns = DH_NEVER;
+    f->holders = 1;
     return f;
+}
+
+/* f with some of its text replaced; f is freed, or returned when memory is out. */
+static struct dh_failure *rewrite(struct dh_failure *f, struct piece message,
+                                  struct piece traceback) {
+    struct dh_failure *new =
+        make(message, traceback, (struct piece){f->variables, f->variables_len});
+    if (new == NULL) {
+        return f;
+    }
+    new->retry_after_ns = f->retry_after_ns;
+    new->at_ns = f->at_ns;
+    new->identity = f->identity;
+    new->run = f->run;
+    new->is_fatal = f->is_fatal;
+    dh_failure_free(f);
+    return new;
+}
+
+/* What message says, of co's stack from 'level' on. */
+static struct dh_failure *make_of_stack(struct piece message, lua_State *co, int level) {
+    char traceback[DH_TRACEBACK_MAX];
+    char variables[DH_VARIABLES_MAX];
+    size_t traceback_len = dh_traceback_write(co, level, traceback, sizeof(traceback));
+    size_t variables_len = dh_variables_write(co, level, variables, sizeof(variables));
+    return make(message, (struct piece){traceback, traceback_len},
+                (struct piece){variables, variables_len});
 }
 
 struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level) {
     char message[DH_MESSAGE_MAX];
-    char traceback[DH_TRACEBACK_MAX];
-    size_t message_len = dh_failure_describe(L, idx, message, sizeof(message));
-    size_t traceback_len = dh_traceback_write(L, level, traceback, sizeof(traceback));
-    struct dh_failure *f = make(message, message_len, traceback, traceback_len);
+    idx = lua_absindex(L, idx);
+    size_t len = dh_failure_describe(L, idx, message, sizeof(message));
+    struct dh_failure *f = make_of_stack((struct piece){message, len}, L, level);
     const struct ending *e = lua_checkstack(L, 4) ? luaL_testudata(L, idx, ENDING_TYPE) : NULL;
     if (f != NULL) {
         f->identity = lua_topointer(L, idx);
@@ -256,7 +294,12 @@ struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level) {
 struct dh_failure *dh_failure_from_text(const char *text) {
     char message[DH_MESSAGE_MAX];
     size_t len = dh_text_oneline(message, sizeof(message), text, strlen(text));
-    return make(message, len, "", 0);
+    struct piece none = {"", 0};
+    return make((struct piece){message, len}, none, none);
+}
+
+struct dh_failure *dh_failure_of_stack(const char *text, lua_State *co) {
+    return make_of_stack((struct piece){text, strlen(text)}, co, 0);
 }
 
 struct dh_failure *dh_failure_prepend_traceback(struct dh_failure *f, const char *text) {
@@ -265,33 +308,35 @@ struct dh_failure *dh_failure_prepend_traceback(struct dh_failure *f, const char
     if (len < 0 || (size_t)len >= sizeof(traceback)) {
         len = (int)strlen(traceback);
     }
-    struct dh_failure *longer = make(f->message, f->message_len, traceback, (size_t)len);
-    if (longer == NULL) {
-        return f;
-    }
-    longer->retry_after_ns = f->retry_after_ns;
-    longer->at_ns = f->at_ns;
-    longer->identity = f->identity;
-    longer->run = f->run;
-    longer->is_fatal = f->is_fatal;
-    dh_failure_free(f);
-    return longer;
+    return rewrite(f, (struct piece){f->message, f->message_len},
+                   (struct piece){traceback, (size_t)len});
 }
 
 struct dh_failure *dh_failure_retell(struct dh_failure *f, lua_State *L, int idx) {
     char message[DH_MESSAGE_MAX];
     size_t len = dh_failure_describe(L, idx, message, sizeof(message));
-    struct dh_failure *new = make(message, len, f->traceback, f->traceback_len);
-    if (new == NULL) {
-        return f;
-    }
-    new->identity = lua_topointer(L, idx);
-    dh_failure_free(f);
-    return new;
+    f->identity = lua_topointer(L, idx);
+    f->is_fatal = false; /* the text is a string now */
+    f->retry_after_ns = DH_NEVER;
+    return rewrite(f, (struct piece){message, len}, (struct piece){f->traceback, f->traceback_len});
 }
 
 void dh_failure_free(struct dh_failure *f) {
-    free(f);
+    if (f != NULL && --f->holders == 0) {
+        free(f);
+    }
+}
+
+struct dh_failure *dh_failure_hold(struct dh_failure *f) {
+    f->holders++;
+    return f;
+}
+
+bool dh_failure_is_equal(const struct dh_failure *a, const struct dh_failure *b) {
+    return a->message_len == b->message_len && a->traceback_len == b->traceback_len &&
+           a->variables_len == b->variables_len &&
+           memcmp(a->message, b->message,
+                  a->message_len + a->traceback_len + a->variables_len + 3) == 0;
 }
 
 bool dh_failure_is_same(const struct dh_failure *a, const struct dh_failure *b) {

@@ -14,27 +14,40 @@
 struct dh_failure {
     const char *message;   /* bounded, on one line, valid UTF-8 */
     const char *traceback; /* bounded; empty: none */
+    const char *variables; /* of the stack's functions, see variables.h; empty: none */
     size_t message_len;
     size_t traceback_len;
+    size_t variables_len;
     uint64_t retry_after_ns; /* decnet.retry_after, else DH_NEVER */
     uint64_t at_ns;
     const void *identity; /* of the error value, to know it again; NULL: numbers and the like */
     uint32_t run;
-    bool is_fatal; /* decnet.fatal */
+    uint32_t holders; /* who will call dh_failure_free */
+    bool is_fatal;    /* decnet.fatal */
 };
 
-/* Describe the error value at idx of L, with the traceback of L from 'level' on (0: the function
-** that runs). Calls __tostring protected; raises nothing. Returns NULL when memory is out. */
+/* Describe the error value at idx of L, with traceback and variables of L from 'level' on (0: the
+** function that runs). Calls __tostring protected; raises nothing. Returns NULL when memory is out. */
 struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level);
 
 /* The same for a plain text without a traceback. */
 struct dh_failure *dh_failure_from_text(const char *text);
 
+/* The same for a plain text, said of co as it stands. */
+struct dh_failure *dh_failure_of_stack(const char *text, lua_State *co);
+
 /* f with further levels, those of the text, in front of its traceback; f is taken over. When memory
 ** is out, f as it was. */
 struct dh_failure *dh_failure_prepend_traceback(struct dh_failure *f, const char *text);
 
+/* Let go of it; the last holder frees it. NULL is nothing. */
 void dh_failure_free(struct dh_failure *f);
+
+/* One more holder. Returns f. */
+struct dh_failure *dh_failure_hold(struct dh_failure *f);
+
+/* Do both say the same, word for word? */
+bool dh_failure_is_equal(const struct dh_failure *a, const struct dh_failure *b);
 
 /* The error value of f has become the string at idx of L, by a position put before it. Returns what
 ** replaces f, which is freed: f itself when memory is out. */

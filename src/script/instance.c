@@ -39,13 +39,29 @@ static int start_run(struct dh_host *host, struct dh_worker *w) {
     return 0;
 }
 
+/* A run that is ended for its own fault: where does it stand? */
+static void note_cause(struct dh_unit *unit) {
+    char reason[DH_REASON_MAX];
+    struct dh_trouble *trouble;
+    if (!dh_worker_is_at_fault(&unit->worker, reason, sizeof(reason)) ||
+        unit->run->phase != DH_RUN_LIVE || (trouble = dh_unit_trouble(unit)) == NULL ||
+        trouble->cause != NULL) {
+        return;
+    }
+    const struct dh_task *t = &unit->run->main;
+    trouble->cause =
+        t->is_started ? dh_failure_of_stack(reason, t->inner) : dh_failure_from_text(reason);
+}
+
 static void cancel_run(struct dh_host *host, struct dh_worker *w) {
     (void)host;
+    note_cause(dh_unit_of(w));
     dh_run_cancel(dh_unit_of(w)->run);
 }
 
 static void kill_run(struct dh_host *host, struct dh_worker *w) {
     (void)host;
+    note_cause(dh_unit_of(w));
     dh_run_kill(dh_unit_of(w)->run);
 }
 
@@ -131,7 +147,13 @@ static void on_event(struct dh_host *host, const struct dh_event *ev) {
     struct dh_instance *instance = instance_of(host);
     struct dh_unit *unit = dh_unit_of(ev->worker);
     const struct dh_failure *f = ev->outcome != NULL ? ev->outcome->failure : NULL;
-    struct dh_trouble *trouble = ev->kind == DH_EVENT_CRASH ? dh_unit_trouble(unit) : unit->trouble;
+    bool has_ended = ev->kind == DH_EVENT_STATE && ev->to == DH_CLOSING;
+    struct dh_trouble *trouble = has_ended ? dh_unit_trouble(unit) : unit->trouble;
+    if (trouble != NULL) {
+        bool has_outcome = unit->run != NULL && unit->run->closing != NULL;
+        dh_dossier_on_event(&trouble->dossier, ev,
+                            has_outcome ? &unit->run->closing->outcome : NULL);
+    }
     struct dh_report_error error;
     if (f != NULL) {
         error =

@@ -13,6 +13,15 @@
 #define DH_TRACEBACK_LEVELS 24
 #define DH_TRACEBACK_MAX 4096
 
+/* The variables of a failing stack: of its innermost functions, where the reason nearly always is. */
+#define DH_VARIABLES_FRAMES 8
+#define DH_VARIABLES_PER_FRAME 16
+#define DH_VARIABLES_MAX 4096
+
+/* Endings of a worker that its dossier keeps: a night of crashes with the longest default delay is
+** a thousand, but they repeat themselves. */
+#define DH_DOSSIER_ENDINGS 32
+
 /* Fields of one log line that a worker gives: more do not fit into a readable line. */
 #define DH_FIELDS_MAX 32
 

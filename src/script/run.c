@@ -208,6 +208,16 @@ static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *fa
     cancel_tasks(run);
 }
 
+/* What the run was ended for, if that was its own fault: taken over by the caller. */
+static struct dh_failure *take_cause(const struct dh_run *run) {
+    struct dh_trouble *trouble = run->unit != NULL ? run->unit->trouble : NULL;
+    struct dh_failure *cause = trouble != NULL ? trouble->cause : NULL;
+    if (cause != NULL) {
+        trouble->cause = NULL;
+    }
+    return cause;
+}
+
 static void begin_end(struct dh_run *run, enum dh_ending ending, struct dh_failure *failure) {
     if (run->phase != DH_RUN_LIVE) {
         dh_instance_report_cleanup(run, failure);
@@ -219,6 +229,12 @@ static void begin_end(struct dh_run *run, enum dh_ending ending, struct dh_failu
     }
     run->closing->run = run;
     run->closing->deadline.kind = DH_TIMER_CLOSING;
+    struct dh_failure *cause = take_cause(run);
+    if (failure == NULL) {
+        failure = cause;
+    } else {
+        dh_failure_free(cause);
+    }
     end(run, ending, failure);
 }
 

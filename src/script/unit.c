@@ -62,6 +62,8 @@ void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit) {
 void dh_unit_detach(struct dh_unit *unit) {
     if (unit->trouble != NULL) {
         dh_failure_free(unit->trouble->failure);
+        dh_failure_free(unit->trouble->cause);
+        dh_dossier_fini(&unit->trouble->dossier);
         free(unit->trouble);
         unit->trouble = NULL;
     }
@@ -276,6 +278,10 @@ static int handle_status(lua_State *L) {
     if (unit->trouble != NULL && unit->trouble->failure != NULL) {
         push_last_error(L, unit->trouble->failure);
         lua_setfield(L, -2, "last_error");
+    }
+    if (unit->trouble != NULL) {
+        dh_dossier_push(L, &unit->trouble->dossier);
+        lua_setfield(L, -2, "endings");
     }
     dh_table_set_integer(L, "preemptions",
                          unit->trouble != NULL ? (lua_Integer)unit->trouble->preemptions : 0);

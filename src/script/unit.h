@@ -14,15 +14,18 @@
 
 #include "core/worker.h"
 #include "obs/crashlog.h"
+#include "script/dossier.h"
 
 struct dh_instance;
 struct dh_run;
 struct dh_vm;
 
-/* What only a worker that has crashed or been preempted needs. */
+/* What only a worker that has ended or been preempted needs. */
 struct dh_trouble {
     struct dh_crash_loop loop;
+    struct dh_dossier dossier;
     struct dh_failure *failure; /* the last one */
+    struct dh_failure *cause;   /* why the run under way is being ended, if that is its own fault */
     uint64_t preemptions;
     uint64_t slice_max_ns; /* longest slice that was preempted */
 };
@@ -54,7 +57,7 @@ void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit);
 /* The worker is removed, or its host ends. */
 void dh_unit_detach(struct dh_unit *unit);
 
-/* The record of crashes, made at the first; NULL when memory is out. */
+/* The record of endings, made at the first; NULL when memory is out. */
 struct dh_trouble *dh_unit_trouble(struct dh_unit *unit);
 
 /* Create the metatables of handles and of self. Raises on memory errors. */
