@@ -2,7 +2,13 @@
 -- What worker authors call: require "decnet".
 
 local core = require "decnet.core"
+local hooks = require "decnet.hooks"
 local spec = require "decnet.spec"
+
+local is_event = {}
+for _, event in ipairs(hooks.EVENTS) do
+  is_event[event] = true
+end
 
 ---@class decnet
 local M = {
@@ -28,29 +34,12 @@ local M = {
 -- What belongs to one host: its defaults and its hooks.
 local states = setmetatable({}, { __mode = "k" })
 
-local EVENTS = {
-  start = true, ready = true, crash = true, restart = true,
-  recovered = true, give_up = true, done = true, stop = true,
-}
-
-local function copy(event)
-  local new = {}
-  for key, value in pairs(event) do
-    new[key] = value
+local function state_of(host)
+  local state = states[host]
+  if not state then
+    state = { defaults = nil, hooks = nil }
+    states[host] = state
   end
-  return new
-end
-
-local function new_state(host)
-  local state = { hooks = {}, observers = {}, defaults = nil }
-  host:on_event(function(event)
-    for _, observe in ipairs(state.observers) do
-      observe(event)
-    end
-    for _, fn in ipairs(state.hooks[event.event] or {}) do
-      host:spawn(fn, copy(event))
-    end
-  end)
   return state
 end
 
@@ -60,24 +49,14 @@ local function current_host(what)
     error(("%s: there is no host here; declare workers in a script for decnet-host, or pass them "
       .. "to decnet.run_group"):format(what), 3)
   end
-  local state = states[host]
-  if not state then
-    state = { defaults = nil }
-    states[host] = state
-  end
-  return host, state
+  return host, state_of(host)
 end
 
 -- Events cost something: a host asks for them only when somebody listens.
 local function listening(host)
-  local state = states[host]
-  if not state or not state.hooks then
-    local new = new_state(host)
-    new.defaults = state and state.defaults
-    state = new
-    states[host] = state
-  end
-  return state
+  local state = state_of(host)
+  state.hooks = state.hooks or hooks.new(host)
+  return state.hooks
 end
 
 local function declare(host, name, run, policy)
@@ -136,24 +115,21 @@ function M.defaults(options)
   state.defaults = new
 end
 
---- Call `fn(event)`, in a task of its own, whenever the event happens to a worker. Its errors are
---- logged and change nothing.
+--- Call `fn(event)`, in a task of its own, whenever the event happens to a worker. It may take
+--- 10 s. Its errors are logged and change nothing.
 ---@param event "start"|"ready"|"crash"|"restart"|"recovered"|"give_up"|"done"|"stop"
 ---@param fn fun(event: decnet.Event)
 function M.on(event, fn)
   local host = current_host "decnet.on"
-  if not EVENTS[event] then
-    local near = require "decnet.suggest".near(tostring(event), {
-      "start", "ready", "crash", "restart", "recovered", "give_up", "done", "stop" })
+  if not is_event[event] then
+    local near = require "decnet.suggest".near(tostring(event), hooks.EVENTS)
     error(("decnet.on: event: no event is named %q%s"):format(tostring(event),
       near and ("; did you mean %q?"):format(near)
-      or "; there are start, ready, crash, restart, recovered, give_up, done and stop"), 2)
+      or "; there are " .. table.concat(hooks.EVENTS, ", ")), 2)
   elseif type(fn) ~= "function" then
     error(("decnet.on: fn: expected a function, got %s"):format(type(fn)), 2)
   end
-  local hooks = listening(host).hooks
-  hooks[event] = hooks[event] or {}
-  table.insert(hooks[event], fn)
+  listening(host):add(event, fn)
 end
 
 --- Ask the host to stop: its workers are cancelled and awaited.

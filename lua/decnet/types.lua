@@ -151,6 +151,7 @@
 ---@field streak integer? "crash": failures in a row, this one included
 ---@field will_restart boolean? "crash"
 ---@field delay number? "crash": seconds to the restart
+---@field count integer? "crash", in hooks: crashes since the last call, this one included
 ---@field reason string? "give_up", and a crash by the host
 ---@field outage number? "recovered": seconds from the first crash to the start that lasted
 

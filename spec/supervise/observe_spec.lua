@@ -164,6 +164,78 @@ describe("decnet.on", function()
     end)
   end)
 
+  it("a hook has ten seconds", function()
+    local text = logged(function(t)
+      local ended
+      decnet.on("start", function()
+        local _ <close> = setmetatable({}, { __close = function() ended = decnet.now() end })
+        decnet.sleep(1e6)
+      end)
+      decnet.worker("w", run.forever)
+      t:advance(20)
+      run.near(10, ended, 1e-3)
+    end)
+    run.contains(text, "a hook of start took longer than 10 s: it was cancelled")
+  end)
+
+  it("the host ends when its hooks have, at most ten seconds later", function()
+    for _, case in ipairs { { 3, 3 }, { 1e6, 10 } } do
+      testing.run(function(t)
+        local ended
+        decnet.on("stop", function()
+          local _ <close> = setmetatable({}, { __close = function() ended = decnet.now() end })
+          decnet.sleep(case[1])
+        end)
+        decnet.worker("w", run.forever)
+        t:advance(1)
+        assert.equal(0, t:stop())
+        run.near(1 + case[2], ended or t:now(), 0.01)
+      end)
+    end
+  end)
+
+  it("a crash loop reaches a hook once a second, with the number of crashes", function()
+    testing.run(function(t)
+      local seen = {}
+      decnet.on("crash", function(event) seen[#seen + 1] = event end)
+      decnet.worker { name = "w", min_backoff = 0.1, max_backoff = 0.1, max_restarts = 95,
+        run = boom }
+      decnet.worker { name = "calm", restart = "never", run = boom }
+      t:advance(60)
+      local total, calm = 0, 0
+      for _, event in ipairs(seen) do
+        if event.worker == "calm" then
+          calm = calm + event.count
+        else
+          total = total + event.count
+        end
+      end
+      assert.equal(1, calm)
+      assert.equal(96, total)
+      assert.equal(96, seen[#seen].run)
+      assert.is_false(seen[#seen].will_restart)
+      assert.is_true(#seen <= 13)
+      assert.equal(96, #run.events(t, "crash", "w"))
+    end)
+  end)
+
+  it("a crash that no other follows is told all the same", function()
+    testing.run(function(t)
+      local seen = {}
+      decnet.on("crash", function(event)
+        seen[#seen + 1] = ("%d:%d"):format(event.run, event.count)
+      end)
+      decnet.worker { name = "w", min_backoff = 0.1, run = function(self)
+        if self.run <= 3 then
+          error "boom"
+        end
+        run.forever()
+      end }
+      t:advance(10)
+      assert.same({ "1:1", "3:2" }, seen)
+    end)
+  end)
+
   it("K04 a hook may order: the host hears it", function()
     testing.run(function(t)
       decnet.on("crash", function(event) decnet.get(event.worker):stop() end)

@@ -76,6 +76,7 @@ void dh_host_init(struct dh_host *host, const struct dh_host_options *options) {
         uv_random(NULL, NULL, &host->random_state, sizeof(host->random_state), 0, NULL);
     }
     host->shutdown_timer.kind = DH_TIMER_SHUTDOWN;
+    host->hold_timer.kind = DH_TIMER_HOLD;
     dh_timerq_init(&host->timers, options->alloc);
     dh_sup_init(&host->sup, &host->env);
 }
@@ -83,6 +84,7 @@ void dh_host_init(struct dh_host *host, const struct dh_host_options *options) {
 void dh_host_fini(struct dh_host *host) {
     dh_sup_fini(&host->sup);
     dh_timerq_disarm(&host->timers, &host->shutdown_timer);
+    dh_timerq_disarm(&host->timers, &host->hold_timer);
     dh_timerq_fini(&host->timers);
 }
 
@@ -139,6 +141,8 @@ static void fire_due(struct dh_host *host) {
             dh_sup_on_timer(&host->sup, t);
         } else if (t->kind == DH_TIMER_SHUTDOWN) {
             on_shutdown_deadline(host);
+        } else if (t->kind == DH_TIMER_HOLD) {
+            host->is_hold_over = true;
         } else {
             host->options.runner->on_timer(host, t);
         }
@@ -162,14 +166,35 @@ static void take_signals(struct dh_host *host) {
     }
 }
 
-bool dh_host_is_over(const struct dh_host *host) {
-    if (host->is_stuck) {
-        return true;
-    }
+/* Is there nothing left for the supervisor to do? */
+static bool is_at_rest(const struct dh_host *host) {
     if (host->is_stopping || dh_sup_essential_failed(&host->sup)) {
         return dh_sup_is_quiet(&host->sup);
     }
     return dh_sup_is_finished(&host->sup) && !host->options.keeps_alive;
+}
+
+static bool is_held(const struct dh_host *host) {
+    return host->holds > 0 && !host->is_hold_over && !host->sup.is_forced;
+}
+
+bool dh_host_is_over(const struct dh_host *host) {
+    return host->is_stuck || (is_at_rest(host) && !is_held(host));
+}
+
+void dh_host_hold(struct dh_host *host) {
+    host->holds++;
+}
+
+void dh_host_release(struct dh_host *host) {
+    host->holds--;
+}
+
+/* The wait for those who hold a host that is at rest has an end. */
+static void limit_hold(struct dh_host *host) {
+    if (is_held(host) && is_at_rest(host) && !dh_timer_is_armed(&host->hold_timer)) {
+        dh_timerq_arm(&host->timers, &host->hold_timer, dh_host_now(host) + DH_HOLD_NS);
+    }
 }
 
 int dh_host_exit_code(const struct dh_host *host) {
@@ -208,6 +233,7 @@ static void loop(struct dh_host *host) {
         fire_due(host);
         step(host);
         run_ready(host);
+        limit_hold(host);
         if (!runner->is_ready(host) && dh_host_is_over(host)) {
             return;
         }
@@ -265,6 +291,7 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     stop_now_if_wanted(host);
     fire_due(host);
     step(host);
+    limit_hold(host);
     if (runner->is_ready(host)) {
         /* something came of it: one request after the other may take long */
         host->stood_since_ns = 0;

@@ -73,10 +73,13 @@ struct dh_host {
     struct dh_timerq timers;
     struct dh_host_options options;
     struct dh_timer shutdown_timer;
+    struct dh_timer hold_timer;
     uint64_t virtual_ns;
     uint64_t stood_since_ns; /* real time since which the virtual clock stands, 0: it does not */
     uint64_t random_state;
     unsigned stops; /* how often a stop was asked for */
+    unsigned holds; /* hooks under way: the host ends after them */
+    bool is_hold_over;
     bool is_stopping;
     bool was_stopped; /* by somebody, not because all had ended */
     bool is_running;
@@ -88,7 +91,7 @@ struct dh_host {
 enum { DH_EXIT_OK = 0, DH_EXIT_FAILED = 1, DH_EXIT_USAGE = 2, DH_EXIT_STUCK = 3 };
 
 /* Timers that are the host's or the runner's. */
-enum { DH_TIMER_SHUTDOWN = DH_TIMER_OTHERS, DH_TIMER_RUNNER };
+enum { DH_TIMER_SHUTDOWN = DH_TIMER_OTHERS, DH_TIMER_HOLD, DH_TIMER_RUNNER };
 
 void dh_host_init(struct dh_host *host, const struct dh_host_options *options);
 void dh_host_fini(struct dh_host *host);
@@ -103,8 +106,13 @@ int dh_host_run(struct dh_host *host, struct dh_error *err);
 /* Ask the host to stop: politely, and the second time at once. */
 void dh_host_stop(struct dh_host *host);
 
-/* Has a stop been carried out, or is there nothing left that could run? */
+/* Has a stop been carried out, or is there nothing left that could run? While somebody holds the
+** host it is not over, for DH_HOLD_NS. */
 bool dh_host_is_over(const struct dh_host *host);
+
+/* Something is to be finished before the host ends, or has been. */
+void dh_host_hold(struct dh_host *host);
+void dh_host_release(struct dh_host *host);
 
 /* The exit code that dh_host_run would return now. */
 int dh_host_exit_code(const struct dh_host *host);

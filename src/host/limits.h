@@ -18,4 +18,7 @@
 ** because some code does not give up the CPU. */
 #define DH_STUCK_SECONDS 2
 
+/* How long a host that is otherwise over waits for hooks: what one of them may take. */
+#define DH_HOLD_NS 10000000000u
+
 #endif

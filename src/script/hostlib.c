@@ -448,6 +448,17 @@ static int host_spawn(lua_State *L) {
     return 1;
 }
 
+/* host:hold(), host:release(): the host ends after what somebody has to finish. */
+static int host_hold(lua_State *L) {
+    dh_host_hold(&check_host(L)->host);
+    return 0;
+}
+
+static int host_release(lua_State *L) {
+    dh_host_release(&check_host(L)->host);
+    return 0;
+}
+
 /* host:log(level, message): a line of the host's own. */
 static int host_log(lua_State *L) {
     struct dh_instance *instance = check_host(L);
@@ -577,16 +588,17 @@ static int l_count_handles(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"after", host_after},       {"boot", host_boot},
-    {"check", host_check},       {"close", host_close},
-    {"declare", host_declare},   {"exit_code", host_exit_code},
-    {"get", host_get},           {"group", host_group},
-    {"is_over", host_is_over},   {"kill", host_kill},
-    {"log", host_log},           {"now", host_now},
-    {"on_event", host_on_event}, {"run", host_run},
-    {"spawn", host_spawn},       {"step", host_step},
-    {"stop", host_stop},         {"stop_on", host_stop_on},
-    {"workers", host_workers},   {NULL, NULL},
+    {"after", host_after},     {"boot", host_boot},
+    {"check", host_check},     {"close", host_close},
+    {"declare", host_declare}, {"exit_code", host_exit_code},
+    {"get", host_get},         {"group", host_group},
+    {"hold", host_hold},       {"is_over", host_is_over},
+    {"kill", host_kill},       {"log", host_log},
+    {"now", host_now},         {"on_event", host_on_event},
+    {"release", host_release}, {"run", host_run},
+    {"spawn", host_spawn},     {"step", host_step},
+    {"stop", host_stop},       {"stop_on", host_stop_on},
+    {"workers", host_workers}, {NULL, NULL},
 };
 
 void dh_hostlib_open(lua_State *L) {
