@@ -111,7 +111,9 @@ static void push_event(lua_State *L, const struct dh_event *ev) {
         dh_table_set_string(L, "reason", ev->reason);
     }
     if (ev->group != NULL) {
-        dh_table_set_string(L, "group", dh_group_name(ev->group).text);
+        struct dh_name group = dh_group_name(ev->group);
+        lua_pushlstring(L, group.text, group.len);
+        lua_setfield(L, -2, "group");
     }
     if (f != NULL) {
         dh_table_set_string(L, "error", f->message);
