@@ -137,6 +137,7 @@
 ---@field endings decnet.Ending[]? the last 32, the last one first
 ---@field tasks integer
 ---@field handles integer luv handles that are open
+---@field cpu_s number seconds of CPU that the run has used, as the monitor saw it
 ---@field preemptions integer
 ---@field slice_max_s number longest preempted slice, in seconds
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "host/loop.h"
 
+#include <stddef.h>
+
 #include "core/timerq.h"
 
 #define NS_PER_MS 1000000u
@@ -12,10 +14,8 @@ static void on_wake(uv_async_t *async) {
     }
 }
 
-static void on_deadline(uv_timer_t *timer) {
-    struct dh_loop *loop = timer->data;
-    loop->armed_ms = UINT64_MAX;
-    dh_loop_interrupt(loop);
+static void on_deadline(struct dh_deadline *deadline) {
+    dh_loop_interrupt((struct dh_loop *)((char *)deadline - offsetof(struct dh_loop, deadline)));
 }
 
 int dh_loop_init(struct dh_loop *loop) {
@@ -25,18 +25,22 @@ int dh_loop_init(struct dh_loop *loop) {
     }
     loop->on_wake = NULL;
     loop->is_polling = false;
-    loop->armed_ms = UINT64_MAX;
-    err = uv_async_init(&loop->uv, &loop->wake, on_wake);
+    loop->is_touched = true;
+    err = dh_deadline_init(&loop->deadline, &loop->uv, on_deadline);
     if (err != 0) {
         goto err_after_loop;
     }
+    err = uv_async_init(&loop->uv, &loop->wake, on_wake);
+    if (err != 0) {
+        goto err_after_deadline;
+    }
     loop->wake.data = loop;
     uv_unref((uv_handle_t *)&loop->wake);
-    uv_timer_init(&loop->uv, &loop->deadline);
-    loop->deadline.data = loop;
-    uv_unref((uv_handle_t *)&loop->deadline);
     return 0;
 
+err_after_deadline:
+    dh_deadline_close(&loop->deadline);
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
 err_after_loop:
     uv_loop_close(&loop->uv);
     return err;
@@ -44,7 +48,7 @@ err_after_loop:
 
 int dh_loop_close(struct dh_loop *loop) {
     uv_close((uv_handle_t *)&loop->wake, NULL);
-    uv_close((uv_handle_t *)&loop->deadline, NULL);
+    dh_deadline_close(&loop->deadline);
     uv_run(&loop->uv, UV_RUN_NOWAIT);
     return uv_loop_close(&loop->uv);
 }
@@ -53,38 +57,37 @@ uint64_t dh_loop_now(void) {
     return uv_hrtime();
 }
 
-static void arm_deadline(struct dh_loop *loop, uint64_t deadline_ns) {
-    uint64_t at_ms = deadline_ns / NS_PER_MS + (deadline_ns % NS_PER_MS != 0);
-    if (at_ms == loop->armed_ms) {
-        return;
-    }
-    uv_update_time(&loop->uv);
-    uint64_t now_ms = uv_now(&loop->uv);
-    uv_timer_start(&loop->deadline, on_deadline, at_ms > now_ms ? at_ms - now_ms : 0, 0);
-    loop->armed_ms = at_ms;
-}
-
 /* uv_run looks at nothing, not even at the wake-up, unless some handle keeps the loop alive. */
 static void run(struct dh_loop *loop, uv_run_mode mode) {
     uv_ref((uv_handle_t *)&loop->wake);
     loop->is_polling = true;
     uv_run(&loop->uv, mode);
     loop->is_polling = false;
+    loop->is_touched = true;
     uv_unref((uv_handle_t *)&loop->wake);
 }
 
 void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns) {
-    if (deadline_ns == 0) {
-        run(loop, UV_RUN_NOWAIT);
-        return;
-    }
-    if (deadline_ns != DH_NEVER) {
-        arm_deadline(loop, deadline_ns);
-    } else if (loop->armed_ms != UINT64_MAX) {
-        uv_timer_stop(&loop->deadline);
-        loop->armed_ms = UINT64_MAX;
+    if (deadline_ns < loop->deadline.armed_ns) {
+        if (deadline_ns == 0 || deadline_ns <= dh_loop_now()) {
+            run(loop, UV_RUN_NOWAIT);
+            return;
+        }
+        dh_deadline_arm(&loop->deadline, deadline_ns);
     }
     run(loop, UV_RUN_ONCE);
+}
+
+uint64_t dh_loop_next_timer(struct dh_loop *loop) {
+    if (loop->is_touched) {
+        loop->is_touched = false;
+        /* without a handle that keeps the loop alive libuv's answer is 0 */
+        uv_ref((uv_handle_t *)&loop->wake);
+        int ms = uv_backend_timeout(&loop->uv);
+        uv_unref((uv_handle_t *)&loop->wake);
+        loop->next_timer_ns = ms < 0 ? DH_NEVER : (uv_now(&loop->uv) + (uint64_t)ms) * NS_PER_MS;
+    }
+    return loop->next_timer_ns;
 }
 
 void dh_loop_interrupt(struct dh_loop *loop) {
@@ -99,7 +102,7 @@ void dh_loop_wake(struct dh_loop *loop) {
 
 bool dh_loop_owns(const struct dh_loop *loop, const uv_handle_t *handle) {
     return handle == (const uv_handle_t *)&loop->wake ||
-           handle == (const uv_handle_t *)&loop->deadline;
+           handle == (const uv_handle_t *)&loop->deadline.handle;
 }
 
 struct count {

@@ -4,8 +4,7 @@
 ** timer and the wake-up that signals and other threads use.
 **
 ** Times are monotonic nanoseconds (uv_hrtime). libuv's own clock is cached and counts
-** milliseconds, so it is never asked for the time; the deadline timer is armed for the first
-** millisecond that is not before the deadline, and therefore never fires early.
+** milliseconds, so it is never asked for the time.
 */
 #ifndef DH_HOST_LOOP_H
 #define DH_HOST_LOOP_H
@@ -14,13 +13,16 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "host/deadline.h"
+
 struct dh_loop {
     uv_loop_t uv;
-    uv_timer_t deadline;
+    struct dh_deadline deadline;
     uv_async_t wake;
     void (*on_wake)(struct dh_loop *loop);
-    uint64_t armed_ms; /* what the deadline timer is armed for, UINT64_MAX: nothing */
-    bool is_polling;   /* inside of dh_loop_poll */
+    uint64_t next_timer_ns; /* of libuv's own timers ... */
+    bool is_touched;        /* ... that may have changed */
+    bool is_polling;        /* inside of dh_loop_poll */
 };
 
 /* Returns 0 or a libuv error code; on failure nothing is left to close. */
@@ -41,6 +43,15 @@ void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns);
 ** timers *before* it waits for events, too, and then waits as if they had brought nothing about.
 ** Cheap; for this thread only. */
 void dh_loop_interrupt(struct dh_loop *loop);
+
+/* When the first of libuv's own timers is due; DH_NEVER: none. In the past if something else of
+** libuv's must not wait. */
+uint64_t dh_loop_next_timer(struct dh_loop *loop);
+
+/* A function of libuv's was called that may have started or stopped a timer. */
+static inline void dh_loop_touch(struct dh_loop *loop) {
+    loop->is_touched = true;
+}
 
 /* Make the current or next dh_loop_poll return. Safe from signal handlers and other threads. */
 void dh_loop_wake(struct dh_loop *loop);

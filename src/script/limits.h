@@ -44,19 +44,17 @@
 /* What a thread gets to end when the state closes; an abandoned Lua function needs less than 1 ms. */
 #define DH_OFFLOAD_CLOSE_S 2
 
-/* The monitor looks this often while there is something to see: twice the same slice is one that may
-** disturb somebody. */
+/* The monitor looks once in each cell of this length while there is something to see, and less often
+** at a slice that it has seen before. */
 #define DH_LOOK_NS 500000u
+#define DH_LOOK_AGAIN_NS 1000000u
 
-/* Looks at an idle loop before the monitor parks. */
-#define DH_LINGER_LOOKS 4
+/* Looks without a new turn before the monitor parks. */
+#define DH_LINGER_LOOKS 2
 
 /* What a task may use of the CPU although somebody waits for it: preempting costs some 10 us. */
 #define DH_MIN_SLICE_NS 1000000u
 #define DH_SLICE_NS 10000000u
-
-/* While it watches a slice, the monitor asks this often who has become ready. */
-#define DH_WATCH_NS 1000000u
 
 /* A signal that found no Lua code to stop is sent again, later each time: arming a hook costs time
 ** that grows with the depth of the stack (2 ms where it overflows), and must not be all that is done. */

@@ -217,7 +217,9 @@ static void disown(lua_State *L, int idx, struct dh_run *run) {
 /* Wrappers: upvalue 1 is luv's function. */
 
 static void call_luv(lua_State *L) {
-    dh_preempt_note_others(&dh_vm_of(L)->preempt); /* epoll hears of it at the next poll only */
+    struct dh_vm *vm = dh_vm_of(L);
+    dh_loop_touch(&vm->loop);
+    dh_preempt_note_others(&vm->preempt); /* epoll hears of it at the next poll only */
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);

@@ -2,7 +2,6 @@
 #include "script/preempt.h"
 
 #include <lauxlib.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -12,9 +11,6 @@
 #include "script/limits.h"
 #include "script/unit.h"
 #include "script/vm.h"
-
-/* The signal that takes the CPU: ignored by default, and used by nearly nobody. */
-#define PREEMPT_SIGNAL SIGURG
 
 /* What the handler goes by. Touched before the first signal, so that reading it allocates nothing. */
 static _Thread_local struct dh_preempt *mine;
@@ -76,12 +72,12 @@ static void on_count(lua_State *L, lua_Debug *ar) {
         dh_vm_push_cancelled(p->vm, L);
         lua_error(L);
     }
-    int wanted = atomic_exchange(&p->wanted, DH_PREEMPT_NOTHING);
-    if (wanted == DH_PREEMPT_NOTHING) {
-        return; /* left over: a coroutine that was created, or switched away from, while armed */
+    uint64_t wanted = atomic_exchange(&p->wanted, DH_PREEMPT_NOTHING);
+    if (wanted / (DH_PREEMPT_WISHES + 1) != p->number) {
+        return; /* meant for another slice, or left over: a coroutine that was created while armed */
     }
     if (can_yield(p->vm, L)) {
-        if (wanted == DH_PREEMPT_YIELD) {
+        if ((wanted & DH_PREEMPT_WISHES) == DH_PREEMPT_YIELD) {
             yield_to_scheduler(p->vm, L);
         }
         return;
@@ -116,14 +112,14 @@ void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co) {
 /* The loop's side */
 
 void dh_preempt_begin_turn(struct dh_preempt *p) {
-    atomic_store(&p->is_busy, true);
+    atomic_store(&p->turn, ++p->turns);
     if (atomic_load(&p->is_parked) && atomic_exchange(&p->is_parked, false)) {
         uv_sem_post(&p->unpark);
     }
 }
 
 void dh_preempt_end_turn(struct dh_preempt *p) {
-    atomic_store_explicit(&p->is_busy, false, memory_order_relaxed);
+    atomic_store_explicit(&p->turn, ++p->turns, memory_order_relaxed);
 }
 
 void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
@@ -147,140 +143,53 @@ void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
     atomic_store_explicit(&p->slice, ++p->number, memory_order_release);
 }
 
+void dh_preempt_bill(struct dh_preempt *p) {
+    const struct dh_task *t = p->vm->current;
+    uint64_t looked_ns = atomic_load_explicit(&p->looked_ns, memory_order_relaxed);
+    if (t != NULL && t->run->unit != NULL) {
+        t->run->unit->cpu_ns += looked_ns - p->billed_ns;
+    }
+    p->billed_ns = looked_ns;
+}
+
 void dh_preempt_end_slice(struct dh_preempt *p) {
     p->running = NULL;
     atomic_store_explicit(&p->slice, 0, memory_order_release);
+    if (atomic_load_explicit(&p->looked_ns, memory_order_relaxed) != p->billed_ns) {
+        dh_preempt_bill(p);
+    }
 }
 
 uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p) {
-    uint64_t began = atomic_load(&p->began_ns);
-    return began != 0 ? dh_loop_now() - began : 0;
-}
-
-/* The monitor's side */
-
-static void nap(uint64_t ns) {
-    struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
-    nanosleep(&ts, NULL);
-}
-
-static void park(struct dh_preempt *p) {
-    atomic_store(&p->is_parked, true);
-    if (atomic_load(&p->is_busy) || atomic_load(&p->quits)) {
-        if (atomic_exchange(&p->is_parked, false)) {
-            return;
-        } /* else somebody has posted already */
+    if (atomic_load_explicit(&p->noticed, memory_order_acquire) != p->number) {
+        return 0;
     }
-    uv_sem_wait(&p->unpark);
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
-static uint64_t cpu_time(const struct dh_preempt *p) {
-    struct timespec ts = {0, 0};
-    clock_gettime(p->cpu_clock, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-/* Is somebody disturbed by the slice that began at began_ns? Waits for it, but not for long. */
-static bool is_disturbing(struct dh_preempt *p, uint64_t began_ns) {
-    uint64_t now = dh_loop_now();
-    uint64_t until = now + DH_WATCH_NS;
-    uint64_t earliest = began_ns + p->min_slice_ns;
-    if (now < earliest) {
-        nap(earliest - now);
-        now = dh_loop_now();
-    }
-    uint64_t used_up = DH_NEVER;
-    if (atomic_load_explicit(&p->has_others, memory_order_relaxed)) {
-        used_up = began_ns + p->slice_ns;
-    }
-    uint64_t due = earlier(used_up, atomic_load_explicit(&p->deadline_ns, memory_order_relaxed));
-    if (due <= now && !p->uses_cpu_time) {
-        return true;
-    }
-    uint64_t wait = earlier(due, until) > now ? earlier(due, until) - now : 0;
-    struct timespec ts = {(time_t)(wait / 1000000000u), (long)(wait % 1000000000u)};
-    struct pollfd fd = {p->backend_fd, POLLIN, 0};
-    bool is_due = ppoll(&fd, 1, &ts, NULL) > 0 || dh_loop_now() >= due;
-    if (is_due && p->uses_cpu_time) {
-        return cpu_time(p) - p->began_cpu_ns >= p->slice_ns;
-    }
-    return is_due;
-}
-
-/* Watch one slice to its end. */
-static void watch(struct dh_preempt *p, uint64_t slice, uint64_t began_ns) {
-    uint64_t next_probe_ns = began_ns + DH_PROBE_NS;
-    uint64_t pause_ns = DH_RESEND_NS;
-    for (;;) {
-        bool must_yield = is_disturbing(p, began_ns);
-        bool must_probe = !must_yield && dh_loop_now() >= next_probe_ns;
-        if (atomic_load_explicit(&p->slice, memory_order_acquire) != slice ||
-            atomic_load(&p->quits)) {
-            return;
-        }
-        if (must_yield || must_probe) {
-            atomic_store(&p->wanted, must_yield ? DH_PREEMPT_YIELD : DH_PREEMPT_PROBE);
-            pthread_kill(p->loop_thread, PREEMPT_SIGNAL);
-            nap(pause_ns);
-            pause_ns = earlier(2 * pause_ns, DH_RESEND_MAX_NS);
-        }
-        if (must_probe) {
-            next_probe_ns = dh_loop_now() + DH_PROBE_NS;
-        }
-    }
-}
-
-static void monitor(void *arg) {
-    struct dh_preempt *p = arg;
-    uint64_t seen = 0;
-    unsigned idle_looks = 0;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
-    while (!atomic_load(&p->quits)) {
-        nap(DH_LOOK_NS);
-        uint64_t slice = atomic_load_explicit(&p->slice, memory_order_acquire);
-        if (slice != 0 && slice == seen) {
-            watch(p, slice, atomic_load(&p->began_ns));
-            seen = 0;
-            continue;
-        }
-        seen = slice;
-        atomic_store(&p->began_ns, slice != 0 ? dh_loop_now() : 0);
-        p->began_cpu_ns = slice != 0 && p->uses_cpu_time ? cpu_time(p) : 0;
-        idle_looks = slice == 0 && !atomic_load(&p->is_busy) ? idle_looks + 1 : 0;
-        if (idle_looks >= DH_LINGER_LOOKS) {
-            park(p);
-            idle_looks = 0;
-        }
-    }
+    return dh_loop_now() - atomic_load_explicit(&p->began_ns, memory_order_relaxed);
 }
 
 int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns) {
     memset(p, 0, sizeof(*p));
     p->vm = vm;
     p->slice_ns = slice_ns;
-    p->min_slice_ns = earlier(slice_ns, DH_MIN_SLICE_NS);
+    p->min_slice_ns = slice_ns < DH_MIN_SLICE_NS ? slice_ns : DH_MIN_SLICE_NS;
     p->backend_fd = uv_backend_fd(&vm->loop.uv);
     p->loop_thread = uv_thread_self();
-    p->uses_cpu_time = vm->instance->host.options.is_virtual &&
-                       pthread_getcpuclockid(p->loop_thread, &p->cpu_clock) == 0;
+    p->uses_cpu_time = vm->instance->host.options.is_virtual;
+    if (pthread_getcpuclockid(p->loop_thread, &p->cpu_clock) != 0) {
+        p->cpu_clock = CLOCK_PROCESS_CPUTIME_ID;
+    }
     mine = p;
     struct sigaction action;
     memset(&action, 0, sizeof(action));
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     sigfillset(&action.sa_mask);
-    sigaction(PREEMPT_SIGNAL, &action, NULL);
+    sigaction(DH_PREEMPT_SIGNAL, &action, NULL);
     int err = uv_sem_init(&p->unpark, 0);
     if (err != 0) {
         return err;
     }
-    err = uv_thread_create(&p->monitor, monitor, p);
+    err = uv_thread_create(&p->monitor, dh_preempt_monitor, p);
     if (err != 0) {
         uv_sem_destroy(&p->unpark);
         return err;

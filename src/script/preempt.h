@@ -20,12 +20,18 @@
 ** hang_timeout it raises an error there. The handler does nothing but arm: lua_sethook on its own
 ** thread is the one Lua function that is safe in a signal handler.
 **
-** The monitor parks when the loop has been idle for a few looks: an idle host has no wake-ups.
+** Its looks also measure who uses the CPU, so that no slice needs a clock: each look bills what has
+** passed since the one before to the slice that it finds (status().cpu_s). Time is cut into cells of
+** DH_LOOK_NS and each cell gets one look at a random moment in it, so that the bill is right on average
+** whatever the rhythm of the workers, and off by a cell or so for each of their slices.
+**
+** The monitor (monitor.c) parks when no turn has begun for a few looks: an idle host has no wake-ups.
 */
 #ifndef DH_SCRIPT_PREEMPT_H
 #define DH_SCRIPT_PREEMPT_H
 
 #include <lua.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,31 +41,45 @@
 struct dh_task;
 struct dh_vm;
 
+/* The signal that takes the CPU: ignored by default, and used by nearly nobody. */
+#define DH_PREEMPT_SIGNAL SIGURG
+
 enum dh_preempt_wish {
     DH_PREEMPT_NOTHING,
     DH_PREEMPT_PROBE, /* disturbs nobody: but is it over its hang_timeout, where it cannot yield? */
-    DH_PREEMPT_YIELD
+    DH_PREEMPT_YIELD,
+    DH_PREEMPT_WISHES = 3 /* mask */
 };
 
 struct dh_preempt {
     struct dh_vm *vm;
+
+    /* the loop thread's */
     uint64_t number;             /* of the last slice */
+    uint64_t turns;              /* odd while one is under way */
+    uint64_t billed_ns;          /* of looked_ns: has a worker been charged with */
     lua_State *volatile running; /* innermost coroutine that has the CPU */
     bool raises;                 /* the next hook raises the cancellation instead of yielding */
     bool is_started;
 
+    /* loop thread to monitor */
     _Atomic uint64_t slice;       /* number of the slice under way, 0: none */
-    _Atomic uint64_t began_ns;    /* when the monitor first saw it */
     _Atomic uint64_t deadline_ns; /* earliest one when the slice began */
     _Atomic bool has_others;      /* somebody else is ready, or libuv has news for epoll */
-    _Atomic int wanted;           /* enum dh_preempt_wish: why a signal is on its way */
-    _Atomic bool is_busy;         /* a turn is under way */
-    _Atomic bool is_parked;
+    _Atomic uint64_t turn;        /* as 'turns' */
     _Atomic bool quits;
-    int force_count;       /* for tests: preempt after each so many instructions; 0: off */
-    bool uses_cpu_time;    /* a virtual clock: a busy machine must not preempt */
-    clockid_t cpu_clock;   /* of the loop's thread */
-    uint64_t began_cpu_ns; /* the monitor's: CPU time when it first saw the slice */
+
+    /* monitor to loop thread */
+    _Atomic uint64_t began_ns;  /* when it first saw ... */
+    _Atomic uint64_t noticed;   /* ... this slice */
+    _Atomic uint64_t looked_ns; /* CPU time found in use by its looks, ever */
+    _Atomic uint64_t wanted;    /* why a signal is on its way: slice * 4 + enum dh_preempt_wish */
+    _Atomic bool is_parked;
+
+    /* what does not change while the monitor lives */
+    int force_count;     /* for tests: preempt after each so many instructions; 0: off */
+    bool uses_cpu_time;  /* a virtual clock: a busy machine must not preempt */
+    clockid_t cpu_clock; /* of the loop's thread */
     uint64_t slice_ns;
     uint64_t min_slice_ns;
     int backend_fd;
@@ -87,13 +107,20 @@ void dh_preempt_end_turn(struct dh_preempt *p);
 void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co);
 void dh_preempt_end_slice(struct dh_preempt *p);
 
-/* How long the slice under way has lasted since the monitor first saw it; 0: it has not. */
+/* How long the last slice to begin has lasted since the monitor first saw it; 0: it has not. */
 uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p);
+
+/* Charge the worker that has the CPU with what the looks found since the last bill. dh_preempt_end_slice
+** does so too. */
+void dh_preempt_bill(struct dh_preempt *p);
 
 /* Somebody became ready, or a luv function was called: the slice under way has a limit. */
 static inline void dh_preempt_note_others(struct dh_preempt *p) {
     atomic_store_explicit(&p->has_others, true, memory_order_relaxed);
 }
+
+/* The monitor's thread; arg is the struct dh_preempt. In monitor.c. */
+void dh_preempt_monitor(void *arg);
 
 /* Make t, which was preempted in its root coroutine, raise the cancellation when it goes on. */
 void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co);

@@ -49,6 +49,7 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     lua_xmove(L, co, 1);
     dh_task_start(L, &run->main, run, co, 1);
     unit->run = run;
+    unit->cpu_ns = 0;
 }
 
 void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit) {
@@ -258,6 +259,7 @@ static int handle_status(lua_State *L) {
         return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
     }
     struct dh_status st;
+    dh_preempt_bill(&unit->instance->vm->preempt); /* it may ask about itself */
     dh_sup_status(&unit->instance->host.sup, &unit->worker, dh_host_now(&unit->instance->host),
                   &st);
     lua_createtable(L, 0, 16);
@@ -286,6 +288,7 @@ static int handle_status(lua_State *L) {
     dh_table_set_integer(L, "preemptions",
                          unit->trouble != NULL ? (lua_Integer)unit->trouble->preemptions : 0);
     dh_table_set_seconds(L, "slice_max_s", unit->trouble != NULL ? unit->trouble->slice_max_ns : 0);
+    dh_table_set_seconds(L, "cpu_s", unit->cpu_ns);
     dh_table_set_integer(L, "tasks", unit->run != NULL ? unit->run->task_count : 0);
     dh_table_set_integer(L, "handles", unit->run != NULL ? unit->run->handle_count : 0);
     return 1;

@@ -35,6 +35,7 @@ struct dh_unit {
     struct dh_instance *instance; /* NULL: removed, or the host is gone */
     struct dh_run *run;           /* the current one, until it is closed */
     struct dh_trouble *trouble;
+    uint64_t cpu_ns; /* used by the current or last run, as the monitor saw it */
     int anchor;
     char name[];
 };

@@ -175,11 +175,6 @@ void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t) {
     dh_signals_set_holder(t != NULL && t->run->unit != NULL ? t->run->unit->worker.name : NULL);
 }
 
-static uint64_t uv_deadline(const struct dh_vm *vm) {
-    int ms = uv_backend_timeout(&vm->loop.uv);
-    return ms < 0 ? DH_NEVER : (uv_now(&vm->loop.uv) + (uint64_t)ms) * 1000000u;
-}
-
 /* While one task of a run stands preempted, the others of that run wait: between two awaits a run
 ** is alone with itself. */
 static bool must_wait(const struct dh_task *t) {
@@ -187,9 +182,10 @@ static bool must_wait(const struct dh_task *t) {
 }
 
 /* Start the runs that were waiting for it when the turn began. When one of them is preempted somebody
-** else waits, and the rest is for the next turn: a hundred that begin with an endless loop must not
-** each take a slice before he is heard. */
-static void start_fresh(struct dh_vm *vm) {
+** else waits: the rest is for the turn after the next, so that a hundred that begin with an endless
+** loop neither take a slice each before he is heard, nor keep the tired from theirs. Returns false if
+** that happened. */
+static bool start_fresh(struct dh_vm *vm) {
     const struct dh_task *last = vm->fresh.last;
     struct dh_task *t = NULL;
     while (t != last && vm->fresh.first != NULL) {
@@ -197,13 +193,14 @@ static void start_fresh(struct dh_vm *vm) {
         dh_line_leave(&vm->fresh, t);
         dh_task_resume(vm, t);
         if (vm->tired.last == t) {
-            return;
+            return false;
         }
     }
+    return true;
 }
 
 void dh_vm_turn(struct dh_vm *vm) {
-    vm->uv_deadline_ns = uv_deadline(vm);
+    vm->uv_deadline_ns = dh_loop_next_timer(&vm->loop);
     dh_preempt_begin_turn(&vm->preempt);
     for (unsigned n = vm->awake_count; n > 0 && vm->awake.first != NULL; n--) {
         struct dh_task *t = vm->awake.first;
@@ -215,8 +212,8 @@ void dh_vm_turn(struct dh_vm *vm) {
         vm->awake_count--;
         dh_task_resume(vm, t);
     }
-    start_fresh(vm);
-    if (vm->tired.first != NULL) {
+    vm->rests_fresh = !vm->rests_fresh && !start_fresh(vm);
+    if (!vm->rests_fresh && vm->tired.first != NULL) {
         struct dh_task *t = vm->tired.first;
         dh_line_leave(&vm->tired, t);
         dh_task_resume(vm, t);

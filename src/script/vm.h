@@ -28,11 +28,12 @@ struct dh_vm {
     struct dh_line fresh; /* runs to start, behind the awake: a start waits for nobody's sake */
     struct dh_line tired; /* preempted; one a turn */
     struct dh_preempt preempt;
-    uint64_t uv_deadline_ns; /* of libuv's own timers, as of the last poll; DH_NEVER */
+    uint64_t uv_deadline_ns; /* of libuv's own timers when the turn began; DH_NEVER */
     unsigned boundaries;     /* resumes under way from where nobody can yield */
     lua_State *boundary; /* the coroutine of the innermost of them, NULL: none that has a name */
     unsigned in_flight;  /* one-shot requests: the virtual clock stands for them */
     bool is_host_yield;  /* the yield under way is the host's, not the user's */
+    bool rests_fresh;    /* a start was preempted in the last turn: this one is for the tired */
     bool has_loop;
     bool has_luv;
     int anchors;   /* reference of the table that keeps userdata alive */

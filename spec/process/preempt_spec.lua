@@ -1,0 +1,82 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- Who gets the CPU on the real clock. A busy machine makes everything late, so nothing here asks
+-- for a time that only an idle one can keep.
+local process = require "spec.process.process"
+
+describe("the CPU", function()
+  lazy_teardown(process.cleanup)
+
+  -- libuv counts whole milliseconds: no tick of 10 ms was ever late by less than one.
+  it("comes to a sleeper within a fraction of a millisecond", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker("ticker", function()
+        local least = math.huge
+        for _ = 1, 100 do
+          local began = decnet.now()
+          decnet.sleep(0.01)
+          least = math.min(least, decnet.now() - began - 0.01)
+        end
+        print(least)
+      end)
+    ]]
+    local least = tonumber(child:ends(0):stdout())
+    assert.is_true(least >= 0 and least < 0.0007, least)
+  end)
+
+  -- It was taken every millisecond: libuv's timeout without any handle is 0, "now".
+  it("is left to a worker that disturbs nobody", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker("sleeper", function() decnet.sleep(3600) end)
+      decnet.worker("lone", function()
+        local till = os.clock() + 0.3
+        while os.clock() < till do end
+        print(decnet.get "lone":status().preemptions)
+        decnet.stop()
+      end)
+    ]]
+    local preemptions = tonumber(child:ends(0):stdout())
+    assert.is_true(preemptions < 10, preemptions)
+  end)
+
+  it("is accounted for, per run", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local function burn(seconds)
+        local till = os.clock() + seconds
+        while os.clock() < till do end
+      end
+      decnet.worker("lazy", function() while true do burn(0.0002) decnet.sleep(0.0018) end end)
+      decnet.worker("busy", function() while true do burn(0.0008) decnet.sleep(0.0012) end end)
+      decnet.worker("sleeper", function() decnet.sleep(3600) end)
+      decnet.worker { "again", restart = "always", min_backoff = 0, run = function(self)
+        if self.run == 1 then
+          burn(0.3)
+          print(decnet.get "again":status().cpu_s)
+          return
+        end
+        print(decnet.get "again":status().cpu_s)
+        decnet.sleep(3600)
+      end }
+      decnet.worker("judge", function()
+        decnet.sleep(3)
+        print(os.clock())
+        for _, name in ipairs { "lazy", "busy", "sleeper" } do
+          print(decnet.get(name):status().cpu_s)
+        end
+        decnet.stop()
+      end)
+    ]]
+    local values = {}
+    for word in child:ends(0):stdout():gmatch "%S+" do
+      values[#values + 1] = tonumber(word)
+    end
+    local own, fresh, total, lazy, busy, sleeper = table.unpack(values)
+    assert.is_true(own > 0.15 and own < 0.45, own)
+    assert.is_true(fresh < 0.05, fresh)
+    assert.is_true(sleeper < 0.05, sleeper)
+    assert.is_true(busy > 1.5 * lazy, busy .. " " .. lazy)
+    assert.is_true(lazy > 0 and busy + lazy + own < 1.2 * total, total)
+  end)
+end)

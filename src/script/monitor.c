@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** The monitor's side of preempt.h. It touches nothing of Lua's.
+*/
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#include "host/loop.h"
+#include "script/limits.h"
+#include "script/preempt.h"
+
+/* What the monitor knows of the slice it saw last. */
+struct watch {
+    uint64_t slice; /* its number, 0: none was under way */
+    uint64_t seen_ns;
+    uint64_t seen_cpu_ns;
+    uint64_t quiet_until_ns; /* a signal is on its way: wait for it to help */
+    uint64_t pause_ns;       /* ... for so long after the next one */
+    uint64_t probe_ns;       /* when to look into one that disturbs nobody */
+
+    /* looks */
+    uint64_t cell_ns; /* where the cell of the next look begins */
+    uint64_t cell_len_ns;
+    uint64_t look_ns;       /* the next look */
+    uint64_t looked_at_ns;  /* the last one, */
+    uint64_t looked_cpu_ns; /* the loop's CPU time then, */
+    uint64_t looked_slice;  /* and what it saw */
+    uint64_t looked_turn;
+    unsigned idle_looks;
+    uint32_t random;
+};
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static struct timespec until(uint64_t now, uint64_t at_ns) {
+    uint64_t ns = at_ns > now ? at_ns - now : 0;
+    return (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+}
+
+static void nap(uint64_t now, uint64_t until_ns) {
+    struct timespec ts = until(now, until_ns);
+    nanosleep(&ts, NULL);
+}
+
+static uint64_t cpu_time(const struct dh_preempt *p) {
+    struct timespec ts = {0, 0};
+    clock_gettime(p->cpu_clock, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* xorshift32 (Marsaglia 2003) */
+static uint32_t next_random(struct watch *w) {
+    w->random ^= w->random << 13;
+    w->random ^= w->random >> 17;
+    w->random ^= w->random << 5;
+    return w->random;
+}
+
+/* Looks */
+
+static void begin_cell(struct watch *w, uint64_t at_ns, uint64_t len_ns) {
+    w->cell_ns = at_ns;
+    w->cell_len_ns = len_ns;
+    w->look_ns = at_ns + (len_ns * (next_random(w) >> 8) >> 24);
+}
+
+/* The share of the CPU that the loop had since the last look, if one slice had all of it. */
+static double share(const struct watch *w, uint64_t slice, uint64_t now, uint64_t cpu_ns) {
+    if (slice != w->looked_slice || now <= w->looked_at_ns) {
+        return 1;
+    }
+    double x = (double)(cpu_ns - w->looked_cpu_ns) / (double)(now - w->looked_at_ns);
+    return x < 1 ? x : 1;
+}
+
+static void park(struct dh_preempt *p, struct watch *w) {
+    atomic_store(&p->is_parked, true);
+    if ((atomic_load(&p->turn) != w->looked_turn || atomic_load(&p->quits)) &&
+        atomic_exchange(&p->is_parked, false)) {
+        return;
+    }
+    uv_sem_wait(&p->unpark);
+}
+
+static void look(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64_t now) {
+    uint64_t cell_end_ns = w->cell_ns + w->cell_len_ns;
+    uint64_t next_ns = now > cell_end_ns ? now : cell_end_ns; /* the machine was busy */
+    bool is_seen_again = slice != 0 && slice == w->looked_slice;
+    if (slice != 0) {
+        uint64_t cpu_ns = cpu_time(p);
+        double ns = (double)(next_ns - w->cell_ns) * share(w, slice, now, cpu_ns);
+        atomic_fetch_add_explicit(&p->looked_ns, (uint64_t)ns, memory_order_relaxed);
+        w->looked_cpu_ns = cpu_ns;
+    }
+    uint64_t turn = atomic_load(&p->turn);
+    w->idle_looks = slice == 0 && turn == w->looked_turn && turn % 2 == 0 ? w->idle_looks + 1 : 0;
+    w->looked_turn = turn;
+    w->looked_slice = slice;
+    w->looked_at_ns = now;
+    if (w->idle_looks >= DH_LINGER_LOOKS) {
+        w->idle_looks = 0;
+        park(p, w);
+        next_ns = dh_loop_now();
+    }
+    begin_cell(w, next_ns, is_seen_again ? DH_LOOK_AGAIN_NS : DH_LOOK_NS);
+}
+
+/* Watching */
+
+static void notice(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64_t now) {
+    w->slice = slice;
+    w->seen_ns = now;
+    w->seen_cpu_ns = p->uses_cpu_time && slice != 0 ? cpu_time(p) : 0;
+    w->quiet_until_ns = now + p->min_slice_ns;
+    w->pause_ns = DH_RESEND_NS;
+    w->probe_ns = now + DH_PROBE_NS;
+    if (slice != 0) {
+        atomic_store_explicit(&p->began_ns, now, memory_order_relaxed);
+        atomic_store_explicit(&p->noticed, slice, memory_order_release);
+    }
+}
+
+/* When somebody will be disturbed by the slice. */
+static uint64_t due(const struct dh_preempt *p, const struct watch *w) {
+    uint64_t deadline_ns = atomic_load_explicit(&p->deadline_ns, memory_order_relaxed);
+    bool has_others = atomic_load_explicit(&p->has_others, memory_order_relaxed);
+    return has_others ? earlier(deadline_ns, w->seen_ns + p->slice_ns) : deadline_ns;
+}
+
+/* Sleep until there is something to look at or to judge. Returns true if somebody's I/O is ready. */
+static bool rest(const struct dh_preempt *p, const struct watch *w) {
+    uint64_t now = dh_loop_now();
+    if (w->slice == 0 || p->uses_cpu_time) {
+        nap(now, w->look_ns);
+        return false;
+    }
+    if (now < w->quiet_until_ns) {
+        nap(now, earlier(w->quiet_until_ns, w->look_ns));
+        return false;
+    }
+    struct timespec ts = until(now, earlier(due(p, w), w->look_ns));
+    struct pollfd fd = {p->backend_fd, POLLIN, 0};
+    return ppoll(&fd, 1, &ts, NULL) > 0;
+}
+
+static bool must_yield(const struct dh_preempt *p, const struct watch *w, uint64_t now,
+                       bool has_news) {
+    if (p->uses_cpu_time) {
+        return cpu_time(p) - w->seen_cpu_ns >= p->slice_ns;
+    }
+    return has_news || now >= due(p, w);
+}
+
+static void judge(struct dh_preempt *p, struct watch *w, uint64_t now, bool has_news) {
+    bool yields = must_yield(p, w, now, has_news);
+    if (!yields && now < w->probe_ns) {
+        return;
+    }
+    uint64_t wish = yields ? DH_PREEMPT_YIELD : DH_PREEMPT_PROBE;
+    atomic_store(&p->wanted, w->slice * (DH_PREEMPT_WISHES + 1) + wish);
+    pthread_kill(p->loop_thread, DH_PREEMPT_SIGNAL);
+    w->probe_ns = now + DH_PROBE_NS;
+    w->quiet_until_ns = now + w->pause_ns;
+    w->pause_ns = earlier(2 * w->pause_ns, DH_RESEND_MAX_NS);
+}
+
+/* The kernel must not round its naps. */
+static void be_punctual(void) {
+#ifdef __linux__
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+#endif
+}
+
+void dh_preempt_monitor(void *arg) {
+    struct dh_preempt *p = arg;
+    struct watch w = {.random = (uint32_t)dh_loop_now() | 1};
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    be_punctual();
+    begin_cell(&w, dh_loop_now(), DH_LOOK_NS);
+    while (!atomic_load(&p->quits)) {
+        bool has_news = rest(p, &w);
+        uint64_t now = dh_loop_now();
+        uint64_t slice = atomic_load_explicit(&p->slice, memory_order_acquire);
+        if (now >= w.look_ns) {
+            look(p, &w, slice, now);
+        }
+        if (slice != w.slice) {
+            notice(p, &w, slice, now);
+        } else if (slice != 0 && now >= w.quiet_until_ns) {
+            judge(p, &w, now, has_news);
+        }
+    }
+}
