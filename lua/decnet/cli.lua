@@ -11,6 +11,7 @@ local OK, FAILED, USAGE = 0, 1, 2
 local HELP = [[
 usage: decnet-host [run] [options] workers.lua [args...]   host the workers (args in the global arg)
        decnet-host check [options] workers.lua [args...]   load and validate, run nothing
+       decnet-host plan [options] workers.lua [args...]    order, exact delays, who is given up when
        decnet-host lua FILE [args...]                      a plain Lua with decnet and luv built in
        decnet-host doctor                                  what this build and this Lua can do
 
@@ -140,7 +141,7 @@ end
 
 -- What API.md names and this release has not.
 local LATER = {}
-for verb in ("status start stop restart retry reset reload shutdown logs top events wait plan "
+for verb in ("status start stop restart retry reset reload shutdown logs top events wait "
   .. "simulate"):gmatch "%a+" do
   LATER[verb] = true
 end
@@ -164,8 +165,8 @@ local function exists(path)
   return file ~= nil
 end
 
--- Creates a host for the command line from args[at] on and loads its script. Returns the host and
--- the script's path, or nil and an exit code.
+-- Creates a host for the command line from args[at] on and loads its script. Returns the host, the
+-- script's path and the options, or nil and an exit code.
 local function load_script(about, args, at, extra)
   local options, rest = read_options(args, at)
   if not options then
@@ -192,7 +193,7 @@ local function load_script(about, args, at, extra)
     local is_first = rest == 1 and not exists(path)
     return nil, complain(is_first and what_else(path) or message)
   end
-  return host, path
+  return host, path, options
 end
 
 local function run(about, args, at)
@@ -228,6 +229,18 @@ local function check(about, args)
   return OK
 end
 
+local function plan(about, args)
+  local host, path, options = load_script(about, args, 2, { log = false })
+  if not host then
+    return path
+  end
+  local what = require "decnet.declared".read(host)
+  host:close()
+  local planner = require "decnet.plan"
+  io.stdout:write(planner.text(planner.make(what, options), path))
+  return OK
+end
+
 local function with_traceback(err)
   if type(err) ~= "string" then
     local meta = debug.getmetatable(err)
@@ -259,6 +272,7 @@ end
 VERBS = {
   run = function(about, args) return run(about, args, 2) end,
   check = check,
+  plan = plan,
   lua = lua,
   doctor = function(about) return require "decnet.doctor".main(about) end,
 }

@@ -153,6 +153,7 @@
 ---@field will_restart boolean? "crash"
 ---@field delay number? "crash": seconds to the restart
 ---@field count integer? "crash", in hooks: crashes since the last call, this one included
+---@field stopping boolean? "crash": it was being stopped; recorded, never counted
 ---@field reason string? "give_up", and a crash by the host
 ---@field outage number? "recovered": seconds from the first crash to the start that lasted
 

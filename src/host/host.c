@@ -324,6 +324,11 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     return move_clock(host, next > host->virtual_ns ? next : host->virtual_ns + TICK_NS, limit_ns);
 }
 
+uint64_t dh_host_next(struct dh_host *host) {
+    bool is_busy = host->options.runner->is_ready(host) || dh_sup_has_work(&host->sup);
+    return is_busy ? host->virtual_ns : dh_timerq_next(&host->timers);
+}
+
 void dh_host_spend(struct dh_host *host, uint64_t elapsed_ns) {
     if (host->options.is_virtual) {
         host->virtual_ns += elapsed_ns;

@@ -121,6 +121,9 @@ int dh_host_exit_code(const struct dh_host *host);
 ** Returns false once the clock is there and nothing is left to do at that time. */
 bool dh_host_advance(struct dh_host *host, uint64_t limit_ns);
 
+/* Virtual clock: when there is something to do again; now, if there is already; DH_NEVER. */
+uint64_t dh_host_next(struct dh_host *host);
+
 /* Real time was spent by a slice that did not end by itself: a virtual clock moves by it. */
 void dh_host_spend(struct dh_host *host, uint64_t elapsed_ns);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/group.h"
 #include "host/limits.h"
 #include "script/event.h"
 #include "script/instance.h"
@@ -14,6 +15,7 @@
 #include "script/luv.h"
 #include "script/memory.h"
 #include "script/spawn.h"
+#include "script/table.h"
 #include "script/unit.h"
 #include "script/vm.h"
 #include "script/wait.h"
@@ -368,6 +370,17 @@ static int host_after(lua_State *L) {
     return 1;
 }
 
+/* host:idle_for(): seconds of a virtual clock until something is to be done; 0: there is now,
+** math.huge: nothing ever will be, unless somebody outside does something. */
+static int host_idle_for(lua_State *L) {
+    struct dh_host *host = &check_host(L)->host;
+    uint64_t next = dh_host_next(host);
+    uint64_t now = dh_host_now(host);
+    lua_Number seconds = next > now ? (lua_Number)(next - now) / 1e9 : 0;
+    lua_pushnumber(L, next == DH_NEVER ? (lua_Number)HUGE_VAL : seconds);
+    return 1;
+}
+
 static int host_now(lua_State *L) {
     lua_pushnumber(L, (lua_Number)dh_host_now(&check_host(L)->host) / 1e9);
     return 1;
@@ -413,9 +426,11 @@ static void set_ref(lua_State *L, int *ref, int idx) {
     }
 }
 
-/* host:on_event(fn): fn(event) for each event, after the step that caused it; must not wait. */
+/* host:on_event(fn [, with_states]): fn(event) for each event, after the step that caused it; must
+** not wait. With states each move of a worker's state machine is an event, too. */
 static int host_on_event(lua_State *L) {
     struct dh_instance *instance = check_host(L);
+    instance->wants_states = lua_toboolean(L, 3);
     set_ref(L, &instance->on_event, 2);
     return 0;
 }
@@ -495,6 +510,29 @@ static int host_workers(lua_State *L) {
     lua_Integer n = 0;
     for (struct dh_worker *w = dh_sup_first(&instance->host.sup); w != NULL; w = dh_sup_next(w)) {
         dh_vm_push_anchored(instance->vm, L, dh_unit_of(w)->anchor);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+static void push_group(lua_State *L, const struct dh_group *group) {
+    struct dh_name name = dh_group_name(group);
+    uint32_t max_restarts = dh_group_max_restarts(group);
+    lua_createtable(L, 0, 4);
+    lua_pushlstring(L, name.text, name.len);
+    lua_setfield(L, -2, "name");
+    dh_table_set_string(L, "strategy", dh_strategy_name(dh_group_strategy(group)));
+    lua_pushnumber(L, max_restarts != DH_UNLIMITED ? (lua_Number)max_restarts : HUGE_VAL);
+    lua_setfield(L, -2, "max_restarts");
+    dh_table_set_seconds(L, "within", dh_group_within_ns(group));
+}
+
+/* host:groups(): { name =, strategy =, max_restarts =, within = } for each, as declared. */
+static int host_groups(lua_State *L) {
+    lua_newtable(L);
+    lua_Integer n = 0;
+    for (const struct dh_group *g = check_host(L)->host.sup.groups; g != NULL; g = g->next) {
+        push_group(L, g);
         lua_rawseti(L, -2, ++n);
     }
     return 1;
@@ -588,17 +626,14 @@ static int l_count_handles(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"after", host_after},     {"boot", host_boot},
-    {"check", host_check},     {"close", host_close},
-    {"declare", host_declare}, {"exit_code", host_exit_code},
-    {"get", host_get},         {"group", host_group},
-    {"hold", host_hold},       {"is_over", host_is_over},
-    {"kill", host_kill},       {"log", host_log},
-    {"now", host_now},         {"on_event", host_on_event},
-    {"release", host_release}, {"run", host_run},
-    {"spawn", host_spawn},     {"step", host_step},
-    {"stop", host_stop},       {"stop_on", host_stop_on},
-    {"workers", host_workers}, {NULL, NULL},
+    {"after", host_after},       {"boot", host_boot},       {"check", host_check},
+    {"close", host_close},       {"declare", host_declare}, {"exit_code", host_exit_code},
+    {"get", host_get},           {"group", host_group},     {"groups", host_groups},
+    {"idle_for", host_idle_for}, {"hold", host_hold},       {"is_over", host_is_over},
+    {"kill", host_kill},         {"log", host_log},         {"now", host_now},
+    {"on_event", host_on_event}, {"release", host_release}, {"run", host_run},
+    {"spawn", host_spawn},       {"step", host_step},       {"stop", host_stop},
+    {"stop_on", host_stop_on},   {"workers", host_workers}, {NULL, NULL},
 };
 
 void dh_hostlib_open(lua_State *L) {

@@ -124,9 +124,15 @@ static void push_event(lua_State *L, const struct dh_event *ev) {
     if (ev->kind == DH_EVENT_CRASH) {
         dh_table_set_integer(L, "streak", ev->streak);
         dh_table_set_boolean(L, "will_restart", ev->will_restart);
-        if (ev->delay_ns != DH_NEVER) {
-            dh_table_set_seconds(L, "delay", ev->delay_ns);
-        }
+        dh_table_set_boolean(L, "stopping", ev->is_stopping);
+    }
+    bool has_delay = ev->kind == DH_EVENT_CRASH || ev->kind == DH_EVENT_GROUP_RESTART;
+    if (has_delay && ev->delay_ns != DH_NEVER) {
+        dh_table_set_seconds(L, "delay", ev->delay_ns);
+    }
+    if (ev->kind == DH_EVENT_STATE) {
+        dh_table_set_string(L, "from", dh_state_name(ev->from));
+        dh_table_set_string(L, "to", dh_state_name(ev->to));
     }
     if (ev->kind == DH_EVENT_RECOVERED) {
         dh_table_set_seconds(L, "outage", ev->outage_ns);
@@ -141,8 +147,11 @@ static int queue_event(lua_State *L) {
     return 0;
 }
 
-static bool is_for_hooks(enum dh_event_kind kind) {
-    return kind != DH_EVENT_STATE && kind != DH_EVENT_GONE;
+static bool is_wanted(const struct dh_instance *instance, enum dh_event_kind kind) {
+    if (instance->on_event == LUA_NOREF || kind == DH_EVENT_GONE) {
+        return false;
+    }
+    return kind != DH_EVENT_STATE || instance->wants_states;
 }
 
 static void on_event(struct dh_host *host, const struct dh_event *ev) {
@@ -162,7 +171,7 @@ static void on_event(struct dh_host *host, const struct dh_event *ev) {
             (struct dh_report_error){f->message, f->message_len, f->traceback, f->traceback_len};
     }
     dh_report_event(host, ev, f != NULL ? &error : NULL, trouble != NULL ? &trouble->loop : NULL);
-    if (instance->on_event != LUA_NOREF && is_for_hooks(ev->kind)) {
+    if (is_wanted(instance, ev->kind)) {
         lua_State *L = instance->vm->L;
         lua_pushcfunction(L, queue_event);
         lua_pushlightuserdata(L, instance);

@@ -8,6 +8,7 @@
 #define DH_SCRIPT_INSTANCE_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "host/host.h"
@@ -31,6 +32,7 @@ struct dh_instance {
     int events;                /* registry: events not yet delivered */
     int on_event;              /* registry: the function that gets every event, or LUA_NOREF */
     int stop_event;            /* registry: run_group's stop event, or LUA_NOREF */
+    bool wants_states;         /* on_event gets every move of the state machine, too */
 };
 
 extern const struct dh_runner dh_instance_runner;
