@@ -12,6 +12,8 @@ local HELP = [[
 usage: decnet-host [run] [options] workers.lua [args...]   host the workers (args in the global arg)
        decnet-host check [options] workers.lua [args...]   load and validate, run nothing
        decnet-host plan [options] workers.lua [args...]    order, exact delays, who is given up when
+       decnet-host simulate [options] workers.lua 'db crash@0,3,9; web stop@20' [args...]
+                                                           what would happen, on a virtual clock
        decnet-host lua FILE [args...]                      a plain Lua with decnet and luv built in
        decnet-host doctor                                  what this build and this Lua can do
 
@@ -20,6 +22,7 @@ options:
   --log-format F         pretty, logfmt or json (pretty on a terminal, else logfmt)
   --shutdown-timeout S   kill what has not stopped S seconds after the first signal
   --slice MS             CPU that a worker may use while others are ready to run (10)
+  --seed N               of jitter: the same delays each time (simulate: 1)
   --keep-alive           stay when no worker can run again
   --version, --help
 
@@ -52,6 +55,15 @@ local function seconds(text)
   return value
 end
 
+-- A seed of 0 would be another one each time.
+local function seed(text)
+  local value = text:find "^%d+$" and math.tointeger(tonumber(text))
+  if not value or value < 1 or value > 2 ^ 53 then
+    return nil, "a whole number from 1 on"
+  end
+  return value
+end
+
 local function one_of(...)
   local words = { ... }
   return function(text)
@@ -71,6 +83,7 @@ local OPTIONS = {
   ["--log-format"] = { key = "log_format", read = one_of("pretty", "logfmt", "json") },
   ["--shutdown-timeout"] = { key = "shutdown_timeout", read = seconds },
   ["--slice"] = { key = "slice", read = milliseconds },
+  ["--seed"] = { key = "seed", read = seed },
   ["--keep-alive"] = { key = "keep_alive" },
   ["--help"] = { key = "help" },
   ["--version"] = { key = "version" },
@@ -141,8 +154,8 @@ end
 
 -- What API.md names and this release has not.
 local LATER = {}
-for verb in ("status start stop restart retry reset reload shutdown logs top events wait "
-  .. "simulate"):gmatch "%a+" do
+for verb in ("status start stop restart retry reset reload shutdown logs top events "
+  .. "wait"):gmatch "%a+" do
   LATER[verb] = true
 end
 
@@ -166,8 +179,9 @@ local function exists(path)
 end
 
 -- Creates a host for the command line from args[at] on and loads its script. Returns the host, the
--- script's path and the options, or nil and an exit code.
-local function load_script(about, args, at, extra)
+-- script's path, the options and, if the verb has an operand, what stands between the script and
+-- its own arguments; or nil and an exit code.
+local function load_script(about, args, at, extra, has_operand)
   local options, rest = read_options(args, at)
   if not options then
     return nil, complain(rest)
@@ -187,13 +201,14 @@ local function load_script(about, args, at, extra)
   end
   local host = require "decnet.core".host(options)
   local given = table.move(args, rest + 1, #args, 1, {})
+  local operand = has_operand and table.remove(given, 1)
   local ok, message = require "decnet.script".load(host, path, given)
   if not ok then
     host:close()
     local is_first = rest == 1 and not exists(path)
     return nil, complain(is_first and what_else(path) or message)
   end
-  return host, path, options
+  return host, path, options, operand
 end
 
 local function run(about, args, at)
@@ -241,6 +256,30 @@ local function plan(about, args)
   return OK
 end
 
+local function simulate(about, args)
+  local host, path, options, given = load_script(about, args, 2, { log = false }, true)
+  if not host then
+    return path
+  end
+  local what = require "decnet.declared".read(host)
+  host:close()
+  if not given then
+    return complain("simulate: a scenario expected after the script, as in "
+      .. "'db crash@0,3,9; web stop@20'")
+  end
+  local names = {}
+  for i, worker in ipairs(what.workers) do
+    names[i] = worker.name
+  end
+  local scenario, message = require "decnet.scenario".parse(given, names)
+  if not scenario then
+    return complain("simulate: " .. message)
+  end
+  local simulation = require "decnet.simulate"
+  io.stdout:write(simulation.text(simulation.run(what, scenario, options)))
+  return OK
+end
+
 local function with_traceback(err)
   if type(err) ~= "string" then
     local meta = debug.getmetatable(err)
@@ -273,6 +312,7 @@ VERBS = {
   run = function(about, args) return run(about, args, 2) end,
   check = check,
   plan = plan,
+  simulate = simulate,
   lua = lua,
   doctor = function(about) return require "decnet.doctor".main(about) end,
 }

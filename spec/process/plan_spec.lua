@@ -53,3 +53,58 @@ describe("decnet-host plan", function()
     assert.equal("", child:stdout())
   end)
 end)
+
+describe("decnet-host simulate", function()
+  lazy_teardown(process.cleanup)
+
+  it("prints the timeline, and runs nothing", function()
+    local child = host({ "simulate", "w.lua", "db crash@0,2; web stop@1.5", "x" }):ends(0)
+    assert.equal([[
+     0.000  db      start, run 1
+     0.000  db      ready
+     0.000  web     start, run 1
+     0.000  web     ready
+     0.000  db      crash #1, restart in 1 s
+     1.000  db      restart, run 2
+     1.000  db      ready
+     1.500  web     order: stop
+     1.500  web     stopping
+     1.500  web     stopped
+     2.000  db      crash #2
+     2.000  db      given up: more than 1 restart within 60 s
+     2.000  (host)  ends, exit code 1
+
+after 2 s
+worker  state       run  restarts  streak
+db      failed        2         1       2  more than 1 restart within 60 s
+web     stopped       1         0       0
+]], child:stdout())
+    assert.equal("", child:stderr())
+  end)
+
+  it("takes the same delays each time, and others with another seed", function()
+    local function text(...)
+      return host({ "simulate", ..., "w.lua", "web crash@1; until 3" }):ends(0):stdout()
+    end
+    assert.equal(text "--keep-alive", text "--seed=1")
+    assert.not_equal(text "--seed=1", text "--seed=2")
+  end)
+
+  it("refuses what it cannot read, with the place, exit 2", function()
+    for _, case in ipairs {
+      { { "w.lua" }, "simulate: a scenario expected after the script, as in "
+        .. "'db crash@0,3,9; web stop@20'" },
+      { { "w.lua", "db crsh@3" }, "simulate: column 4: no event is named 'crsh'; did you mean "
+        .. "'crash'?" },
+      { { "w.lua", "db crash@1;\nwbe stop@2" }, "simulate: line 2, column 1: no worker is named "
+        .. "'wbe'; did you mean 'web'?" },
+      { { "--seed", "0", "w.lua", "" }, "--seed: a whole number from 1 on expected, got '0'" },
+    } do
+      local child = host { "simulate", table.unpack(case[1]) }
+      assert.equal("decnet-host: " .. case[2] .. "\n", child:ends(2):stderr())
+      assert.equal("", child:stdout())
+    end
+    local child = host({ "simulate", "w.lua" }, FAULTY)
+    assert.matches("^decnet%-host: w.lua:1: worker \"a\": run: ", child:ends(2):stderr())
+  end)
+end)
