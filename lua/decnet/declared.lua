@@ -21,8 +21,10 @@ local M = {}
 ---@field workers decnet.DeclaredWorker[] in order of declaration
 ---@field groups decnet.DeclaredGroup[]
 
--- Real seconds: our bodies do next to nothing, and a slow machine must not move the clock.
-local SLICE = 10
+-- Our bodies do next to nothing: what the script's functions may use is no matter here, and a slow
+-- machine must not move the clock.
+local SLICE = 10 -- real seconds
+local OURS = { preempt = true, hang_timeout = math.huge, max_memory = math.huge }
 
 --- What has been declared in `host`.
 ---@param host any
@@ -66,8 +68,8 @@ function M.host(declared, body_of, on_event, options)
     assert(host:group(group.name, group))
   end
   for _, worker in ipairs(declared.workers) do
-    local options_of = worker.options
-    assert(host:declare(worker.name, body_of(worker), options_of, options_of.after))
+    local policy = M.with(worker.options, OURS)
+    assert(host:declare(worker.name, body_of(worker), policy, policy.after))
   end
   assert(host:boot())
   return host

@@ -371,7 +371,7 @@ local function cast(declared, actors)
     local hangs = actors[worker.name].hangs
     is_beating = is_beating or hangs and worker.options.watchdog
     workers[i] = hangs and worker or {
-      name = worker.name, options = declared_of.with(worker.options, { watchdog = false }),
+      name = worker.name, options = declared_of.with(worker.options, { watchdog = math.huge }),
     }
   end
   return { workers = workers, groups = declared.groups }, is_beating

@@ -216,6 +216,16 @@ describe("a simulation", function()
     assert.not_same(got, lines(play("w crash@0..", worker(options), { seed = 7 })))
   end)
 
+  it("does not hold our bodies to what the script's functions may use", function()
+    local what = declared(worker { hang_timeout = 0.001, preempt = false, stop_timeout = 3 })
+    local host = require "decnet.declared".host(what, function() return function() end end,
+      function() end)
+    local options = host:get "w":options()
+    host:close()
+    assert.same({ math.huge, true, 3 },
+      { options.hang_timeout, options.preempt, options.stop_timeout })
+  end)
+
   it("has an end, and says that it is not the worker's", function()
     local timeline = play "w crash@0.."
     local last = timeline.lines[#timeline.lines]
