@@ -7,6 +7,8 @@
 #include "script/compat.h"
 #include "script/errfunc.h"
 #include "script/failure.h"
+#include "script/idle.h"
+#include "script/limits.h"
 #include "script/tag.h"
 #include "script/vm.h"
 #include "script/wait.h"
@@ -49,9 +51,12 @@ static int pass_results(lua_State *L, lua_State *co, int n, bool is_wrap) {
     return is_wrap ? n : n + 1;
 }
 
-/* Close co for somebody who runs on L: nobody can wait in its __close. */
-static int close_from(struct dh_vm *vm, lua_State *L, lua_State *co) {
+int dh_coroutine_close(struct dh_vm *vm, lua_State *L, lua_State *co) {
     lua_State *boundary = vm->boundary;
+    if (vm->closings == DH_CLOSINGS_MAX) {
+        return luaL_error(L, "C stack overflow: too many coroutines are being closed");
+    }
+    vm->closings++;
     vm->boundaries++;
     vm->boundary = L;
     dh_errfunc_clear(co, vm->errfunc_at);
@@ -59,12 +64,16 @@ static int close_from(struct dh_vm *vm, lua_State *L, lua_State *co) {
     int status = dh_close_thread(co, L);
     vm->preempt.running = L;
     vm->boundaries--;
+    vm->closings--;
     vm->boundary = boundary;
     return status;
 }
 
 static int pass_error(lua_State *L, lua_State *co, bool is_wrap) {
     if (!is_wrap) {
+        if (dh_tag_is_unlisted(co) && lua_status(co) > LUA_YIELD) {
+            dh_idle_list(L, dh_vm_of(L), co);
+        }
         lua_xmove(co, L, 1);
         lua_pushboolean(L, 0); /* after the move: co is L where somebody resumes himself */
         lua_insert(L, -2);
@@ -79,7 +88,7 @@ static int pass_error(lua_State *L, lua_State *co, bool is_wrap) {
             dh_task_note_error(t, co, -1, 0); /* closing takes the stack down */
             is_noted = true;
         }
-        status = close_from(vm, L, co);
+        status = dh_coroutine_close(vm, L, co);
     }
     lua_xmove(co, L, 1);
     if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
@@ -119,6 +128,9 @@ static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool
             dh_tag_set(co, L, DH_TAG_NESTED);
             return lua_yieldk(L, 0, (lua_KContext)co, is_wrap ? wrap_k : resume_k);
         }
+        if (status == LUA_YIELD && dh_tag_is_unlisted(co)) {
+            dh_idle_list(L, vm, co);
+        }
         if (status == LUA_OK || status == LUA_YIELD) {
             return pass_results(L, co, n, is_wrap);
         }
@@ -128,7 +140,7 @@ static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool
 
 /* The cancellation of a task that was preempted in co: co is closed, as if it had raised. */
 static int raise_in_place_of(lua_State *L, struct dh_vm *vm, lua_State *co, bool is_wrap) {
-    close_from(vm, L, co);
+    dh_coroutine_close(vm, L, co);
     lua_settop(co, 0);
     if (!is_wrap) {
         lua_pushboolean(L, 0);
@@ -348,7 +360,7 @@ static int co_close(lua_State *L) {
         return luaL_error(L, "%s", lua_tostring(L, -1));
     }
     struct dh_vm *vm = dh_vm_of(L);
-    int err = close_from(vm, L, co);
+    int err = dh_coroutine_close(vm, L, co);
     if (err == LUA_OK) {
         lua_pushboolean(L, 1);
         return 1;

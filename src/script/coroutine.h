@@ -9,8 +9,15 @@
 
 #include <lua.h>
 
+struct dh_vm;
+
 /* Replace the functions in the table that _G.coroutine names. Raises on memory errors. */
 void dh_coroutine_replace(lua_State *L);
+
+/* Close co, which is suspended or dead, for somebody who runs on L: nobody can wait in its __close.
+** Returns the status; unless that is LUA_OK the error value is left on top of co's stack. Raises
+** when too many coroutines are being closed, each from the __close of another. */
+int dh_coroutine_close(struct dh_vm *vm, lua_State *L, lua_State *co);
 
 /* decnet.park and decnet.yield: lua_CFunctions. */
 int dh_coroutine_park(lua_State *L);

@@ -70,4 +70,8 @@
 /* How deep a preempted stack is searched for a __close that a cancellation must not interrupt. */
 #define DH_CLOSE_LEVELS 64
 
+/* Coroutines being closed, each from a __close of another: until Lua 5.4.5 closing one does not count
+** as C levels, and each may have 200 of these, of up to 1 KB. */
+#define DH_CLOSINGS_MAX 30
+
 #endif

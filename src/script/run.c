@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "script/failure.h"
+#include "script/idle.h"
 #include "script/instance.h"
 #include "script/limits.h"
 #include "script/luv.h"
@@ -24,6 +25,7 @@ void dh_run_init(struct dh_run *run, struct dh_instance *instance, struct dh_uni
     run->number = number;
     run->owned = LUA_NOREF;
     run->defers = LUA_NOREF;
+    run->idle = LUA_NOREF;
 }
 
 void dh_run_push_self(lua_State *L, struct dh_run *run) {
@@ -78,7 +80,8 @@ static void close_run(struct dh_run *run) {
     dh_timerq_disarm(&instance->host.timers, &c->deadline);
     dh_vm_release(vm, run->owned);
     dh_vm_release(vm, run->defers);
-    run->owned = run->defers = LUA_NOREF;
+    dh_vm_release(vm, run->idle);
+    run->owned = run->defers = run->idle = LUA_NOREF;
     if (run->unit != NULL) {
         dh_sup_on_closed(&instance->host.sup, &run->unit->worker, run->number);
         dh_instance_add_closed(instance, run);
@@ -98,30 +101,53 @@ static void enter_handles(struct dh_run *run) {
     dh_timerq_arm(&host->timers, &run->closing->deadline, dh_host_now(host) + DH_CHILD_GRACE_NS);
 }
 
-/* Body of the cleanup task: the list at 1 is what self:defer was given. Each function is called
-** once, last first; it is taken off the list before, so that a kill in the middle of it skips no
-** other. */
+/* The last deferred function, taken off the list: pushed, or false and nothing. */
+static bool take_defer(lua_State *L, const struct dh_run *run) {
+    if (run->defers == LUA_NOREF) {
+        return false;
+    }
+    dh_vm_push_anchored(run->instance->vm, L, run->defers);
+    lua_Unsigned n = lua_rawlen(L, -1);
+    if (n == 0) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lua_rawgeti(L, -1, (lua_Integer)n);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, (lua_Integer)n);
+    lua_remove(L, -2);
+    return true;
+}
+
+/* Body of the cleanup task: 1 is a list for dh_idle_close_next. Idle coroutines are closed and
+** deferred functions called once each, last first; each is forgotten before, so that a kill in the
+** middle of it skips no other. */
 static int cleanup_k(lua_State *L, int status, lua_KContext ctx) {
-    struct dh_task *t = dh_vm_of(L)->current;
+    struct dh_vm *vm = dh_vm_of(L);
+    struct dh_task *t = vm->current;
     (void)ctx;
     for (;;) {
         if (status != LUA_OK && status != LUA_YIELD) {
             dh_instance_report_cleanup(t->run, t->failure);
             t->failure = NULL;
         }
+        status = LUA_OK;
         lua_settop(L, 2);
-        lua_Unsigned n = lua_rawlen(L, 1);
-        if (n == 0) {
+        if (dh_idle_close_next(L, t->run, 1)) {
+            if (dh_preempt_elapsed_ns(&vm->preempt) > 0) { /* no hook can yield between them */
+                return dh_wait_turn(L, t, 0, cleanup_k);
+            }
+            continue;
+        }
+        if (!take_defer(L, t->run)) {
             return 0;
         }
-        lua_rawgeti(L, 1, (lua_Integer)n);
-        lua_pushnil(L);
-        lua_rawseti(L, 1, (lua_Integer)n);
         status = lua_pcallk(L, 0, 0, 2, 0, cleanup_k);
     }
 }
 
 static int cleanup(lua_State *L) {
+    lua_newtable(L);
     lua_pushcfunction(L, dh_task_on_error);
     return cleanup_k(L, LUA_OK, 0);
 }
@@ -134,29 +160,30 @@ static int start_cleanup(lua_State *L) {
     lua_setiuservalue(L, -3, 1);
     lua_pop(L, 1);
     lua_pushcfunction(co, cleanup);
-    dh_vm_push_anchored(dh_vm_of(L), L, run->defers);
-    lua_xmove(L, co, 1);
-    dh_task_start(L, t, run, co, 1);
+    dh_task_start(L, t, run, co, 0);
     t->forbids_waits = run->is_killed;
     return 0;
 }
 
 /* Is there anything left for the cleanup task to do? */
-static bool has_defers(lua_State *L, struct dh_run *run) {
+static bool needs_cleanup(lua_State *L, const struct dh_run *run) {
+    if (dh_idle_has_any(L, run)) {
+        return true;
+    }
     if (run->defers == LUA_NOREF) {
         return false;
     }
     dh_vm_push_anchored(run->instance->vm, L, run->defers);
-    bool has = lua_rawlen(L, -1) > 0;
+    bool has_defers = lua_rawlen(L, -1) > 0;
     lua_pop(L, 1);
-    return has;
+    return has_defers;
 }
 
 /* No task is left: on to the next phase. */
 static void advance(struct dh_run *run) {
     lua_State *L = run->instance->vm->L;
     if (run->phase == DH_RUN_ENDING || run->phase == DH_RUN_CLEANUP) {
-        if (has_defers(L, run)) {
+        if (needs_cleanup(L, run)) {
             run->phase = DH_RUN_CLEANUP;
             lua_pushcfunction(L, start_cleanup);
             lua_pushlightuserdata(L, run);
@@ -198,7 +225,8 @@ static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *fa
     if (run->unit != NULL) {
         dh_sup_on_ended(&host->sup, &run->unit->worker, run->number, &c->outcome);
         uint64_t timeout = run->unit->worker.policy->stop_timeout_ns;
-        if ((run->task_count > 0 || run->defers != LUA_NOREF) && timeout != DH_NEVER) {
+        bool may_last = run->task_count > 0 || run->defers != LUA_NOREF || run->idle != LUA_NOREF;
+        if (may_last && timeout != DH_NEVER) {
             const struct dh_worker *w = &run->unit->worker;
             /* the polite time counts from the order to stop, if there was one */
             uint64_t from_ns = w->state == DH_STOPPING ? w->since_ns : c->outcome.ended_ns;

@@ -11,7 +11,8 @@
 **                          CLOSED <---------------------------------------------------- HANDLES
 **
 ** ENDING: its tasks are cancelled, and killed if they are still there after stop_timeout. CLEANUP:
-** one more task calls what self:defer was given, last first. HANDLES: what it opened is closed.
+** one more task closes the coroutines that its code left suspended (idle.h), then calls what
+** self:defer was given, last first. HANDLES: what it opened is closed.
 ** 'ended' is reported to the supervisor with the first reason to end, 'closed' in CLOSED.
 **
 ** A run lives inside the userdata 'self' (user value: the main task's coroutine; once it is closed,
@@ -40,6 +41,7 @@ struct dh_run {
     uint32_t handle_count; /* opened and not yet fully closed */
     int owned;             /* reference of the table of its handles, LUA_NOREF: none yet */
     int defers;            /* reference of the list for self:defer, LUA_NOREF: none */
+    int idle;              /* reference of the table of idle coroutines, LUA_NOREF: none yet */
     uint8_t phase;
     bool is_cancelled : 1;
     bool is_killed : 1;

@@ -9,6 +9,7 @@
 #include "script/coroutine.h"
 #include "script/errfunc.h"
 #include "script/failure.h"
+#include "script/idle.h"
 #include "script/instance.h"
 #include "script/luv.h"
 #include "script/offload.h"
@@ -124,6 +125,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     replace_exit(L);
     dh_failure_open(L);
     dh_scope_open(L);
+    dh_idle_open(L);
     dh_luv_open(L, vm);
     return vm;
 }
@@ -171,8 +173,10 @@ void dh_vm_push_cancelled(struct dh_vm *vm, lua_State *L) {
 }
 
 void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t) {
+    bool is_workers = t != NULL && t->run->unit != NULL;
     vm->current = t;
-    dh_signals_set_holder(t != NULL && t->run->unit != NULL ? t->run->unit->worker.name : NULL);
+    dh_tag_set_unlisted(vm->L, is_workers); /* what new coroutines copy */
+    dh_signals_set_holder(is_workers ? t->run->unit->worker.name : NULL);
 }
 
 /* While one task of a run stands preempted, the others of that run wait: between two awaits a run

@@ -40,6 +40,8 @@ struct dh_vm {
     int cancelled; /* reference of the cancellation value */
     const void *cancelled_id;
     size_t errfunc_at;     /* see errfunc.h */
+    uint64_t listed;       /* idle coroutines: numbers them, see idle.h */
+    unsigned closings;     /* coroutines being closed, each in a __close of the one before */
     uint64_t late_wakeups; /* wake-ups that found their wait over */
 };
 
