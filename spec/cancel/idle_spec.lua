@@ -257,6 +257,20 @@ describe("a generator that was left in the middle", function()
     assert.equal("done", status.state)
   end)
 
+  it("whose <close> leaves another for ever is given up after the kill", function()
+    for _, stop_timeout in ipairs { 0, 0.2 } do
+      local kept -- luacheck: ignore 231 331
+      local _, status = log_of(function()
+        local function leave()
+          kept = stopped(leave)
+        end
+        leave()
+        run.forever()
+      end, { stop_timeout = stop_timeout, hang_timeout = 0.05 })
+      assert.equal("stopped", status.state)
+    end
+  end)
+
   it("costs nothing when it is collected, nor when it has ended", function()
     local bytes
     testing.run(function(t)

@@ -224,6 +224,177 @@ describe("a kill", function()
   end)
 end)
 
+describe("what will not end", function()
+  local function spin()
+    while true do end
+  end
+
+  local function catch()
+    while true do
+      pcall(spin)
+    end
+  end
+
+  local function sort(fn)
+    table.sort({ 1, 2, 3 }, fn)
+  end
+
+  -- what the worker does, and whether it is killed at once
+  local cases = {
+    { "a __close that catches what should break it", true, function()
+      local _ <close> = closing(catch)
+      run.forever()
+    end },
+    { "a message handler in a __close", true, function()
+      local _ <close> = closing(function() xpcall(spin, spin) end)
+      run.forever()
+    end },
+    { "a message handler of what is cancelled while it computes", false, function()
+      xpcall(spin, spin)
+      run.forever()
+    end },
+    { "a message handler where nothing can be preempted", false, function()
+      sort(function() xpcall(spin, spin) end)
+      run.forever()
+    end },
+    { "code that catches everything where nothing can be preempted", false, function()
+      sort(catch)
+    end },
+    { "code that catches everything in decnet.atomic", false, function()
+      decnet.atomic(catch)
+    end },
+    { "a message handler that catches everything", false, function()
+      xpcall(error, catch)
+      run.forever()
+    end },
+    { "a __tostring that catches everything", false, function()
+      error(setmetatable({}, { __tostring = catch }))
+    end },
+    { "a cleanup function of decnet.await", false, function()
+      decnet.await(function() return catch end)
+    end },
+    { "a hundred __close of a hundred tasks", true, function()
+      for _ = 1, 100 do
+        decnet.spawn(function()
+          local _ <close> = closing(spin)
+          run.forever()
+        end)
+      end
+      run.forever()
+    end },
+    { "a hundred __close of one task", true, function()
+      local function nest(n)
+        local _ <close> = closing(spin)
+        return n == 0 and run.forever() or nest(n - 1), n
+      end
+      nest(100)
+    end },
+    { "a deferred function of a run that is killed", true, function(self)
+      self:defer(spin)
+      run.forever()
+    end },
+    { "a function that defers itself", false, function(self)
+      local function defer()
+        self:defer(defer)
+      end
+      defer()
+      run.forever()
+    end },
+    { "a function that defers itself in a run that is killed", true, function(self)
+      local function defer()
+        self:defer(defer)
+      end
+      defer()
+      run.forever()
+    end },
+    { "a task that spawns itself when it is cancelled", false, function()
+      local function spawn()
+        local _ <close> = closing(function() decnet.spawn(spawn) end)
+        pcall(run.forever)
+        decnet.shield(1, decnet.yield)
+      end
+      spawn()
+    end },
+    { "a task that a deferred function spawns in a run that is killed", true, function(self)
+      self:defer(function() decnet.spawn(spin) end)
+      run.forever()
+    end },
+    { "a shield around an endless loop", false, function()
+      while true do
+        pcall(decnet.shield, math.huge, spin)
+      end
+    end },
+  }
+
+  for _, case in ipairs(cases) do
+    it(("does not hold the host: %s"):format(case[1]), function()
+      testing.run(function(t)
+        local victim = 0
+        decnet.worker("victim", function()
+          while true do
+            decnet.sleep(0.1)
+            victim = victim + 1
+          end
+        end)
+        decnet.worker { name = "w", restart = "never", hang_timeout = 0.02,
+          stop_timeout = case[2] and 0 or 0.1, run = case[3] }
+        t:advance(0.25)
+        decnet.get("w"):stop()
+        assert.is_true(t:run_until(function()
+          local state = t:status("w").state
+          return state == "stopped" or state == "failed"
+        end, 60))
+        assert.same({ 0, 0 }, { t:status("w").tasks, t:status("w").handles })
+        local before = victim
+        t:advance(1)
+        assert.is_true(victim - before >= 9)
+      end, { slice = 0.01 })
+    end)
+  end
+end)
+
+describe("a run that is killed", function()
+  it("can neither defer nor spawn any more, and is told so", function()
+    local log = killed(function(self, l)
+      local function try()
+        l[#l + 1] = select(2, pcall(self.defer, self, print))
+        l[#l + 1] = select(2, pcall(decnet.spawn, print))
+      end
+      self:defer(try)
+      local _ <close> = closing(try)
+      run.forever()
+    end)
+    assert.equal(4, #log)
+    for i = 1, 4, 2 do
+      run.contains(log[i], "defer: this run is being killed")
+      run.contains(log[i + 1], "spawn: this run is being killed")
+    end
+  end)
+
+  it("goes on with the __close behind one that was preempted in its middle", function()
+    local log = {}
+    testing.run(function(t)
+      decnet.worker { name = "w", stop_timeout = 0.1, run = function()
+        local _ <close> = closing(function() log[#log + 1] = "outer" end)
+        coroutine.wrap(function()
+          local _ <close> = closing(function() log[#log + 1] = "inner" end)
+          pcall(function()
+            local _ <close> = closing(function()
+              log[#log + 1] = "endless"
+              while true do end
+            end)
+            run.forever()
+          end)
+        end)()
+      end }
+      t:advance(1)
+      t:stop()
+      assert.equal("stopped", t:status("w").state)
+    end, { slice = 0.01 })
+    assert.same({ "endless", "inner", "outer" }, log)
+  end)
+end)
+
 describe("self:defer", function()
   it("runs when the run ends, by any way, last first, and may wait while it is polite", function()
     for _, ending in ipairs {

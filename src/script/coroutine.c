@@ -60,7 +60,7 @@ int dh_coroutine_close(struct dh_vm *vm, lua_State *L, lua_State *co) {
     vm->boundaries++;
     vm->boundary = L;
     dh_errfunc_clear(co, vm->errfunc_at);
-    vm->preempt.running = co;
+    dh_preempt_enter(&vm->preempt, co);
     int status = dh_close_thread(co, L);
     vm->preempt.running = L;
     vm->boundaries--;

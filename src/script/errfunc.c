@@ -35,7 +35,7 @@ size_t dh_errfunc_find(lua_State *L) {
     struct look none, first, second;
     size_t at = 0;
     int found = 0;
-    if (LUA_VERSION_RELEASE_NUM >= 50406 || sizeof(void *) != 8) {
+    if (sizeof(void *) != 8) {
         return 0;
     }
     memset(&none, 0, sizeof(none));

@@ -407,11 +407,23 @@ void dh_instance_report_cleanup(struct dh_run *run, struct dh_failure *failure) 
 void dh_instance_call_cleanup(struct dh_task *t) {
     struct dh_vm *vm = t->run->instance->vm;
     struct dh_task *before = vm->current;
+    lua_State *running = vm->preempt.running;
+    bool has_slice = dh_preempt_slice(&vm->preempt) != 0;
     dh_vm_set_current(vm, t);
     vm->boundaries++;
+    if (!has_slice) {
+        dh_preempt_begin_slice(&vm->preempt, vm->L);
+    } else {
+        dh_preempt_enter(&vm->preempt, vm->L);
+    }
     if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
         dh_instance_report_cleanup(t->run, dh_failure_capture(vm->L, -1, 0));
         lua_pop(vm->L, 1);
+    }
+    if (!has_slice) {
+        dh_preempt_end_slice(&vm->preempt);
+    } else {
+        vm->preempt.running = running;
     }
     vm->boundaries--;
     dh_vm_set_current(vm, before);

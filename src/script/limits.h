@@ -67,6 +67,10 @@
 /* hang_timeout of what belongs to no worker. */
 #define DH_HANG_DEFAULT_NS 5000000000u
 
+/* Over its hang_timeout by this much, a slice that caught the error and went on is broken off: what
+** else it closes until then still runs. */
+#define DH_HANG_GRACE_NS 500000000u
+
 /* How deep a preempted stack is searched for a __close that a cancellation must not interrupt. */
 #define DH_CLOSE_LEVELS 64
 

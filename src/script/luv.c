@@ -112,7 +112,7 @@ static void call_owned(lua_State *L, struct dh_run *run, int nargs) {
         }
         return;
     }
-    if (!dh_run_is_over(run) && !dh_spawn_callback(L, run, nargs)) {
+    if (!dh_run_is_over(run) && !run->is_killed && !dh_spawn_callback(L, run, nargs)) {
         dh_run_crash(run, dh_failure_from_text("out of memory in a luv callback"));
     }
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "script/errfunc.h"
 #include "script/instance.h"
 #include "script/limits.h"
 #include "script/unit.h"
@@ -52,6 +53,8 @@ static void yield_to_scheduler(struct dh_vm *vm, lua_State *L) {
     lua_yield(L, 0);
 }
 
+static void on_count(lua_State *L, lua_Debug *ar);
+
 /* For tests: stays armed, and new coroutines inherit it. */
 static void on_forced_count(lua_State *L, lua_Debug *ar) {
     struct dh_preempt *p = mine;
@@ -63,6 +66,35 @@ static void on_forced_count(lua_State *L, lua_Debug *ar) {
     }
 }
 
+/* Raise the error on top of L's stack in a hook. It passes by message handlers, as memory errors do:
+** a handler would run inside the hook, where no hook can end it. */
+static void raise_in_hook(const struct dh_preempt *p, lua_State *L) {
+    dh_errfunc_clear(L, p->vm->errfunc_at);
+    lua_error(L);
+}
+
+/* The slice is over its hang_timeout, by over_ns. Who catches the error and goes on all the same
+** gets it again, and in the end at each instruction, until the slice is over or can yield. */
+static void break_hang(struct dh_preempt *p, lua_State *L, uint64_t over_ns) {
+    struct dh_task *t = p->vm->current;
+    luaL_where(L, 0);
+    lua_pushliteral(L,
+                    "the worker kept the CPU for longer than its hang_timeout where it cannot be "
+                    "preempted");
+    lua_concat(L, 2);
+    if (over_ns >= DH_HANG_GRACE_NS) {
+        p->overdue_slice = p->number;
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    } else if (t != NULL) {
+        dh_task_note_error(t, L, -1, 0);
+    }
+    raise_in_hook(p, L);
+}
+
+static bool is_overdue(const struct dh_preempt *p) {
+    return p->overdue_slice != 0 && p->overdue_slice == dh_preempt_slice(p);
+}
+
 static void on_count(lua_State *L, lua_Debug *ar) {
     struct dh_preempt *p = mine;
     (void)ar;
@@ -70,21 +102,30 @@ static void on_count(lua_State *L, lua_Debug *ar) {
     if (p->raises) {
         p->raises = false;
         dh_vm_push_cancelled(p->vm, L);
-        lua_error(L);
+        raise_in_hook(p, L);
     }
     uint64_t wanted = atomic_exchange(&p->wanted, DH_PREEMPT_NOTHING);
-    if (wanted / (DH_PREEMPT_WISHES + 1) != p->number) {
+    bool is_over = is_overdue(p);
+    if (wanted / (DH_PREEMPT_WISHES + 1) != p->number && !is_over) {
         return; /* meant for another slice, or left over: a coroutine that was created while armed */
     }
     if (can_yield(p->vm, L)) {
-        if ((wanted & DH_PREEMPT_WISHES) == DH_PREEMPT_YIELD) {
+        if ((wanted & DH_PREEMPT_WISHES) == DH_PREEMPT_YIELD || is_over) {
             yield_to_scheduler(p->vm, L);
         }
         return;
     }
-    if (dh_preempt_elapsed_ns(p) >= hang_timeout_ns(p->vm->current)) {
-        luaL_error(L, "the worker kept the CPU for longer than its hang_timeout where it cannot be "
-                      "preempted");
+    uint64_t elapsed_ns = dh_preempt_elapsed_ns(p);
+    uint64_t limit_ns = hang_timeout_ns(p->vm->current);
+    if (elapsed_ns >= limit_ns) {
+        break_hang(p, L, elapsed_ns - limit_ns);
+    }
+}
+
+void dh_preempt_enter(struct dh_preempt *p, lua_State *co) {
+    p->running = co;
+    if (is_overdue(p)) {
+        lua_sethook(co, on_count, LUA_MASKCOUNT, 1);
     }
 }
 

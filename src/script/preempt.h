@@ -17,8 +17,9 @@
 **
 ** So a CPU-bound worker that disturbs nobody is left in peace. Where the hook cannot yield (a sort
 ** comparator, decnet.atomic, preempt = false) it tries again with the next signal, and after
-** hang_timeout it raises an error there. The handler does nothing but arm: lua_sethook on its own
-** thread is the one Lua function that is safe in a signal handler.
+** hang_timeout it raises an error there; half a second later at each instruction, because that error
+** can be caught. The handler does nothing but arm: lua_sethook on its own thread is the one Lua
+** function that is safe in a signal handler.
 **
 ** Its looks also measure who uses the CPU, so that no slice needs a clock: each look bills what has
 ** passed since the one before to the slice that it finds (status().cpu_s). Time is cut into cells of
@@ -60,6 +61,7 @@ struct dh_preempt {
     uint64_t billed_ns;          /* of looked_ns: has a worker been charged with */
     lua_State *volatile running; /* innermost coroutine that has the CPU */
     bool raises;                 /* the next hook raises the cancellation instead of yielding */
+    uint64_t overdue_slice;      /* one that goes on although it was told to end, 0: none yet */
     bool is_started;
 
     /* loop thread to monitor */
@@ -106,6 +108,15 @@ void dh_preempt_end_turn(struct dh_preempt *p);
 /* A slice begins in co, ends. */
 void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co);
 void dh_preempt_end_slice(struct dh_preempt *p);
+
+/* The number of the slice under way; 0: none. */
+static inline uint64_t dh_preempt_slice(const struct dh_preempt *p) {
+    return atomic_load_explicit(&p->slice, memory_order_relaxed);
+}
+
+/* Within a slice: the next to run is co, which is being closed. Where the slice is long over its
+** hang_timeout, what co would still run is broken off at once. */
+void dh_preempt_enter(struct dh_preempt *p, lua_State *co);
 
 /* How long the last slice to begin has lasted since the monitor first saw it; 0: it has not. */
 uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p);

@@ -161,7 +161,11 @@ static int start_cleanup(lua_State *L) {
     lua_pop(L, 1);
     lua_pushcfunction(co, cleanup);
     dh_task_start(L, t, run, co, 0);
-    t->forbids_waits = run->is_killed;
+    uint64_t limit_ns = run->unit->worker.policy->hang_timeout_ns;
+    if (run->is_killed && limit_ns != DH_NEVER) {
+        struct dh_host *host = &run->instance->host;
+        dh_timerq_arm(&host->timers, &run->closing->deadline, dh_host_now(host) + limit_ns);
+    }
     return 0;
 }
 
@@ -308,16 +312,36 @@ void dh_run_cancel(struct dh_run *run) {
     }
 }
 
-void dh_run_kill(struct dh_run *run) {
+/* One slice for all: however many of its tasks hang while they are closed, hang_timeout is what the
+** others wait. */
+static void kill_tasks(struct dh_run *run) {
     struct dh_vm *vm = run->instance->vm;
-    run->is_cancelled = true;
-    run->is_killed = true;
-    while (run->first_task != NULL && run->phase <= DH_RUN_CLEANUP) {
-        if (run->first_task->forbids_waits) {
-            break; /* the cleanup of a killed run: ends in its next slice */
-        }
+    dh_preempt_begin_slice(&vm->preempt, run->first_task->co);
+    while (run->first_task != NULL && run->phase <= DH_RUN_CLEANUP &&
+           !run->first_task->forbids_waits) { /* that is the cleanup of a killed run */
         dh_task_kill(vm, run->first_task);
     }
+    dh_preempt_end_slice(&vm->preempt);
+}
+
+void dh_run_kill(struct dh_run *run) {
+    run->is_cancelled = true;
+    run->is_killed = true;
+    if (run->first_task != NULL && run->phase <= DH_RUN_CLEANUP) {
+        kill_tasks(run);
+    }
+}
+
+/* The cleanup of a killed run has had its time. */
+static void drop_cleanup(struct dh_run *run) {
+    struct dh_vm *vm = run->instance->vm;
+    dh_instance_report_cleanup(
+        run, dh_failure_from_text("the cleanup of the killed run took longer than hang_timeout: "
+                                  "what was left of it was dropped"));
+    dh_vm_release(vm, run->defers);
+    dh_vm_release(vm, run->idle);
+    run->defers = run->idle = LUA_NOREF;
+    dh_task_kill(vm, run->first_task);
 }
 
 void dh_run_end_own(struct dh_run *run) {
@@ -343,6 +367,9 @@ void dh_run_on_handle_closed(struct dh_run *run) {
 void dh_run_on_deadline(struct dh_timer *timer) {
     struct dh_closing *c =
         (struct dh_closing *)((char *)timer - offsetof(struct dh_closing, deadline));
+    if (c->run->is_killed && c->run->phase == DH_RUN_CLEANUP) {
+        drop_cleanup(c->run);
+    }
     dh_run_kill(c->run);
     if (c->run->phase == DH_RUN_HANDLES) {
         dh_luv_close_owned(c->run);

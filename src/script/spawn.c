@@ -61,6 +61,9 @@ static int l_spawn(lua_State *L) {
     if (dh_run_is_over(t->run)) {
         return luaL_error(L, "spawn: this run has ended");
     }
+    if (t->run->is_killed) {
+        return luaL_error(L, "spawn: this run is being killed and can start no more tasks");
+    }
     dh_spawn(L, t->run, lua_gettop(L) - 1);
     return 1;
 }

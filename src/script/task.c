@@ -152,7 +152,7 @@ static void ended(struct dh_vm *vm, struct dh_task *t) {
 
 /* Close co, whose task has the CPU for that long: __close must not wait. */
 static void close_one(struct dh_vm *vm, struct dh_task *t, lua_State *co) {
-    vm->preempt.running = co;
+    dh_preempt_enter(&vm->preempt, co);
     dh_errfunc_clear(co, vm->errfunc_at);
     if (dh_close_thread(co, vm->L) != LUA_OK) {
         if (t->failure == NULL) {
@@ -170,7 +170,10 @@ static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
     struct dh_task *before = vm->current;
     dh_vm_set_current(vm, t);
     vm->boundaries++;
-    dh_preempt_begin_slice(&vm->preempt, t->co);
+    bool has_slice = dh_preempt_slice(&vm->preempt) != 0; /* of a whole run that is killed */
+    if (!has_slice) {
+        dh_preempt_begin_slice(&vm->preempt, t->co);
+    }
     lua_State *co = t->is_started ? t->inner : t->co;
     while (co != t->co) {
         lua_State *parent = dh_tag_pointer(co);
@@ -179,7 +182,11 @@ static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
         co = parent;
     }
     close_one(vm, t, t->co);
-    dh_preempt_end_slice(&vm->preempt);
+    if (has_slice) {
+        dh_preempt_bill(&vm->preempt);
+    } else {
+        dh_preempt_end_slice(&vm->preempt);
+    }
     vm->boundaries--;
     dh_vm_set_current(vm, before);
     ended(vm, t);

@@ -124,6 +124,9 @@ static int self_defer(lua_State *L) {
     if (run->instance == NULL || dh_run_is_over(run)) {
         return luaL_error(L, "defer: this run has ended");
     }
+    if (run->is_killed) {
+        return luaL_error(L, "defer: this run is being killed: its cleanup can grow no more");
+    }
     struct dh_vm *vm = dh_vm_of(L);
     if (run->defers == LUA_NOREF) {
         lua_newtable(L);
