@@ -256,6 +256,30 @@ static void done_stopped_and_never_are_not_revived(void) {
     world_fini(&world);
 }
 
+/* found by spec/model: the strategy wiped out what a user had ordered */
+static void a_restart_ordered_for_one_that_is_never_restarted_outlives_the_strategy(void) {
+    struct world world;
+    struct dh_policy never = world_policy();
+    struct dh_group *g;
+    struct body *b;
+
+    never.restart = DH_RESTART_NEVER;
+    world_init(&world);
+    g = world_group(&world, "g", DH_ONE_FOR_ALL, DH_UNLIMITED, SEC);
+    world_try_add(&world, "a", NULL, NULL, g, NULL);
+    b = world_try_add(&world, "never", &never, NULL, g, NULL);
+    b->stop_in = 100 * MS;
+    world_boot(&world);
+    dh_sup_restart(&world.sup, &b->w);
+    world_turn(&world);
+    crash(&world, "a");
+    world_advance(&world, 10 * SEC);
+    CHECK_STR(world_states(&world), "a=running never=running");
+    CHECK_EQ(b->w.run, 2);
+    CHECK_EQ(b->w.restarts, 0);
+    world_fini(&world);
+}
+
 static void a_failure_that_is_not_restarted_leaves_the_siblings_alone(void) {
     struct world world;
 
@@ -472,6 +496,7 @@ int main(void) {
     RUN(a_sibling_that_returns_when_cancelled_is_revived_all_the_same);
     RUN(a_member_that_cannot_start_in_the_restart_begins_another);
     RUN(done_stopped_and_never_are_not_revived);
+    RUN(a_restart_ordered_for_one_that_is_never_restarted_outlives_the_strategy);
     RUN(a_failure_that_is_not_restarted_leaves_the_siblings_alone);
     RUN(a_manual_restart_is_the_members_own_affair);
     RUN(a_stop_during_the_restart_stands);

@@ -203,7 +203,7 @@ static void take_along(struct dh_sup *sup, struct dh_worker *m) {
             break;
         case DH_RUNNING:
         case DH_STOPPING:
-            if (m->policy->restart == DH_RESTART_NEVER) {
+            if (m->policy->restart == DH_RESTART_NEVER && !m->is_start_asked) {
                 m->is_wanted = false; /* goes down with the others and is not revived */
             } else {
                 dh_group_set_gate(sup, m, DH_GATE_COMING);
