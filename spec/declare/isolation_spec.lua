@@ -1,0 +1,52 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- docs/isolation.md and the gallery of examples/hostile.lua tell of the same rows.
+
+local tree = assert(package.searchpath("decnet.spec", package.path)):match "^(.*)/?lua/decnet/"
+tree = tree == "" and "." or tree
+
+local function read(path)
+  local file = assert(io.open(tree .. "/" .. path))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local text = read "docs/isolation.md"
+local gallery = assert(loadfile(tree .. "/examples/hostile/gallery.lua"))
+
+-- name -> true, of each row
+local function rows()
+  local path, names = package.path, {}
+  package.path = tree .. "/examples/?.lua;" .. path
+  local ok, result = pcall(gallery)
+  package.path = path
+  assert(ok, result)
+  for _, row in ipairs(result.rows) do
+    assert(not names[row.name], row.name)
+    names[row.name] = true
+  end
+  return names, #result.rows
+end
+
+describe("docs/isolation.md", function()
+  it("has an entry for each row of the gallery, and none for others", function()
+    local names, n = rows()
+    local entries = {}
+    local chapter = text:match "\n## The rows\n(.-)\n## "
+    for entry in chapter:gmatch "\n%- %*%*(.-)%*%*:" do
+      entries[(entry:gsub("`", ""))] = true
+    end
+    assert.same(names, entries)
+    assert(n >= 30, n)
+  end)
+
+  it("leads to each of its chapters", function()
+    local anchors = {}
+    for title in text:gmatch "\n##+ ([^\n]+)" do
+      anchors[title:lower():gsub("[^%w%s-]", ""):gsub("%s", "-")] = true
+    end
+    for anchor in text:gmatch "%]%(#([^)]+)%)" do
+      assert(anchors[anchor], anchor)
+    end
+  end)
+end)
