@@ -16,14 +16,14 @@ local gallery = require "hostile.gallery"
 
 -- Rows overwrite globals: what runs beside them has its own references.
 local assert, ipairs, next, pairs, pcall, type = assert, ipairs, next, pairs, pcall, type
-local concat, sort, getmetatable, print = table.concat, table.sort, debug.getmetatable, print
+local sort, getmetatable, print = table.sort, debug.getmetatable, print
 local find, format, gmatch, gsub = string.find, string.format, string.gmatch, string.gsub
 local match, sub = string.match, string.sub
 local ceil, floor, max = math.ceil, math.floor, math.max
 local now, sleep, spawn, worker = decnet.now, decnet.sleep, decnet.spawn, decnet.worker
 
 local PERIOD = 0.01 -- seconds
-local PATIENCE = 5 -- seconds until what was stopped must be gone, and all that it opened
+local PATIENCE = 10 -- seconds until what was stopped must be gone, and all that it opened
 
 -- ---- arguments ---------------------------------------------------------------------------------
 
@@ -145,17 +145,6 @@ decnet.defaults(gallery.DEFAULTS)
 
 -- ---- a row -------------------------------------------------------------------------------------
 
-local crashes = {} -- name -> how many, and the first error
-
-decnet.on("crash", function(event)
-  local seen = crashes[event.worker]
-  if seen then
-    seen.n = seen.n + 1
-  else
-    crashes[event.worker] = { n = 1, error = event.error }
-  end
-end)
-
 -- Start the workers of a row; returns their handles, or nil and why not.
 local function start(row, note)
   local handles = {}
@@ -176,16 +165,50 @@ local function start(row, note)
   return handles
 end
 
+-- The first crash among its endings, if any is kept.
+local function crash_of(status)
+  for _, ending in ipairs(status.endings or {}) do
+    if ending.ended == "crashed" then
+      return ending
+    end
+  end
+end
+
+-- What became of it until now. A run that did not end in its stop_timeout was killed, be it in its
+-- own code, in a task or in its cleanup.
+local function fate(status, is_killed)
+  return (crash_of(status) and "crashed, " or "")
+    .. (status.preemptions > 0 and "preempted, " or "")
+    .. (is_killed and "killed" or status.state)
+end
+
+-- Leave it at it, in any case until it has done what it must before it is stopped.
+local function wait(handle, expected)
+  sleep(SECONDS)
+  local give_up = now() + PATIENCE
+  for word in gmatch(expected, "%a+") do
+    while word ~= "stopped" and word ~= "killed" and now() < give_up
+      and not find(fate(handle:status()), word, 1, true) do
+      sleep(PERIOD)
+    end
+  end
+end
+
 -- Stop them all at once, wait for their end, and forget them. Returns what became of the first.
 local function stop(handles)
-  local tasks, facts, first = {}, {}, handles[1]
-  local was_running, patience = first:status().state == "running", first:options().stop_timeout
-  local asked = now()
+  local tasks, line = {}, nil
   for i, handle in ipairs(handles) do
     tasks[i] = spawn(function()
+      local patience, asked = handle:options().stop_timeout, now()
+      local was_running = handle:status().state == "running"
       handle:stop()
-      if handle == first then
-        facts.took, facts.status = now() - asked, handle:status()
+      if i == 1 then
+        local status = handle:status()
+        local crash = crash_of(status)
+        line = {
+          became = fate(status, was_running and now() - asked >= patience),
+          error = crash and crash.error, crashes = status.restarts + 1,
+        }
       end
       handle:remove()
     end)
@@ -193,15 +216,7 @@ local function stop(handles)
   for _, task in ipairs(tasks) do
     task:join()
   end
-  local crash = crashes[first.name]
-  local words = {}
-  words[#words + 1] = crash and "crashed" or nil
-  words[#words + 1] = facts.status.preemptions > 0 and "preempted" or nil
-  words[#words + 1] = was_running and facts.took >= patience and "killed" or facts.status.state
-  facts.became = concat(words, ", ")
-  facts.crashes = crash and crash.n or 0
-  facts.error = crash and crash.error
-  return facts
+  return line
 end
 
 -- Wait until there is no more of anything than before; what there is in the end.
@@ -233,7 +248,7 @@ local function perform(row)
   if not handles then
     return { name = row.name, became = "refused", late = {} }, refusal
   end
-  sleep(SECONDS)
+  wait(handles[1], row.expect)
   local line = stop(handles)
   line.p99, line.worst, line.late = take_lateness()
   put_back()

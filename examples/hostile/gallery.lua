@@ -4,8 +4,8 @@
 --
 --   name       of the row, and its entry in docs/isolation.md
 --   run        the worker: called with self and a table `note`, the same in each run of the row
---   expect     what must have become of it: crashed, preempted; in the end done, stopped (politely)
---              or killed (it did not end within its stop_timeout)
+--   expect     what must have become of it: crashed, preempted; in the end done, failed, stopped
+--              (politely) or killed (it did not end within its stop_timeout)
 --   error      a pattern that the error of its crash must match
 --   check      called with the note when it is gone; raises if something is wrong
 --   late       seconds that the victim may be late meanwhile, where that is more than elsewhere
@@ -18,8 +18,8 @@ local uv = require "luv"
 
 local M = {}
 
---- What holds for those that have no options of their own: little patience.
-M.DEFAULTS = { stop_timeout = 0.2, hang_timeout = 0.2, min_backoff = 0.02, max_backoff = 0.05 }
+--- What holds for those that have no options of their own.
+M.DEFAULTS = { min_backoff = 0.02, max_backoff = 0.05 }
 
 ---@class hostile.Row
 local rows = {}
@@ -80,7 +80,7 @@ row "endless loop in a callback" {
 }
 
 row "loop that swallows errors" {
-  expect = "preempted, killed",
+  options = { stop_timeout = 0.2 }, expect = "preempted, killed",
   run = function()
     while true do
       pcall(endless)
@@ -89,7 +89,7 @@ row "loop that swallows errors" {
 }
 
 row "loop that swallows cancellation" {
-  expect = "killed",
+  options = { stop_timeout = 0.2 }, expect = "killed",
   run = function()
     while true do
       pcall(decnet.sleep, 1)
@@ -108,6 +108,7 @@ row "yields without end" {
 }
 
 row "endless sort comparator" {
+  options = { hang_timeout = 0.2 },
   expect = "crashed, stopped", error = "hang_timeout", late = 0.25,
   run = function()
     table.sort({ 1, 2, 3 }, endless)
@@ -115,6 +116,7 @@ row "endless sort comparator" {
 }
 
 row "endless gsub callback" {
+  options = { hang_timeout = 0.2 },
   expect = "crashed, stopped", error = "hang_timeout", late = 0.25,
   run = function()
     string.gsub("text", ".", endless)
@@ -122,6 +124,7 @@ row "endless gsub callback" {
 }
 
 row "endless atomic" {
+  options = { hang_timeout = 0.2 },
   expect = "crashed, stopped", error = "hang_timeout", late = 0.25,
   run = function()
     decnet.atomic(endless)
@@ -129,12 +132,12 @@ row "endless atomic" {
 }
 
 row "will not be preempted" {
-  options = { preempt = false }, expect = "crashed, stopped", error = "hang_timeout", late = 0.25,
-  run = endless,
+  options = { preempt = false, hang_timeout = 0.2 },
+  expect = "crashed, stopped", error = "hang_timeout", late = 0.25, run = endless,
 }
 
 row "endless __close" {
-  expect = "preempted, killed", late = 0.25,
+  options = { stop_timeout = 0.2, hang_timeout = 0.2 }, expect = "preempted, killed", late = 0.25,
   run = function()
     local _ <close> = with_close(endless)
     decnet.park()
@@ -208,14 +211,14 @@ row "error with an evil __tostring" {
 }
 
 row "error with an endless __tostring" {
-  expect = "crashed, stopped", late = 0.25,
+  options = { hang_timeout = 0.2 }, expect = "crashed, stopped", late = 0.25,
   run = function()
     error(setmetatable({}, { __tostring = endless }))
   end,
 }
 
 row "error of 10 MB" {
-  expect = "crashed, stopped", error = "^x+",
+  expect = "crashed, stopped", error = "^x+", late = 0.05,
   run = function()
     error(("x"):rep(1000):rep(10000), 0)
   end,
@@ -364,7 +367,7 @@ row "leaves generators suspended" {
 }
 
 row "leaves tasks that ignore their end" {
-  expect = "killed",
+  options = { stop_timeout = 0.2 }, expect = "killed",
   run = function()
     for _ = 1, 100 do
       decnet.spawn(function()
@@ -378,7 +381,7 @@ row "leaves tasks that ignore their end" {
 }
 
 row "will not stop cleaning up" {
-  expect = "killed",
+  options = { stop_timeout = 0.2 }, expect = "killed",
   run = function(self)
     self:defer(function()
       decnet.shield(60, decnet.sleep, 60)
@@ -701,16 +704,16 @@ row "hooks itself" {
 }
 
 row "overwrites globals" {
-  expect = "crashed, stopped",
+  options = { restart = "never" }, expect = "crashed, failed", error = "boom",
   run = function()
-    local fail = error
+    local fail, globals, each = error, _G, next
     for _, library in ipairs { string, table, math, os, io, coroutine, debug, utf8 } do
-      for name in pairs(library) do
+      for name in each, library do
         library[name] = fail
       end
     end
-    for name in next, _G do
-      _G[name] = nil
+    for name in each, globals do
+      globals[name] = nil
     end
     fail "boom"
   end,
