@@ -20,7 +20,8 @@ local sort, getmetatable, print = table.sort, debug.getmetatable, print
 local find, format, gmatch, gsub = string.find, string.format, string.gmatch, string.gsub
 local match, sub = string.match, string.sub
 local ceil, floor, max = math.ceil, math.floor, math.max
-local now, sleep, spawn, worker = decnet.now, decnet.sleep, decnet.spawn, decnet.worker
+local atomic, now, sleep = decnet.atomic, decnet.now, decnet.sleep
+local spawn, worker = decnet.spawn, decnet.worker
 
 local PERIOD = 0.01 -- seconds
 local PATIENCE = 10 -- seconds until what was stopped must be gone, and all that it opened
@@ -52,7 +53,7 @@ local ROWS, SECONDS, LIMIT = read_arguments()
 
 -- ---- the victim --------------------------------------------------------------------------------
 
-local victim = { began = nil, ticks = 0, sent = 0, came = 0, late = {} }
+local victim = { began = nil, ticks = 0, sent = 0, written = 0, came = 0, late = {} }
 
 victim.handle = worker {
   name = "victim", restart = "never", essential = true,
@@ -65,14 +66,18 @@ victim.handle = worker {
       assert(not err and data, err)
       victim.came = victim.came + #data
     end)
+    local function on_written(err)
+      assert(not err, err)
+      victim.written = victim.written + 1
+    end
     victim.began = now()
     local due = victim.began + PERIOD
     while true do
       sleep(due - now())
       victim.late[#victim.late + 1] = max(0, now() - due)
       victim.ticks = victim.ticks + 1
-      assert(ours:write "x")
       victim.sent = victim.sent + 1
+      assert(ours:write("x", on_written))
       due = due + PERIOD
     end
   end,
@@ -219,11 +224,20 @@ local function stop(handles)
   return line
 end
 
+-- What there is, at a moment when the victim has nothing under way.
+local function count_all()
+  local give_up = now() + PATIENCE
+  while (victim.written < victim.sent or victim.came < victim.sent) and now() < give_up do
+    sleep(PERIOD / 10)
+  end
+  return atomic(count.all)
+end
+
 -- Wait until there is no more of anything than before; what there is in the end.
 local function leftovers(before)
   local give_up = now() + PATIENCE
   while true do
-    local more = count.more(count.all(), before)
+    local more = count.more(count_all(), before)
     if not more or now() > give_up then
       return more
     end
@@ -242,7 +256,7 @@ end
 
 -- Carry it out. Returns its line of the table, and what is wrong, or nil.
 local function perform(row)
-  local note, before = {}, count.all()
+  local note, before = {}, count_all()
   take_lateness()
   local handles, refusal = start(row, note)
   if not handles then
@@ -252,12 +266,16 @@ local function perform(row)
   local line = stop(handles)
   line.p99, line.worst, line.late = take_lateness()
   put_back()
-  line.name, line.left = row.name, leftovers(before)
-  line.is_special = row.late ~= nil
+  line.name, line.is_special = row.name, row.late ~= nil
+  local harm = complaint()
+  if harm then
+    return line, harm
+  end
+  line.left = leftovers(before)
   local is_right, message = pcall(row.check or type, note)
   if not is_as_expected(line.became, row.expect) then
     return line, format("expected: %s", row.expect)
-  elseif row.error and not find(line.error, row.error) then
+  elseif row.error and not find(line.error or "", row.error) then
     return line, format("expected an error like %q", row.error)
   elseif not is_right then
     return line, message
@@ -266,7 +284,7 @@ local function perform(row)
   elseif line.worst > max(LIMIT, row.late or 0) then
     return line, format("the victim was late by more than %g s", LIMIT)
   end
-  return line, complaint()
+  return line
 end
 
 -- ---- the table ---------------------------------------------------------------------------------
@@ -300,7 +318,7 @@ end
 worker {
   name = "conductor", restart = "never", essential = true, after = { "victim" },
   run = function(self)
-    count.all() -- what is made when it is first used is there now
+    count_all() -- what is made when it is first used is there now
     local lines, wrong = {}, 0
     for i, row in ipairs(ROWS) do
       self.log:info("hostile", { row = row.name })
