@@ -3,6 +3,7 @@
 -- nil, the complaint ("expected ..., got ...") and, for something inside the value, the path to it
 -- ("[2]").
 
+local _ENV = require "decnet.stdlib"()
 local show = require "decnet.show"
 local suggest = require "decnet.suggest"
 
@@ -21,8 +22,9 @@ local MOST_NAMES = 4096
 ---@param value any
 ---@param advice string?
 local function complain(expected, value, advice)
-  local text = ("expected %s, got %s"):format(expected, show(value))
-  if not advice and type(value) == "string" and expected:find "number" and tonumber(value) then
+  local text = string.format("expected %s, got %s", expected, show(value))
+  local wants_number = string.find(expected, "number") ~= nil
+  if not advice and type(value) == "string" and wants_number and tonumber(value) then
     advice = "write it without quotes"
   end
   return nil, advice and text .. "; " .. advice or text
@@ -48,7 +50,7 @@ function M.seconds(rule)
       end
     elseif value > LONGEST_S then
       local advice = rule.infinite and "write math.huge for no limit" or nil
-      return complain(("at most %.0e seconds (31 years)"):format(LONGEST_S), value, advice)
+      return complain(string.format("at most %.0e seconds (31 years)", LONGEST_S), value, advice)
     end
     return value
   end
@@ -59,8 +61,8 @@ end
 ---@param max number?
 ---@param advice string?
 function M.number(min, max, advice)
-  local expected = max and ("a number from %s to %s"):format(min, max)
-    or ("a finite number ≥ %s"):format(min)
+  local expected = max and string.format("a number from %s to %s", min, max)
+    or string.format("a finite number ≥ %s", min)
   return function(value)
     if type(value) ~= "number" or not (value >= min and value <= (max or 1e300)) then
       return complain(expected, value, advice)
@@ -76,7 +78,8 @@ function M.count(value)
   end
   local count = type(value) == "number" and math.tointeger(value)
   if type(value) == "number" and value > MOST_RESTARTS then
-    return complain(("at most %.0f"):format(MOST_RESTARTS), value, "write math.huge for no limit")
+    return complain(string.format("at most %.0f", MOST_RESTARTS), value,
+      "write math.huge for no limit")
   elseif not count or count < 0 then
     return complain("a whole number ≥ 0 or math.huge", value)
   end
@@ -96,7 +99,7 @@ function M.one_of(words)
   local known, quoted = {}, {}
   for i, word in ipairs(words) do
     known[word] = true
-    quoted[i] = ('"%s"'):format(word)
+    quoted[i] = string.format('"%s"', word)
   end
   local last = table.remove(quoted)
   local expected = table.concat(quoted, ", ") .. " or " .. last
@@ -105,7 +108,7 @@ function M.one_of(words)
       return value
     end
     local near = suggest.near(value, words)
-    return complain(expected, value, near and ('did you mean "%s"?'):format(near))
+    return complain(expected, value, near and string.format('did you mean "%s"?', near))
   end
 end
 
@@ -118,8 +121,8 @@ function M.bytes(value)
   end
   local bytes = value
   if type(value) == "string" then
-    local digits, unit = value:match "^(%d+%.?%d*)([KMGkmg])$"
-    bytes = digits and math.floor(tonumber(digits) * UNITS[unit:upper()])
+    local digits, unit = string.match(value, "^(%d+%.?%d*)([KMGkmg])$")
+    bytes = digits and math.floor(tonumber(digits) * UNITS[string.upper(unit)])
   end
   bytes = type(bytes) == "number" and bytes <= 2 ^ 53 and math.tointeger(bytes)
   if not bytes or bytes < 1 then
@@ -133,12 +136,12 @@ function M.name(value)
   if type(value) ~= "string" or value == "" then
     return complain("a name (a non-empty string)", value)
   elseif #value > LONGEST_NAME then
-    local expected = ("a name of at most %d bytes"):format(LONGEST_NAME)
-    return nil, ("expected %s, got %d bytes: %s"):format(expected, #value, show(value))
-  elseif value:find "[^ -~]" then
+    local expected = string.format("a name of at most %d bytes", LONGEST_NAME)
+    return nil, string.format("expected %s, got %d bytes: %s", expected, #value, show(value))
+  elseif string.find(value, "[^ -~]") then
     if not utf8.len(value) then
       return complain("a name in valid UTF-8", value)
-    elseif value:find "[\0\1-\31\127]" or value:find "\xC2[\x80-\x9F]" then
+    elseif string.find(value, "[\0\1-\31\127]") or string.find(value, "\xC2[\x80-\x9F]") then
       return complain("a name without control characters", value)
     end
   end
@@ -148,24 +151,24 @@ end
 --- A list of names, copied, each once.
 function M.names(value)
   if type(value) ~= "table" then
-    local advice = type(value) == "string" and ("write { %s }"):format(show(value)) or nil
+    local advice = type(value) == "string" and string.format("write { %s }", show(value)) or nil
     return complain("a list of names", value, advice)
   end
   local copy, seen, items = {}, {}, 0
   for key in next, value do
     if math.type(key) ~= "integer" or key < 1 then
       local _, text = complain("a list of names", value, 'write { "first", "second" }')
-      return nil, text, type(key) == "string" and "." .. key or ("[%s]"):format(show(key))
+      return nil, text, type(key) == "string" and "." .. key or string.format("[%s]", show(key))
     end
     items = items + 1
   end
   if items > MOST_NAMES then
-    return nil, ("expected at most %d names, got %d"):format(MOST_NAMES, items)
+    return nil, string.format("expected at most %d names, got %d", MOST_NAMES, items)
   end
   for i = 1, items do
     local name, text = M.name(value[i])
     if not name then
-      return nil, text, ("[%d]"):format(i)
+      return nil, text, string.format("[%d]", i)
     elseif not seen[name] then
       seen[name] = true
       copy[#copy + 1] = name
@@ -183,7 +186,8 @@ local function startable(thread)
   end
   if status ~= "suspended" then
     local advice = "give its function, which can be started again for each run"
-    return nil, ("expected %s, got a coroutine that is %s; %s"):format(RUNNABLE, status, advice)
+    return nil, string.format("expected %s, got a coroutine that is %s; %s", RUNNABLE, status,
+      advice)
   end
   return thread
 end

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- The command line of decnet-host.
 
+local _ENV = require "decnet.stdlib"()
 local show = require "decnet.show"
 local suggest = require "decnet.suggest"
 
@@ -57,7 +58,7 @@ end
 
 -- A seed of 0 would be another one each time.
 local function seed(text)
-  local value = text:find "^%d+$" and math.tointeger(tonumber(text))
+  local value = string.find(text, "^%d+$") and math.tointeger(tonumber(text))
   if not value or value < 1 or value > 2 ^ 53 then
     return nil, "a whole number from 1 on"
   end
@@ -101,19 +102,19 @@ end
 
 local function unknown_option(word)
   local near = suggest.near(word, words_of(OPTIONS))
-  return ("unknown option '%s'; %s"):format(word,
-    near and ("did you mean '%s'?"):format(near) or "see decnet-host --help")
+  return string.format("unknown option '%s'; %s", word,
+    near and string.format("did you mean '%s'?", near) or "see decnet-host --help")
 end
 
 -- The value of an option that takes one, or nil and why not.
 local function read_value(option, word, value)
   if not value then
-    return nil, ("%s: a value expected"):format(word)
+    return nil, string.format("%s: a value expected", word)
   end
   local read, expected, near = option.read(value)
   if read == nil then
-    return nil, ("%s: %s expected, got '%s'%s"):format(word, expected, value,
-      near and ("; did you mean '%s'?"):format(near) or "")
+    return nil, string.format("%s: %s expected, got '%s'%s", word, expected, value,
+      near and string.format("; did you mean '%s'?", near) or "")
   end
   return read
 end
@@ -121,8 +122,8 @@ end
 -- Reads options from args[at] on. Returns the options and where the rest begins, or nil and why.
 local function read_options(args, at)
   local options = {}
-  while args[at] and args[at]:sub(1, 1) == "-" and args[at] ~= "-" do
-    local word, value = args[at]:match "^(%-%-[^=]+)=(.*)$"
+  while args[at] and string.sub(args[at], 1, 1) == "-" and args[at] ~= "-" do
+    local word, value = string.match(args[at], "^(%-%-[^=]+)=(.*)$")
     word = word or args[at]
     if word == "--" then
       return options, at + 1
@@ -141,7 +142,7 @@ local function read_options(args, at)
       end
       options[option.key] = read
     elseif value then
-      return nil, ("%s takes no value"):format(word)
+      return nil, string.format("%s takes no value", word)
     else
       options[option.key] = true
     end
@@ -154,8 +155,8 @@ end
 
 -- What API.md names and this release has not.
 local LATER = {}
-for verb in ("status start stop restart retry reset reload shutdown logs top events "
-  .. "wait"):gmatch "%a+" do
+for verb in string.gmatch("status start stop restart retry reset reload shutdown logs top events "
+  .. "wait", "%a+") do
   LATER[verb] = true
 end
 
@@ -164,10 +165,11 @@ local VERBS
 -- A word that is neither a file nor a verb may have been meant to be one.
 local function what_else(word)
   if LATER[word] then
-    return ("'%s' is not in this release; see decnet-host --help"):format(word)
+    return string.format("'%s' is not in this release; see decnet-host --help", word)
   end
-  local near = not word:find "[./]" and suggest.near(word, words_of(VERBS))
-  return near and ("no file and no command is named '%s'; did you mean '%s'?"):format(word, near)
+  local near = not string.find(word, "[./]") and suggest.near(word, words_of(VERBS))
+  return near and string.format("no file and no command is named '%s'; did you mean '%s'?", word,
+    near)
 end
 
 local function exists(path)
@@ -219,8 +221,8 @@ local function run(about, args, at)
     return path
   end
   if #host:workers() == 0 then
-    io.stderr:write(("decnet-host: %s declares no workers; declare one with "
-      .. "decnet.worker(\"name\", function(self) ... end)\n"):format(path))
+    io.stderr:write(string.format("decnet-host: %s declares no workers; declare one with "
+      .. "decnet.worker(\"name\", function(self) ... end)\n", path))
   end
   local code, message = host:run()
   host:close()
@@ -236,7 +238,7 @@ local function check(about, args)
     return path
   end
   local workers = host:workers()
-  print(("%s: ok, %d worker%s"):format(path, #workers, #workers == 1 and "" or "s"))
+  print(string.format("%s: ok, %d worker%s", path, #workers, #workers == 1 and "" or "s"))
   for _, worker in ipairs(workers) do
     print("  " .. worker.name)
   end
@@ -284,7 +286,7 @@ local function with_traceback(err)
   if type(err) ~= "string" then
     local meta = debug.getmetatable(err)
     local has_text = type(meta) == "table" and rawget(meta, "__tostring") ~= nil
-    err = has_text and tostring(err) or ("error object is %s"):format(show(err))
+    err = has_text and tostring(err) or string.format("error object is %s", show(err))
   end
   return debug.traceback(err, 2)
 end

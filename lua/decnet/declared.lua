@@ -3,6 +3,7 @@
 -- own stand in for its functions. Nothing of the script's code is in such a host: the core alone
 -- decides, on the declared options.
 
+local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
 
 local M = {}

@@ -2,6 +2,7 @@
 -- decnet-host doctor: what this build and this Lua can and cannot do. Everything it says it has
 -- tried a moment ago.
 
+local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
 local decnet = require "decnet"
 local testing = require "decnet.testing"
@@ -15,7 +16,7 @@ local function restarts()
     decnet.worker("probe", function() error "probe" end)
     t:advance(8)
     for _, event in ipairs(t:events()) do
-      delays[#delays + 1] = event.event == "crash" and ("%g"):format(event.delay) or nil
+      delays[#delays + 1] = event.event == "crash" and string.format("%g", event.delay) or nil
     end
   end)
   local text = table.concat(delays, " ")
@@ -58,7 +59,7 @@ local function kills()
   end)
   return was_closed and state == "stopped",
     "a worker that swallows its cancellation is killed; its <close> runs",
-    ("its state is %s, <close> ran: %s"):format(state, was_closed)
+    string.format("its state is %s, <close> ran: %s", state, was_closed)
 end
 
 -- Calls `fn(host)`, with a host of its own, and returns what it returns.
@@ -89,7 +90,7 @@ local function memory()
     collectgarbage()
     return (collectgarbage "count" - before) * 1024 // COUNT
   end)
-  return bytes <= LIMIT, ("a sleeping worker costs %d bytes of Lua's memory"):format(bytes)
+  return bytes <= LIMIT, string.format("a sleeping worker costs %d bytes of Lua's memory", bytes)
 end
 
 local function preempts()
@@ -164,7 +165,7 @@ local PROBES = {
 ---@param about { version: string, build: string, lua: string }
 ---@return integer
 function M.main(about)
-  print(("decnet-host %s (%s), %s, libuv %s"):format(
+  print(string.format("decnet-host %s (%s), %s, libuv %s",
     about.version, about.build, about.lua, uv.version_string()))
   local code = 0
   for _, probe in ipairs(PROBES) do
@@ -174,7 +175,7 @@ function M.main(about)
       ok, what, why = false, "a probe failed", ok
     end
     local mark = ok and "ok" or is_vital and "FAIL" or "no"
-    print(("%-5s%s%s"):format(mark, what, not ok and why and (": " .. tostring(why)) or ""))
+    print(string.format("%-5s%s%s", mark, what, not ok and why and (": " .. tostring(why)) or ""))
     code = not ok and is_vital and 1 or code
   end
   return code

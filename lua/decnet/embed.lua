@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- decnet.supervise and decnet.run_group: hosts for programs that embed decnet.
 
+local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
 local decnet = require "decnet"
 local spec = require "decnet.spec"
@@ -12,7 +13,7 @@ local RUN_GROUP = { stop = true, install_signals = true, log = true }
 
 local function check_options(what, options, known)
   if type(options) ~= "table" then
-    error(("%s: options: expected a table, got %s"):format(what, type(options)), 3)
+    error(string.format("%s: options: expected a table, got %s", what, type(options)), 3)
   end
   for key in pairs(options) do
     if not known[key] then
@@ -21,8 +22,8 @@ local function check_options(what, options, known)
         names[#names + 1] = name
       end
       local near = suggest.near(tostring(key), names)
-      error(("%s: options: unknown option %q%s"):format(what, tostring(key),
-        near and ("; did you mean %q?"):format(near) or ""), 3)
+      error(string.format("%s: options: unknown option %q%s", what, tostring(key),
+        near and string.format("; did you mean %q?", near) or ""), 3)
     end
   end
 end
@@ -152,7 +153,8 @@ function M.supervise(name, factory, options)
     status = supervise_alone(name, run, policy, alone)
   end
   if status.state == "failed" then
-    error(("worker %q failed: %s"):format(name, status.last_error and status.last_error.message), 2)
+    error(string.format("worker %q failed: %s", name,
+      status.last_error and status.last_error.message), 2)
   elseif status.state ~= "done" then
     error(core.cancelled, 0)
   end

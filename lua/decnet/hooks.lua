@@ -4,6 +4,7 @@
 -- Each call of a hook is a task of the host's own, with a time budget. A worker that crashes in a
 -- loop reaches a crash hook once in PAUSE seconds; the event says how many crashes it stands for.
 
+local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
 
 local M = {}

@@ -1,9 +1,17 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- What worker authors call: require "decnet".
 
+local stdlib = require "decnet.stdlib"()
+local _ENV = stdlib
+
+if stdlib.kept "decnet" then -- somebody has cleared package.loaded
+  return stdlib.kept "decnet"
+end
+
 local core = require "decnet.core"
 local hooks = require "decnet.hooks"
 local spec = require "decnet.spec"
+local suggest = require "decnet.suggest"
 
 local is_event = {}
 for _, event in ipairs(hooks.EVENTS) do
@@ -46,8 +54,8 @@ end
 local function current_host(what)
   local host = core.current_host()
   if not host then
-    error(("%s: there is no host here; declare workers in a script for decnet-host, or pass them "
-      .. "to decnet.run_group"):format(what), 3)
+    error(string.format("%s: there is no host here; declare workers in a script for "
+      .. "decnet-host, or pass them to decnet.run_group", what), 3)
   end
   return host, state_of(host)
 end
@@ -62,7 +70,8 @@ end
 local function declare(host, name, run, policy)
   local handle, message = host:declare(name, run, policy, policy.after)
   if not handle then
-    return nil, message:find "^worker " and message or ("worker %q: %s"):format(name, message)
+    return nil, string.find(message, "^worker ") and message
+      or string.format("worker %q: %s", name, message)
   end
   return handle
 end
@@ -81,7 +90,8 @@ function M.worker(first, second, third)
   end
   local ok, handle, message = pcall(declare, host, name, run, policy)
   if not ok then
-    error(("worker %q: run: %s"):format(name, handle:gsub("^bad argument #%d+ to '[^']*' ", "")), 2)
+    local reason = string.gsub(handle, "^bad argument #%d+ to '[^']*' ", "")
+    error(string.format("worker %q: run: %s", name, reason), 2)
   elseif not handle then
     error(message, 2)
   end
@@ -122,12 +132,12 @@ end
 function M.on(event, fn)
   local host = current_host "decnet.on"
   if not is_event[event] then
-    local near = require "decnet.suggest".near(tostring(event), hooks.EVENTS)
-    error(("decnet.on: event: no event is named %q%s"):format(tostring(event),
-      near and ("; did you mean %q?"):format(near)
+    local near = suggest.near(tostring(event), hooks.EVENTS)
+    error(string.format("decnet.on: event: no event is named %q%s", tostring(event),
+      near and string.format("; did you mean %q?", near)
       or "; there are " .. table.concat(hooks.EVENTS, ", ")), 2)
   elseif type(fn) ~= "function" then
-    error(("decnet.on: fn: expected a function, got %s"):format(type(fn)), 2)
+    error(string.format("decnet.on: fn: expected a function, got %s", type(fn)), 2)
   end
   listening(host):add(event, fn)
 end
@@ -158,7 +168,7 @@ end
 function M.get(name)
   local host = current_host "decnet.get"
   if type(name) ~= "string" then
-    error(("decnet.get: name: expected a string, got %s"):format(type(name)), 2)
+    error(string.format("decnet.get: name: expected a string, got %s", type(name)), 2)
   end
   return host:get(name)
 end
@@ -190,7 +200,7 @@ local LAZY = {
   uv = "decnet.uv",
 }
 
-return setmetatable(M, {
+setmetatable(M, {
   __index = function(self, key)
     local name = LAZY[key]
     if not name then
@@ -202,3 +212,5 @@ return setmetatable(M, {
     return value
   end,
 })
+
+return stdlib.keep("decnet", stdlib.sealed("decnet", M))

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- decnet.offload: what would hold the loop runs on threads of its own.
 
+local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
 
 local M = {}

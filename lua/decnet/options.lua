@@ -12,6 +12,7 @@
 --   restarts  says how the worker is restarted: without effect when it never is
 --   since     false: not in this build; giving it is refused and the manual leaves it out
 
+local _ENV = require "decnet.stdlib"()
 local checks = require "decnet.checks"
 
 local M = {}

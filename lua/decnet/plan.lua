@@ -3,6 +3,7 @@
 -- before restarts, and when they are given up. Every figure is observed: the core is run on the
 -- virtual clock, with bodies that take one second to become ready, or crash at once, or hang.
 
+local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
 local decnet = require "decnet"
 local declared_of = require "decnet.declared"
@@ -219,7 +220,7 @@ local LOOP_KEYS = { "restart", "min_backoff", "backoff_factor", "max_backoff", "
 local function signature(options)
   local parts = {}
   for i, key in ipairs(LOOP_KEYS) do
-    parts[i] = ("%q"):format(options[key])
+    parts[i] = string.format("%q", options[key])
   end
   return table.concat(parts, "\n")
 end
@@ -253,7 +254,7 @@ end
 -- ---- as text -----------------------------------------------------------------------------------
 
 local function number(seconds)
-  return ("%.9g"):format(seconds)
+  return string.format("%.9g", seconds)
 end
 
 -- Without the microseconds that a virtual clock moves by between turns.
@@ -263,11 +264,11 @@ end
 
 local function range(low, high, format)
   format = format or number
-  return low == high and format(low) or ("%s–%s"):format(format(low), format(high))
+  return low == high and format(low) or string.format("%s–%s", format(low), format(high))
 end
 
 local function plural(n, what)
-  return ("%d %s%s"):format(n, what, n == 1 and "" or "s")
+  return string.format("%d %s%s", n, what, n == 1 and "" or "s")
 end
 
 -- Columns of equal width, two blanks between them; utf8.len because of dashes and dots.
@@ -281,9 +282,9 @@ local function columns(out, rows)
   for _, row in ipairs(rows) do
     local line = {}
     for i, cell in ipairs(row) do
-      line[i] = cell .. (" "):rep(widths[i] - utf8.len(cell))
+      line[i] = cell .. string.rep(" ", widths[i] - utf8.len(cell))
     end
-    out[#out + 1] = ("  " .. table.concat(line, "  ")):gsub(" +$", "")
+    out[#out + 1] = string.gsub("  " .. table.concat(line, "  "), " +$", "")
   end
 end
 
@@ -296,7 +297,7 @@ local function remark_of(options)
     remarks[#remarks + 1] = "ready when it calls self:ready()"
   end
   if options.start_timeout < math.huge then
-    remarks[#remarks + 1] = ("within %s s"):format(number(options.start_timeout))
+    remarks[#remarks + 1] = string.format("within %s s", number(options.start_timeout))
   end
   return table.concat(remarks, ", ")
 end
@@ -328,7 +329,7 @@ local function delays_of(worker)
   if not steady then
     more = high.at and "" or " longer each time"
   elseif steady.from > #parts then
-    more = (" %s from restart %d on"):format(range(low.last, high.last), steady.from)
+    more = string.format(" %s from restart %d on", range(low.last, high.last), steady.from)
   end
   return table.concat(parts, " ") .. " …" .. more
 end
@@ -338,16 +339,16 @@ local function give_up_of(worker)
   local text
   if low.at then
     local crash = low.crashes == high.crashes and tostring(low.crashes)
-      or ("%d–%d"):format(low.crashes, high.crashes)
+      or string.format("%d–%d", low.crashes, high.crashes)
     local when = high.at and range(low.at, high.at, moment) or moment(low.at)
-    text = ("at crash %s, %s s after the first start: %s"):format(crash, when, low.reason)
+    text = string.format("at crash %s, %s s after the first start: %s", crash, when, low.reason)
     if not high.at then
-      text = ("at crash %d at the earliest, %s s after the first start: %s"):format(low.crashes,
-        when, low.reason)
+      text = string.format("at crash %d at the earliest, %s s after the first start: %s",
+        low.crashes, when, low.reason)
     end
     return text .. (worker.options.essential and "; essential: the host stops" or "")
   elseif low.is_limited and low.crashes >= MOST_CRASHES then
-    return ("not within %d crashes"):format(low.crashes)
+    return string.format("not within %d crashes", low.crashes)
   end
   return "never"
 end
@@ -365,7 +366,8 @@ local function put_returns(out, plan)
   local rows = {}
   for _, worker in ipairs(plan.workers) do
     if worker.returns then
-      rows[#rows + 1] = { worker.name, ("%s s later, each time"):format(moment(worker.returns)) }
+      local text = string.format("%s s later, each time", moment(worker.returns))
+      rows[#rows + 1] = { worker.name, text }
     end
   end
   if #rows > 0 then
@@ -391,8 +393,8 @@ local function put_groups(out, plan)
   for i, group in ipairs(plan.groups) do
     local limit = "no limit"
     if group.max_restarts < math.huge then
-      limit = ("fails after more than %s"):format(plural(group.max_restarts, "restart"))
-        .. (group.within < math.huge and (" within %s s"):format(number(group.within)) or "")
+      limit = string.format("fails after more than %s", plural(group.max_restarts, "restart"))
+        .. (group.within < math.huge and string.format(" within %s s", number(group.within)) or "")
     end
     rows[i] = { group.name, group.strategy, limit,
       table.concat(members[group.name] or { "no members" }, ", ") }
@@ -405,7 +407,7 @@ end
 ---@param title string
 ---@return string
 function M.text(plan, title)
-  local out = { ("%s: %s"):format(title, plural(#plan.workers, "worker")) }
+  local out = { string.format("%s: %s", title, plural(#plan.workers, "worker")) }
   if #plan.workers == 0 then
     return out[1] .. "\n"
   end
@@ -417,7 +419,7 @@ function M.text(plan, title)
   put_steps(out, plan.starts, function(name) return remark_of(options[name]) end)
   local longest = plan.longest_stop
   out[#out + 1] = "\nstop, step by step: each as soon as those after it have ended; "
-    .. (longest < math.huge and ("at most %s s in all"):format(moment(longest))
+    .. (longest < math.huge and string.format("at most %s s in all", moment(longest))
     or "it may take for ever (stop_timeout = math.huge)")
   put_steps(out, plan.stops)
   put_groups(out, plan)

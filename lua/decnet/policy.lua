@@ -2,6 +2,7 @@
 -- Policies: a plain table with every option of decnet.options but name and run. Workers that say
 -- the same share one, so that the core may keep one copy of each by identity: never write to one.
 
+local _ENV = require "decnet.stdlib"()
 local options = require "decnet.options"
 local show = require "decnet.show"
 
@@ -37,7 +38,7 @@ local function signature_of(own, count)
         return nil
       end
       parts[#parts + 1] = option.key
-      parts[#parts + 1] = ("%q"):format(value)
+      parts[#parts + 1] = string.format("%q", value)
       if #parts == 2 * count then
         break
       end
@@ -119,8 +120,8 @@ end
 function M.contradiction(own)
   if own.min_backoff and own.max_backoff and own.min_backoff > own.max_backoff then
     local min, max = show(own.min_backoff), show(own.max_backoff)
-    return "min_backoff", ("expected at most max_backoff (%s), got %s; raise max_backoff or lower "
-      .. "min_backoff"):format(max, min)
+    return "min_backoff", string.format("expected at most max_backoff (%s), got %s; raise "
+      .. "max_backoff or lower min_backoff", max, min)
   end
 end
 
@@ -156,7 +157,7 @@ function M.self_wait(name, policy, is_own)
     if other == name then
       local advice = is_own and "remove its name"
         or "decnet.defaults put it there: give this worker an after of its own"
-      return ("after[%d]"):format(i), "a worker cannot wait for itself; " .. advice
+      return string.format("after[%d]", i), "a worker cannot wait for itself; " .. advice
     end
   end
 end

@@ -8,6 +8,7 @@
 --
 -- A NAME with blanks or marks in it is written in double quotes, and so is a worker named until.
 
+local _ENV = require "decnet.stdlib"()
 local suggest = require "decnet.suggest"
 
 local M = {}
@@ -43,29 +44,30 @@ Reader.__index = Reader
 
 -- Leaves the parser; M.parse makes two results of it.
 function Reader:fail(at, message, ...)
-  local before = self.text:sub(1, at - 1)
-  local _, lines = before:gsub("\n", "")
-  local line = before:match "[^\n]*$"
-  local place = ("column %d"):format((utf8.len(line) or #line) + 1)
+  local before = string.sub(self.text, 1, at - 1)
+  local _, lines = string.gsub(before, "\n", "")
+  local line = string.match(before, "[^\n]*$")
+  local place = string.format("column %d", (utf8.len(line) or #line) + 1)
   if lines > 0 then
-    place = ("line %d, %s"):format(lines + 1, place)
+    place = string.format("line %d, %s", lines + 1, place)
   end
-  error({ message = ("%s: %s"):format(place, message:format(...)) }, 0)
+  error({ message = string.format("%s: %s", place, string.format(message, ...)) }, 0)
 end
 
 -- What stands at a place, for messages.
 function Reader:got(at)
-  local rest = self.text:sub(at)
-  local word = rest:match(WORD) or rest:match "^[^\n]" or rest:match "^\n" and "a new line"
-  return word and ("got '%s'"):format(word) or "got the end"
+  local rest = string.sub(self.text, at)
+  local word = string.match(rest, WORD) or string.match(rest, "^[^\n]")
+    or string.match(rest, "^\n") and "a new line"
+  return word and string.format("got '%s'", word) or "got the end"
 end
 
 function Reader:blanks()
-  self.at = self.text:match("^[ \t\r]*()", self.at)
+  self.at = string.match(self.text, "^[ \t\r]*()", self.at)
 end
 
 function Reader:take(pattern)
-  local found = self.text:match(pattern, self.at)
+  local found = string.match(self.text, pattern, self.at)
   if found then
     self.at = self.at + #found
   end
@@ -74,11 +76,11 @@ end
 
 function Reader:ends_item()
   self:blanks()
-  return self.at > #self.text or self.text:find("^[;\n]", self.at) ~= nil
+  return self.at > #self.text or string.find(self.text, "^[;\n]", self.at) ~= nil
 end
 
 function Reader:expect(mark, what)
-  if self.text:sub(self.at, self.at) ~= mark then
+  if string.sub(self.text, self.at, self.at) ~= mark then
     self:fail(self.at, "expected %s, %s", what, self:got(self.at))
   end
   self.at = self.at + 1
@@ -107,7 +109,8 @@ function Reader:verb()
     self:fail(at, "expected an event, as in crash@3, %s", self:got(at))
   elseif not M.happens[verb] and not M.orders[verb] then
     local near = suggest.near(verb, VERBS)
-    self:fail(at, "no event is named '%s'; %s", verb, near and ("did you mean '%s'?"):format(near)
+    self:fail(at, "no event is named '%s'; %s", verb,
+      near and string.format("did you mean '%s'?", near)
       or "there are " .. table.concat(VERBS, ", "))
   end
   local seconds
@@ -117,7 +120,7 @@ function Reader:verb()
     self:blanks()
     self:expect(")", "')'")
   end
-  self:expect("@", ("'@' and a time after '%s'"):format(verb))
+  self:expect("@", string.format("'@' and a time after '%s'", verb))
   return verb, seconds
 end
 
@@ -128,7 +131,7 @@ function Reader:range(verb, from)
   elseif verb ~= "crash" then
     self:fail(at, "a range goes with crash only: each run that begins inside crashes")
   end
-  local till = self.text:find("^%d", self.at) and self:time() or math.huge
+  local till = string.find(self.text, "^%d", self.at) and self:time() or math.huge
   if till <= from then
     self:fail(at, "the range ends before it begins")
   end
@@ -146,7 +149,7 @@ function Reader:event(name)
       table.insert(self.actions, { name = name, verb = "crash", at = till, is_end = true })
     end
   until not self:take "^,"
-  if not self:ends_item() and not self.text:find("^[ \t\r]", self.at - 1) then
+  if not self:ends_item() and not string.find(self.text, "^[ \t\r]", self.at - 1) then
     self:fail(self.at, "expected ',' and a time, another event, or ';', %s", self:got(self.at))
   end
 end
@@ -157,7 +160,7 @@ function Reader:name()
   local at = self.at
   local name, is_quoted = self:take(WORD), false
   if not name then
-    name = self.text:match('^"([^"\n]*)"', at)
+    name = string.match(self.text, '^"([^"\n]*)"', at)
     if not name then
       self:fail(at, "expected the name of a worker, %s", self:got(at))
     end
@@ -168,12 +171,12 @@ end
 
 function Reader:worker(name, at)
   if not self.known[name] then
-    if self.text:find("^@", self.at) then
+    if string.find(self.text, "^@", self.at) then
       self:fail(at, "expected the name of a worker before '%s@'", name)
     end
     local near = suggest.near(name, self.names)
     self:fail(at, "no worker is named '%s'; %s", name, near
-      and ("did you mean '%s'?"):format(near) or "decnet-host check prints the names")
+      and string.format("did you mean '%s'?", near) or "decnet-host check prints the names")
   end
   repeat
     self:blanks()
@@ -185,7 +188,7 @@ function Reader:item()
   local name, is_quoted, at = self:name()
   if name == "until" and not is_quoted then
     self.till_time, self.till_at = self:time(), at
-  elseif name == "shutdown" and not is_quoted and self.text:find("^@", self.at) then
+  elseif name == "shutdown" and not is_quoted and string.find(self.text, "^@", self.at) then
     self.at = self.at + 1
     table.insert(self.actions, { verb = "shutdown", at = self:time() })
   else

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- Loading a workers.lua into a host.
 
+local _ENV = require "decnet.stdlib"()
 local decnet = require "decnet"
 local show = require "decnet.show"
 local spec = require "decnet.spec"
@@ -12,12 +13,13 @@ local ENOENT, EISDIR = 2, 21
 
 local function complain(path, message, errno)
   if errno == ENOENT then
-    return ("%s: no such file; pass the path of a script that declares workers"):format(path)
+    return string.format("%s: no such file; pass the path of a script that declares workers", path)
   elseif errno == EISDIR then
-    return ("%s: is a directory; pass the path of a script in it"):format(path)
+    return string.format("%s: is a directory; pass the path of a script in it", path)
   end
-  local reason = message:sub(1, #path + 2) == path .. ": " and message:sub(#path + 3) or message
-  return ("%s: cannot be read: %s"):format(path, reason)
+  local has_path = string.sub(message, 1, #path + 2) == path .. ": "
+  local reason = has_path and string.sub(message, #path + 3) or message
+  return string.format("%s: cannot be read: %s", path, reason)
 end
 
 -- Not loadfile: it takes a directory for an empty file, and a pipe can be read only once.
@@ -37,7 +39,7 @@ end
 
 -- As loadfile does: a byte order mark and a first line that begins with # are skipped.
 local function compile(path, text)
-  return load(text:gsub("^\xEF\xBB\xBF", ""):gsub("^#[^\n]*", ""), "@" .. path)
+  return load(string.gsub(string.gsub(text, "^\xEF\xBB\xBF", ""), "^#[^\n]*", ""), "@" .. path)
 end
 
 local function text_of(err)
@@ -51,16 +53,16 @@ local function text_of(err)
       return text
     end
   end
-  return ("raised %s; raise a text that says what is wrong"):format(show(err))
+  return string.format("raised %s; raise a text that says what is wrong", show(err))
 end
 
 -- Message handler: whatever was raised becomes one text that begins with file:line.
 local function locate(err)
   local text = text_of(err)
-  if text:find("(global 'decnet')", 1, true) then
+  if string.find(text, "(global 'decnet')", 1, true) then
     text = text .. '; begin the script with: local decnet = require "decnet"'
   end
-  if text:find "^[^\n]-:%d+: " then
+  if string.find(text, "^[^\n]-:%d+: ") then
     return text
   end
   for level = 2, 200 do
@@ -68,7 +70,7 @@ local function locate(err)
     if not info then
       break
     elseif info.currentline > 0 then
-      return ("%s:%d: %s"):format(info.short_src, info.currentline, text)
+      return string.format("%s:%d: %s", info.short_src, info.currentline, text)
     end
   end
   return text
@@ -76,10 +78,10 @@ end
 
 -- Modules beside the script are found wherever the host was started.
 local function search_beside(path)
-  local dir = path:match "^(.*)/[^/]*$"
+  local dir = string.match(path, "^(.*)/[^/]*$")
   if dir then
-    local entry = ("%s/?.lua;%s/?/init.lua;"):format(dir, dir)
-    if package.path:sub(1, #entry) ~= entry then
+    local entry = string.format("%s/?.lua;%s/?/init.lua;", dir, dir)
+    if string.sub(package.path, 1, #entry) ~= entry then
       package.path = entry .. package.path
     end
   end
@@ -88,12 +90,12 @@ end
 local function declare_list(host, value, path)
   local entries, message = spec.list(value, decnet._defaults(host))
   if not entries then
-    return nil, ("%s: %s"):format(path, message)
+    return nil, string.format("%s: %s", path, message)
   end
   local ok
   ok, message = decnet._declare_all(host, entries)
   if not ok then
-    return nil, ("%s: %s"):format(path, message)
+    return nil, string.format("%s: %s", path, message)
   end
   return true
 end
@@ -126,7 +128,7 @@ function M.load(host, path, args)
   end
   ok, message = host:check()
   if not ok then
-    return nil, ("%s: %s"):format(path, message)
+    return nil, string.format("%s: %s", path, message)
   end
   return true
 end

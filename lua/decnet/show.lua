@@ -2,23 +2,26 @@
 -- Any Lua value as a few words on one line, for messages. Never raises, whatever the value's
 -- metamethods do.
 
+local _ENV = require "decnet.stdlib"()
+
 local LONGEST = 48
 
 local NAMED = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\\"] = "\\\\", ['"'] = '\\"' }
 local ARTICLE = { thread = "a coroutine", userdata = "a userdata" }
 
 local function escape(char)
-  return NAMED[char] or ("\\x%02X"):format(char:byte())
+  return NAMED[char] or string.format("\\x%02X", string.byte(char))
 end
 
 local function clean(text)
   local cut = false
   if #text > LONGEST then
     -- Up to three bytes less, so that no character is cut in two.
-    text, cut = text:sub(1, LONGEST):gsub("[\xC0-\xFF][\x80-\xBF]?[\x80-\xBF]?$", ""), true
+    text = string.gsub(string.sub(text, 1, LONGEST), "[\xC0-\xFF][\x80-\xBF]?[\x80-\xBF]?$", "")
+    cut = true
   end
   local pattern = utf8.len(text) and '[\0\1-\31\127\\"]' or '[\0\1-\31\127-\255\\"]'
-  return text:gsub("\xC2[\x80-\x9F]", "?"):gsub(pattern, escape), cut
+  return string.gsub(string.gsub(text, "\xC2[\x80-\x9F]", "?"), pattern, escape), cut
 end
 
 local function number(value)
@@ -41,7 +44,7 @@ return function(value)
     return "nothing"
   elseif kind == "string" then
     local text, cut = clean(value)
-    return ('"%s"%s'):format(text, cut and "..." or "")
+    return string.format('"%s"%s', text, cut and "..." or "")
   elseif kind == "number" then
     return number(value)
   elseif kind == "boolean" then
@@ -53,7 +56,7 @@ return function(value)
     local ok, text = pcall(tostring, value)
     if ok then
       local shown, cut = clean(text)
-      return ("%s (%s%s)"):format(name, shown, cut and "..." or "")
+      return string.format("%s (%s%s)", name, shown, cut and "..." or "")
     end
   end
   return name

@@ -2,6 +2,7 @@
 -- decnet-host simulate: the core on the virtual clock, with bodies that do what a scenario says
 -- (decnet.scenario), and a timeline of what came of it. Nothing of the script's functions runs.
 
+local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
 local decnet = require "decnet"
 local declared_of = require "decnet.declared"
@@ -23,16 +24,16 @@ local CRASH, FATAL = "simulated crash", "simulated fatal error"
 -- Without the microseconds that a virtual clock moves by between turns.
 local function number(seconds)
   if seconds < 0.01 then
-    return ("%.3g"):format(seconds)
+    return string.format("%.3g", seconds)
   end
-  return ("%.12g"):format(math.floor(seconds * 1000 + 0.5) / 1000)
+  return string.format("%.12g", math.floor(seconds * 1000 + 0.5) / 1000)
 end
 
 local Simulation = {}
 Simulation.__index = Simulation
 
 function Simulation:line(who, what, ...)
-  local line = { at = self.host:now(), who = who, what = what:format(...) }
+  local line = { at = self.host:now(), who = who, what = string.format(what, ...) }
   self.lines[#self.lines + 1] = line
   self.last_at = line.at
   return line
@@ -210,15 +211,16 @@ end
 local function describe(status)
   local text = status.state
   if status.next_retry_in then
-    text = ("in backoff for another %s s"):format(number(status.next_retry_in))
+    text = string.format("in backoff for another %s s", number(status.next_retry_in))
   elseif status.waiting_for then
-    text = ("%s for %s"):format(text, status.waiting_for)
+    text = string.format("%s for %s", text, status.waiting_for)
   end
   return text
 end
 
 local function title(action)
-  return action.seconds and ("%s(%s)"):format(action.verb, number(action.seconds)) or action.verb
+  return action.seconds and string.format("%s(%s)", action.verb, number(action.seconds))
+    or action.verb
 end
 
 -- Something happens inside the worker: only to a run that can notice.
@@ -243,7 +245,8 @@ end
 
 function Simulation:fail_till(actor, action)
   actor.fails_till = math.max(actor.fails_till, action.till)
-  local till = action.till < math.huge and ("until %s"):format(number(action.till)) or "for ever"
+  local till = action.till < math.huge and string.format("until %s", number(action.till))
+    or "for ever"
   self:line(actor.name, "crashes in each run from now on, %s", till)
   local status = actor.handle:status()
   if status.state == "running" and not actor.is_hung then
@@ -264,7 +267,7 @@ function Simulation:order(actor, action)
   local line = self:line(actor.name, "order: %s", action.verb)
   local ok, message = actor.handle[action.verb](actor.handle)
   if not ok then
-    line.what = ("%s, refused: %s"):format(line.what, message)
+    line.what = string.format("%s, refused: %s", line.what, message)
   elseif action.verb ~= "reset" then
     self.ordered[#self.ordered + 1] = { line = line, actor = actor, before = before }
   end
@@ -274,7 +277,7 @@ function Simulation:judge_orders()
   for _, order in ipairs(self.ordered) do
     local before, now = order.before, order.actor.handle:status()
     if now.state == before.state and now.run == before.run and now.wanted == before.wanted then
-      order.line.what = ("%s, no effect: it is %s"):format(order.line.what, describe(now))
+      order.line.what = string.format("%s, no effect: it is %s", order.line.what, describe(now))
     end
   end
   self.ordered = {}
@@ -446,12 +449,12 @@ end
 -- ---- as text -----------------------------------------------------------------------------------
 
 local function pad(text, width)
-  return text .. (" "):rep(width - utf8.len(text))
+  return text .. string.rep(" ", width - utf8.len(text))
 end
 
 local function remark_of(status)
   if status.next_retry_in then
-    return ("restart in %s s"):format(number(status.next_retry_in))
+    return string.format("restart in %s s", number(status.next_retry_in))
   elseif status.waiting_for then
     return "waiting for " .. status.waiting_for
   elseif status.state == "failed" then
@@ -462,9 +465,10 @@ end
 
 local function summary(out, final, width)
   local format = "%s  %-8s  %5s  %8s  %6s  %s"
-  out[#out + 1] = format:format(pad("worker", width), "state", "run", "restarts", "streak", "")
+  out[#out + 1] = string.format(format, pad("worker", width), "state", "run", "restarts",
+    "streak", "")
   for _, status in ipairs(final) do
-    out[#out + 1] = format:format(pad(status.name, width), status.state, status.run,
+    out[#out + 1] = string.format(format, pad(status.name, width), status.state, status.run,
       status.restarts, status.streak, remark_of(status))
   end
 end
@@ -479,11 +483,11 @@ function M.text(timeline)
   end
   local out = {}
   for i, line in ipairs(timeline.lines) do
-    out[i] = ("%10.3f  %s  %s"):format(line.at, pad(line.who, width), line.what)
+    out[i] = string.format("%10.3f  %s  %s", line.at, pad(line.who, width), line.what)
   end
-  out[#out + 1] = ("\nafter %s s"):format(number(timeline.ended_at))
+  out[#out + 1] = string.format("\nafter %s s", number(timeline.ended_at))
   summary(out, timeline.final, width)
-  return (table.concat(out, "\n"):gsub(" +\n", "\n"):gsub(" +$", "")) .. "\n"
+  return (string.gsub(string.gsub(table.concat(out, "\n"), " +\n", "\n"), " +$", "")) .. "\n"
 end
 
 return M

@@ -3,6 +3,7 @@
 -- that says what to mend. Knows nothing of the core and raises nothing: the caller knows the level
 -- at which the user's line is found.
 
+local _ENV = require "decnet.stdlib"()
 local checks = require "decnet.checks"
 local options = require "decnet.options"
 local policies = require "decnet.policy"
@@ -33,24 +34,24 @@ local check_name, check_run = WORKER.name.check, WORKER.run.check
 -- ---- messages ----------------------------------------------------------------------------------
 
 local function is_identifier(key)
-  return type(key) == "string" and key:find "^[%a_][%w_]*$" ~= nil
+  return type(key) == "string" and string.find(key, "^[%a_][%w_]*$") ~= nil
 end
 
 local function path_of(key)
-  return is_identifier(key) and key or ("[%s]"):format(show(key))
+  return is_identifier(key) and key or string.format("[%s]", show(key))
 end
 
 -- 'worker "flaky": jitter: complaint'; with a place, 'return value[3].jitter: complaint (worker
 -- "flaky")'. An empty path is the declaration itself.
 local function fail(where, name, path, complaint)
   if where then
-    local dot = path:find "^[%a_]" and "." or ""
-    local whose = name and (" (worker %s)"):format(show(name)) or ""
-    return nil, ("%s%s%s: %s%s"):format(where, dot, path, complaint, whose)
+    local dot = string.find(path, "^[%a_]") and "." or ""
+    local whose = name and string.format(" (worker %s)", show(name)) or ""
+    return nil, string.format("%s%s%s: %s%s", where, dot, path, complaint, whose)
   end
   local whose = name and "worker " .. show(name) or "worker"
   local colon = path == "" and "" or ": "
-  return nil, ("%s%s%s: %s"):format(whose, colon, path, complaint)
+  return nil, string.format("%s%s%s: %s", whose, colon, path, complaint)
 end
 
 local function expected(what, value)
@@ -69,7 +70,7 @@ local function complain_unknown(key, list)
   end
   local near = suggest.near(key, keys)
   if near then
-    return ('unknown option; did you mean "%s"?'):format(near)
+    return string.format('unknown option; did you mean "%s"?', near)
   end
   return "unknown option; there are " .. table.concat(keys, ", ")
 end
@@ -122,15 +123,15 @@ end
 -- A part given by position or by key, never by both. Returns the value, or nil, path, complaint.
 local function part(given, position, key, check)
   local item, named = given[position], given[key]
-  local path = ("[%d]"):format(position)
+  local path = string.format("[%d]", position)
   if item == nil then
     local value, complaint = check(named)
     return value, key, complaint
   elseif named ~= nil then
-    return nil, path, ("the %s is given twice, here and as '%s'; remove one"):format(key, key)
+    return nil, path, string.format("the %s is given twice, here and as '%s'; remove one", key, key)
   end
   local value, complaint = check(item)
-  return value, path, complaint and ("%s: %s"):format(key, complaint)
+  return value, path, complaint and string.format("%s: %s", key, complaint)
 end
 
 local SHAPE = 'a declaration { "name", function, option = value, ... }'
@@ -246,7 +247,7 @@ function M.group(name, given)
   if not ok then
     return nil, "group: name: " .. complaint
   end
-  local whose = ("group %s: "):format(show(name))
+  local whose = string.format("group %s: ", show(name))
   given = given == nil and {} or given
   if type(given) ~= "table" then
     return nil, whose .. expected("a table of options", given)
@@ -254,12 +255,12 @@ function M.group(name, given)
   local unknown = find_unknown(given, GROUP, 0)
   if unknown ~= nil then
     local text = complain_unknown(unknown, options.group)
-    return nil, ("%s%s: %s"):format(whose, path_of(unknown), text)
+    return nil, string.format("%s%s: %s", whose, path_of(unknown), text)
   end
   local own, path
   own, path, complaint = policies.read(given, options.group)
   if own == nil then
-    return nil, ("%s%s: %s"):format(whose, path, complaint)
+    return nil, string.format("%s%s: %s", whose, path, complaint)
   end
   own = own or {}
   if own.within and not own.max_restarts then
@@ -287,13 +288,13 @@ local function check_list(value)
   local stray = find_unknown(value, {}, math.huge)
   if stray ~= nil then
     local advice = WORKER[stray] and "put the declaration into a list: { { ... } }"
-      or is_identifier(stray) and ('write { "%s", function }'):format(stray)
+      or is_identifier(stray) and string.format('write { "%s", function }', stray)
       or "number the declarations from 1"
     return path_of(stray), "not part of a list of declarations; " .. advice
   end
   for i = 1, items do
     if value[i] == nil then
-      return ("[%d]"):format(i), "nothing here, but declarations after it; close the gap"
+      return string.format("[%d]", i), "nothing here, but declarations after it; close the gap"
     end
   end
   if type(value[1]) == "string" and check_run(value[2]) then
@@ -320,12 +321,12 @@ function M.list(value, defaults, where)
   end
   local entries, place_of = {}, {}
   for i = 1, #value do
-    local place = ("%s[%d]"):format(where, i)
+    local place = string.format("%s[%d]", where, i)
     local name, run, policy = M.normalise(value[i], defaults, place)
     if not name then
       return nil, run
     elseif place_of[name] then
-      local text = ("already taken by %s; choose another"):format(place_of[name])
+      local text = string.format("already taken by %s; choose another", place_of[name])
       return fail(place, name, "name", text)
     end
     place_of[name] = place

@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- "Did you mean": the nearest of a few known words, or nothing when none is near.
 
+local _ENV = require "decnet.stdlib"()
+
 local M = {}
 
 -- Distance is quadratic in the length; no key or enum value is anywhere near as long.
@@ -9,13 +11,13 @@ local LONGEST = 64
 -- Case and separators carry no meaning in a typo: maxBackoff, max-backoff and MAX_BACKOFF are one
 -- word.
 local function squash(word)
-  return (word:lower():gsub("[%s_-]", ""))
+  return (string.gsub(string.lower(word), "[%s_-]", ""))
 end
 
 -- backoff_max is max_backoff with its parts in another order.
 local function sorted(word)
   local parts = {}
-  for part in word:gsub("(%l)(%u)", "%1_%2"):lower():gmatch("[^%s_-]+") do
+  for part in string.gmatch(string.lower(string.gsub(word, "(%l)(%u)", "%1_%2")), "[^%s_-]+") do
     parts[#parts + 1] = part
   end
   table.sort(parts)
@@ -34,9 +36,10 @@ function M.distance(a, b)
   for i = 1, #a do
     row[0] = i
     for j = 1, #b do
-      local same = a:byte(i) == b:byte(j)
+      local same = string.byte(a, i) == string.byte(b, j)
       local best = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (same and 0 or 1))
-      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+      if i > 1 and j > 1 and string.byte(a, i) == string.byte(b, j - 1)
+        and string.byte(a, i - 1) == string.byte(b, j) then
         best = math.min(best, before[j - 2] + 1)
       end
       row[j] = best
@@ -51,7 +54,7 @@ end
 local function containing(word, candidates)
   local found
   for _, candidate in ipairs(candidates) do
-    if squash(candidate):find(word, 1, true) then
+    if string.find(squash(candidate), word, 1, true) then
       if found then
         return nil
       end

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- decnet.testing: a fresh host on a virtual clock, for specs that need not sleep.
 
+local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
 local decnet = require "decnet"
 local script = require "decnet.script"
@@ -24,7 +25,7 @@ local function boot(self, seconds)
   if getmetatable(self) ~= Test then
     error("call it as a method: t:advance(...), t:run_until(...), t:stop()", 3)
   elseif seconds ~= nil and not (type(seconds) == "number" and seconds >= 0) then
-    error(("expected a number of seconds >= 0, got %s"):format(tostring(seconds)), 3)
+    error(string.format("expected a number of seconds >= 0, got %s", tostring(seconds)), 3)
   end
   local ok, message = self.host:boot()
   if not ok then
@@ -153,7 +154,7 @@ function M.run(fn, options)
   end
   local left = core.count_handles() - before
   if left > 0 then
-    error(("testing.run: %d luv handle(s) are still open"):format(left), 2)
+    error(string.format("testing.run: %d luv handle(s) are still open", left), 2)
   end
 end
 

@@ -7,6 +7,13 @@
 -- request goes on by itself, and what it opened is closed when its callback comes. The closing of
 -- something is never cancelled.
 
+local stdlib = require "decnet.stdlib"()
+local _ENV = stdlib
+
+if stdlib.kept "decnet.uv" then -- somebody has cleared package.loaded
+  return stdlib.kept "decnet.uv"
+end
+
 local core = require "decnet.core"
 local luv = require "luv"
 local suggest = require "decnet.suggest"
@@ -62,14 +69,14 @@ local function check_data(args, at)
   if type(data) == "table" then
     for i = 1, rawlen(data) do
       if not is_bytes(data[i]) then
-        return at, ("table of strings expected, got %s at [%d]"):format(type(data[i]), i)
+        return at, string.format("table of strings expected, got %s at [%d]", type(data[i]), i)
       end
     end
     if rawlen(data) == 0 then
       args[at] = ""
     end
   elseif not is_bytes(data) then
-    return at, ("string or table of strings expected, got %s"):format(type(data))
+    return at, string.format("string or table of strings expected, got %s", type(data))
   end
 end
 
@@ -90,7 +97,7 @@ local CHECKS = {
     local entries = args[3]
     if entries ~= nil and not (math.tointeger(entries) and entries >= 1
         and entries <= DIR_ENTRIES_MAX) then
-      return 2, ("an integer from 1 to %d expected"):format(DIR_ENTRIES_MAX)
+      return 2, string.format("an integer from 1 to %d expected", DIR_ENTRIES_MAX)
     end
   end,
   fs_read = function(args)
@@ -129,7 +136,7 @@ for name, callback_at in pairs(CALLBACK_AT) do
   KINDS[name] = luv[name] and {
     name = name,
     callback_at = callback_at,
-    is_pooled = name:find "^fs_" ~= nil or name:find "^get" ~= nil,
+    is_pooled = string.find(name, "^fs_") ~= nil or string.find(name, "^get") ~= nil,
     is_close = name == "fs_close" or name == "fs_closedir",
     on_dir = name == "fs_readdir" or name == "fs_closedir",
   }
@@ -140,7 +147,7 @@ end
 -- File system errors come as "ENOENT: no such file or directory: path", all others as "ENOENT".
 -- Where libuv refuses arguments before it begins, luv finds no name.
 local function failure(err)
-  local code = err:match "^E[%u%d_]+"
+  local code = string.match(err, "^E[%u%d_]+")
   if not code then
     return nil, "EINVAL: invalid argument", "EINVAL"
   end
@@ -150,14 +157,14 @@ end
 -- "bad argument #3 to '?' (...)", which luv raises from where it knows neither name nor line.
 local function misuse(name, message)
   message = tostring(message)
-  local number, text = message:match "^bad argument #(%d+) to '[^']*' %((.*)%)$"
+  local number, text = string.match(message, "^bad argument #(%d+) to '[^']*' %((.*)%)$")
   if not number then
-    return ("uv.%s: %s"):format(name, message)
+    return string.format("uv.%s: %s", name, message)
   end
   if name == "fs_opendir" and number == "3" then
     number = "2"
   end
-  return ("bad argument #%s to 'uv.%s' (%s)"):format(number, name, text)
+  return string.format("bad argument #%s to 'uv.%s' (%s)", number, name, text)
 end
 
 -- Requests ----------------------------------------------------------------------------------------
@@ -228,7 +235,7 @@ function Request:start()
     self.raised = misuse(kind.name, handle)
     self:finish()
   elseif handle == nil then
-    self:finish(failure(code and code:find "^E" and message or tostring(code)))
+    self:finish(failure(code and string.find(code, "^E") and message or tostring(code)))
   else
     self.handle = handle
     self.is_pending = true
@@ -264,7 +271,7 @@ end
 
 function Request:begin()
   local kind, args = self.kind, self.args
-  if kind.on_dir and type(args[1]) == "userdata" and tostring(args[1]):find "^uv_dir" then
+  if kind.on_dir and type(args[1]) == "userdata" and string.find(tostring(args[1]), "^uv_dir") then
     self:join_line()
   elseif not kind.is_pooled and is_closed(args[1]) then
     self:finish(failure "EBADF")
@@ -314,7 +321,7 @@ end
 local function refuse_callback(name, callback_at, ...)
   for i = callback_at, select("#", ...) do
     if type((select(i, ...))) == "function" then
-      error(("uv.%s waits and returns the results: give it no callback"):format(name), 3)
+      error(string.format("uv.%s waits and returns the results: give it no callback", name), 3)
     end
   end
 end
@@ -344,7 +351,7 @@ local function call(kind, ...)
   if check then
     local at, problem = check(request.args)
     if at then
-      error(("bad argument #%d to 'uv.%s' (%s)"):format(at, kind.name, problem), 2)
+      error(string.format("bad argument #%d to 'uv.%s' (%s)", at, kind.name, problem), 2)
     elseif problem then
       return failure(problem) -- its code
     end
@@ -354,7 +361,7 @@ local function call(kind, ...)
       request.is_unwanted = true
       request:begin()
     end
-    error(("uv.%s: this run is being killed and can wait no more"):format(kind.name), 2)
+    error(string.format("uv.%s: this run is being killed and can wait no more", kind.name), 2)
   end
   return deliver(request, core.await(function(resume)
     request.resume = resume
@@ -472,10 +479,10 @@ end
 -- The table ---------------------------------------------------------------------------------------
 
 local function refusal(name)
-  if name == "listen" or name:find "_start" or name:find "_work$" then
-    return ("uv.%s calls back many times: give it a callback"):format(name)
+  if name == "listen" or string.find(name, "_start") or string.find(name, "_work$") then
+    return string.format("uv.%s calls back many times: give it a callback", name)
   end
-  return ("uv.%s waits for nothing: call it in require \"luv\""):format(name)
+  return string.format("uv.%s waits for nothing: call it in require \"luv\"", name)
 end
 
 local function function_for(name)
@@ -507,15 +514,17 @@ end
 ---@field [string] fun(...): ...
 local M = { random = random, spawn = spawn }
 
-return setmetatable(M, {
+setmetatable(M, {
   __index = function(self, name)
     if type(luv[name]) ~= "function" then
       local near = suggest.near(name, known_names())
-      error(("decnet.uv: luv has no function %q%s"):format(tostring(name),
-        near and ("; did you mean %q?"):format(near) or ""), 2)
+      error(string.format("decnet.uv: luv has no function %q%s", tostring(name),
+        near and string.format("; did you mean %q?", near) or ""), 2)
     end
     local fn = function_for(name)
     rawset(self, name, fn)
     return fn
   end,
 })
+
+return stdlib.keep("decnet.uv", stdlib.sealed("decnet.uv", M))

@@ -141,7 +141,7 @@ describe("a function that was offloaded", function()
     run.worker(function()
       assert.equal("AB", decnet.offload(function(s) return (s:upper():gsub("%s", "")) end, "a b"))
       assert.equal("function", decnet.offload(function()
-        return type(require "decnet.suggest".near)
+        return type(require "spec.support.text".contains)
       end))
       run.raises("there is no decnet in a function that was offloaded", decnet.offload, function()
         return require "decnet"

@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "script/table.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -226,6 +227,7 @@ static const luaL_Reg methods[] = {
 
 void dh_channel_open(lua_State *L) {
     luaL_newmetatable(L, CHANNEL_TYPE);
+    dh_table_seal(L);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_len);

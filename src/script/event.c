@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "script/table.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -86,6 +87,7 @@ static const luaL_Reg methods[] = {
 
 void dh_event_open(lua_State *L) {
     luaL_newmetatable(L, EVENT_TYPE);
+    dh_table_seal(L);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);

@@ -10,6 +10,7 @@
 #include "core/timerq.h"
 #include "obs/text.h"
 #include "script/limits.h"
+#include "script/table.h"
 #include "script/variables.h"
 #include "script/wait.h"
 
@@ -383,6 +384,7 @@ static int ending_tostring(lua_State *L) {
 
 void dh_failure_open(lua_State *L) {
     luaL_newmetatable(L, ENDING_TYPE);
+    dh_table_seal(L);
     lua_pushcfunction(L, ending_tostring);
     lua_setfield(L, -2, "__tostring");
     lua_pop(L, 1);

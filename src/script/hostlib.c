@@ -638,6 +638,7 @@ static const luaL_Reg methods[] = {
 
 void dh_hostlib_open(lua_State *L) {
     luaL_newmetatable(L, HOST_TYPE);
+    dh_table_seal(L);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, host_gc);

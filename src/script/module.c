@@ -24,7 +24,14 @@ static const luaL_Reg functions[] = {
     {NULL, NULL},
 };
 
+/* The module, once it is open: package.loaded can be cleared. */
+static const char module_key = 0;
+
 int luaopen_decnet_core(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) {
+        return 1;
+    }
+    lua_pop(L, 1);
     dh_vm_open(L);
     luaL_newlib(L, functions);
     dh_await_open(L);
@@ -36,5 +43,7 @@ int luaopen_decnet_core(lua_State *L) {
     dh_unit_open(L);
     dh_worklog_open(L);
     dh_hostlib_open(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
     return 1;
 }

@@ -16,6 +16,7 @@
 #include "script/instance.h"
 #include "script/limits.h"
 #include "script/plain.h"
+#include "script/table.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -554,20 +555,28 @@ static void dump_function(lua_State *L, struct dh_plain *code) {
     lua_pop(L, 1);
 }
 
+/* Push the string package.KEY; nil if somebody has made something else of it. */
+static void push_search(lua_State *L, const char *key) {
+    int top = lua_gettop(L);
+    lua_pushnil(L);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushliteral(L, "package");
+    if (lua_rawget(L, -2) == LUA_TTABLE) {
+        lua_pushstring(L, key);
+        if (lua_rawget(L, -2) == LUA_TSTRING) {
+            lua_replace(L, top + 1);
+        }
+    }
+    lua_settop(L, top + 1);
+}
+
 /* package.path and cpath, so that the function finds what its caller would find. */
 static void encode_search(lua_State *L, struct dh_plain *search) {
     int index;
-    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    lua_getfield(L, -1, "package");
-    if (!lua_istable(L, -1)) {
-        luaL_error(L, "offload: there is no table package.loaded.package");
-    }
-    lua_getfield(L, -1, "path");
-    lua_getfield(L, -2, "cpath");
-    if (!dh_plain_encode(L, lua_gettop(L) - 1, 2, search, &index)) {
-        luaL_error(L, "offload: package.path%s", lua_tostring(L, -1));
-    }
-    lua_pop(L, 4);
+    push_search(L, "path");
+    push_search(L, "cpath");
+    dh_plain_encode(L, lua_gettop(L) - 1, 2, search, &index); /* strings and nils can be copied */
+    lua_pop(L, 2);
 }
 
 static int l_offload(lua_State *L) {
@@ -607,6 +616,7 @@ static int l_offload(lua_State *L) {
 
 void dh_offload_open(lua_State *L) {
     luaL_newmetatable(L, JOB_TYPE);
+    dh_table_seal(L);
     lua_pushcfunction(L, box_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "script/instance.h"
+#include "script/table.h"
 #include "script/tag.h"
 #include "script/vm.h"
 #include "script/wait.h"
@@ -168,6 +169,7 @@ int dh_scope_shared(lua_State *L) {
 
 void dh_scope_open(lua_State *L) {
     luaL_newmetatable(L, SCOPE_TYPE);
+    dh_table_seal(L);
     lua_pushcfunction(L, scope_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);

@@ -6,6 +6,7 @@
 
 #include "script/instance.h"
 #include "script/run.h"
+#include "script/table.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -127,6 +128,7 @@ static const luaL_Reg methods[] = {{"cancel", l_cancel}, {"join", l_join}, {NULL
 
 void dh_spawn_open(lua_State *L) {
     luaL_newmetatable(L, TASK_TYPE);
+    dh_table_seal(L);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);

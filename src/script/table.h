@@ -2,6 +2,8 @@
 /*
 ** Filling the tables that Lua gets: each sets one field of the table on top of L's stack. Raise on
 ** memory errors.
+**
+** Metatables are sealed: workers share them, and what getmetatable gives away can be overwritten.
 */
 #ifndef DH_SCRIPT_TABLE_H
 #define DH_SCRIPT_TABLE_H
@@ -32,6 +34,12 @@ static inline void dh_table_set_boolean(lua_State *L, const char *key, bool valu
 static inline void dh_table_set_string(lua_State *L, const char *key, const char *value) {
     lua_pushstring(L, value);
     lua_setfield(L, -2, key);
+}
+
+/* Of a metatable: getmetatable gives its name instead. */
+static inline void dh_table_seal(lua_State *L) {
+    lua_getfield(L, -1, "__name");
+    lua_setfield(L, -2, "__metatable");
 }
 
 #endif

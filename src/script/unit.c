@@ -399,6 +399,7 @@ static const luaL_Reg handle_methods[] = {
 static void open_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction index,
                       lua_CFunction tostring) {
     luaL_newmetatable(L, type);
+    dh_table_seal(L);
     lua_newtable(L);
     luaL_setfuncs(L, methods, 0);
     lua_pushcclosure(L, index, 1);

@@ -15,6 +15,7 @@
 #include "script/offload.h"
 #include "script/run.h"
 #include "script/scope.h"
+#include "script/table.h"
 #include "script/tag.h"
 #include "script/unit.h"
 #include "script/wait.h"
@@ -62,6 +63,7 @@ static void open_cancelled(lua_State *L, struct dh_vm *vm) {
     lua_setfield(L, -2, "__tostring");
     lua_pushliteral(L, "decnet.cancelled");
     lua_setfield(L, -2, "__name");
+    dh_table_seal(L);
     lua_setmetatable(L, -2);
     vm->cancelled = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -8,6 +8,7 @@
 #include "script/failure.h"
 #include "script/instance.h"
 #include "script/limits.h"
+#include "script/table.h"
 #include "script/unit.h"
 
 #define LOG_TYPE "decnet.log"
@@ -117,6 +118,7 @@ static const luaL_Reg methods[] = {
 
 void dh_worklog_open(lua_State *L) {
     luaL_newmetatable(L, LOG_TYPE);
+    dh_table_seal(L);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
