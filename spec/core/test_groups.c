@@ -410,6 +410,30 @@ static void a_clean_finish_under_always_takes_the_group_along_for_free(void) {
     world_fini(&world);
 }
 
+/* found by test_walk: the free restart made the failure free, too */
+static void a_failure_in_the_turn_of_a_clean_finish_counts(void) {
+    struct world world;
+    struct dh_policy p = world_policy();
+    struct dh_group *g;
+
+    p.restart = DH_RESTART_ALWAYS;
+    world_init(&world);
+    g = world_group(&world, "g", DH_ONE_FOR_ALL, 1, 60 * SEC);
+    world_try_add(&world, "a", &p, NULL, g, NULL);
+    world_try_add(&world, "b", &p, NULL, g, NULL);
+    world_boot(&world);
+    for (int i = 0; i < 2; i++) {
+        CHECK(!dh_group_is_failed(g));
+        body_end(world_body(&world, "a"), DH_RETURNED);
+        crash(&world, "b");
+        world_advance(&world, 10 * SEC);
+    }
+    CHECK(dh_group_is_failed(g));
+    CHECK_EQ(world_last(&world, "crash", "b")->window_count, 2);
+    CHECK_EQ(body_state(world_body(&world, "b")), DH_FAILED);
+    world_fini(&world);
+}
+
 static void rest_for_one_an_earlier_failure_widens_the_restart(void) {
     struct world world;
 
@@ -506,6 +530,7 @@ int main(void) {
     RUN(shutdown_during_the_restart_of_a_group_ends);
     RUN(an_essential_member_of_a_failed_group_stops_the_host);
     RUN(a_clean_finish_under_always_takes_the_group_along_for_free);
+    RUN(a_failure_in_the_turn_of_a_clean_finish_counts);
     RUN(rest_for_one_an_earlier_failure_widens_the_restart);
     RUN(failures_in_different_turns_count_separately);
     RUN(the_group_does_not_wait_for_one_that_will_not_come);

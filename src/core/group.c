@@ -183,9 +183,10 @@ uint32_t dh_group_count_failure(struct dh_sup *sup, struct dh_worker *w, uint64_
     if (g == NULL || g->spec.max_restarts == DH_UNLIMITED) {
         return 0;
     }
-    if (g->coming > 0 && g->restart_step == sup->step_count) {
+    if (g->coming > 0 && g->counted_step == sup->step_count) {
         return 0;
     }
+    g->counted_step = sup->step_count;
     return dh_window_add(&g->window, sup->env->alloc, at_ns, g->spec.within_ns,
                          g->spec.max_restarts);
 }

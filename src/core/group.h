@@ -31,6 +31,7 @@ struct dh_group {
     uint32_t coming; /* members at DH_GATE_COMING */
     uint32_t arrived;
     uint32_t restart_step; /* the step in which the last restart began */
+    uint32_t counted_step; /* the step in which the last failure was counted */
     bool is_failed;
     struct dh_window window;
     struct dh_group_spec spec; /* its name is 'text' */
@@ -61,7 +62,7 @@ void dh_group_fini_all(struct dh_sup *sup);
 void dh_group_set_gate(struct dh_sup *sup, struct dh_worker *w, enum dh_gate gate);
 
 /* w failed at at_ns and would be restarted: count it, and return how many failures there are now.
-** One that fails in the same step as the member whose restart is under way is not counted. 0: not
+** Of those that fail in the same step and so begin the same restart, one is counted. 0: not
 ** counted, or there is no limit. */
 uint32_t dh_group_count_failure(struct dh_sup *sup, struct dh_worker *w, uint64_t at_ns);
 
