@@ -77,7 +77,7 @@ function M.random_scenario()
 end
 
 -- Time and failures are more likely than the rest.
-local verbs = { "s", "p", "R", "y", "z", "a", "r", "i", "x", "e", "f", "f", "t", "t", "t" }
+local verbs = { "s", "p", "R", "y", "z", "a", "r", "i", "x", "e", "m", "f", "f", "t", "t", "t" }
 
 --- That many random steps. Who closes slowly and is needed by others is not removed: whether they
 --- may start in the very instant in which it is first done and then gone is nobody's promise.

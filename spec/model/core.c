@@ -192,11 +192,11 @@ static bool end(struct body *b, char verb) {
     return true;
 }
 
-static bool fail_all(struct play *play) {
+static bool end_all(struct play *play, int returning) {
     bool is_any = false;
 
     for (int i = 0; i < play->scenario->count; i++) {
-        is_any |= end(play->bodies[i], 'f');
+        is_any |= end(play->bodies[i], i == returning ? 'i' : 'f');
     }
     return is_any;
 }
@@ -210,7 +210,9 @@ static bool step(struct play *play, char verb, int i) {
             world_advance(&play->world, play->scenario->ticks_ns[i]);
             return true;
         case 'e': /* everybody who runs fails, in the same turn */
-            return fail_all(play);
+            return end_all(play, -1);
+        case 'm': /* the same, but this one finishes */
+            return end_all(play, i);
         case 'q': /* the host stops */
             dh_sup_shutdown(&play->world.sup);
             return true;

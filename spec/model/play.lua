@@ -19,8 +19,9 @@ local function tick(model, duration)
   end
 end
 
--- The runs in these slots end, in the same turn; false if there are none.
-local function finish(model, how, first, last)
+-- The runs in these slots end in the same turn, all like this but one, which returns; false if
+-- there are none.
+local function finish(model, how, first, last, returning)
   local list = {}
   for slot = first, last do
     local w = model.slots[slot]
@@ -29,7 +30,7 @@ local function finish(model, how, first, last)
     end
   end
   for _, w in ipairs(list) do
-    model:ended(w, how)
+    model:ended(w, w.slot == returning and "returned" or how)
     w.fails = false
   end
   return #list > 0
@@ -45,6 +46,8 @@ local function take(model, verb, n)
     return model:shutdown()
   elseif verb == "e" then
     return finish(model, "raised", 1, #model.scenario)
+  elseif verb == "m" then
+    return finish(model, "raised", 1, #model.scenario, n)
   elseif endings[verb] then
     return finish(model, endings[verb], n, n)
   end

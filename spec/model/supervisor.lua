@@ -85,7 +85,7 @@ function M:crash(w, how)
   if how == "fatal" or w.role.restart == "never" or exceeds(w.role, w.stamps, self.now) then
     w.to = "failed"
     self:note(w, "!x")
-  elseif group and group.restarted ~= self.turn and exceeds(group.role, group.stamps, self.now) then
+  elseif group and group.counted ~= self.turn and exceeds(group.role, group.stamps, self.now) then
     w.to, group.failed = "failed", true
     self:note(w, "!xX")
     for _, v in ipairs(self.order) do
@@ -94,10 +94,11 @@ function M:crash(w, how)
   else
     self:note(w, "!")
     self:plan(w, delay(w.role, w.streak))
+    self.group.counted = w.gated and self.turn or self.group.counted -- the turn's others are free
   end
 end
 
--- A restart by policy; whom the strategy affects meets at the gate (see settle). Who fails in the
+-- A restart by policy; whom the strategy affects meets at the gate (see settle). Who ends in the
 -- same turn joins the restart that has begun.
 function M:plan(w, after)
   local group, strategy = self.group, w.role.grouped and self.group.role.strategy or "one_for_one"
