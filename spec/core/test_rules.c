@@ -18,6 +18,8 @@ struct scene {
 
 enum { VARIANTS = 7 };
 
+#define DAY (UINT64_C(86400) * SEC)
+
 static void lose_dependency(struct scene *s) {
     dh_sup_stop(&s->world.sup, &s->dep->w);
     world_turn(&s->world);
@@ -350,8 +352,53 @@ static void after_every_cell_the_host_can_still_stop(void) {
     }
 }
 
+/* Whatever it did before, what it depends on, crash and come back each month: nothing starts it. */
+static void check_year(struct scene *s) {
+    enum dh_state rest;
+    uint32_t run = s->w->w.run;
+
+    dh_sup_stop(&s->world.sup, &s->w->w);
+    s->w->kill_in = 0;
+    if (s->w->is_live && s->w->has_ended) {
+        body_close(s->w);
+    }
+    s->w->close_in = 0;
+    if (s->w->was_killed && !s->w->has_ended) {
+        body_end(s->w, DH_CANCELLED);
+    }
+    world_advance(&s->world, 20 * SEC);
+    rest = body_state(s->w);
+    CHECK(dh_state_is_final(rest));
+    for (int month = 0; month < 12; month++) {
+        lose_dependency(s);
+        world_advance(&s->world, DAY);
+        regain_dependency(s);
+        body_end(s->dep, DH_RAISED);
+        world_advance(&s->world, 30 * DAY);
+        dh_sup_reset(&s->world.sup, &s->w->w);
+    }
+    CHECK_EQ(body_state(s->w), rest);
+    CHECK_EQ(s->w->w.run, run);
+    CHECK(!s->w->w.is_wanted);
+}
+
+static void F11_stopped_in_every_scene_it_stays_stopped_for_a_year(void) {
+    int scenes = 0;
+
+    for (int i = 0; i < DH_STATE_COUNT * VARIANTS; i++) {
+        struct scene s;
+        if (set_scene(&s, (enum dh_state)(i / VARIANTS), i % VARIANTS)) {
+            check_year(&s);
+            scenes++;
+        }
+        world_fini(&s.world);
+    }
+    CHECK_EQ(scenes, 22);
+}
+
 int main(void) {
     RUN(every_state_against_every_input);
+    RUN(F11_stopped_in_every_scene_it_stays_stopped_for_a_year);
     RUN(after_every_cell_the_host_can_still_stop);
     return check_report();
 }
