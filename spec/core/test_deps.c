@@ -353,6 +353,56 @@ static void a_stop_held_for_a_dependant_that_then_stays_is_carried_out(void) {
     world_fini(&world);
 }
 
+/* found by spec/model: it started, if it was looked at before the dependency went */
+static void nobody_starts_on_a_dependency_that_is_about_to_go(void) {
+    struct world world;
+    struct body *db;
+    struct body *app;
+
+    world_init(&world);
+    db = add(&world, "db", NULL);
+    app = add(&world, "app", "db");
+    add(&world, "slow", "db")->stop_in = 5 * SEC;
+    world_boot(&world);
+    body_end(app, DH_RAISED);
+    world_turn(&world);
+    dh_sup_stop(&world.sup, &world_body(&world, "slow")->w);
+    dh_sup_stop(&world.sup, &db->w);
+    world_advance(&world, 2 * SEC);
+    CHECK_STR(world_states(&world), "db=running app=waiting slow=stopping");
+    CHECK_STR(world_waiting_for(&world, "app"), "db");
+    dh_sup_start(&world.sup, &db->w); /* it was not told yet and goes on */
+    world_turn(&world);
+    CHECK_STR(world_states(&world), "db=running app=running slow=stopping");
+    CHECK_EQ(db->w.run, 1);
+    world_fini(&world);
+}
+
+/* found by spec/model: whether it started depended on who was looked at first */
+static void nobody_starts_on_a_job_that_is_done_and_removed_in_one_turn(void) {
+    for (int order = 0; order < 2; order++) {
+        struct world world;
+        struct body *db;
+        struct body *app;
+
+        world_init(&world);
+        db = add(&world, "db", NULL);
+        app = add(&world, "app", "db");
+        db->close_in = SEC;
+        app->close_in = SEC;
+        world_boot(&world);
+        body_end(order == 0 ? db : app, DH_RETURNED);
+        body_end(order == 0 ? app : db, DH_RETURNED);
+        world_turn(&world);
+        dh_sup_start(&world.sup, &app->w);
+        dh_sup_remove(&world.sup, &db->w);
+        world_advance(&world, 5 * SEC);
+        CHECK_STR(world_states(&world), "app=waiting");
+        CHECK_STR(world_waiting_for(&world, "app"), "db (gone)");
+        world_fini(&world);
+    }
+}
+
 static void a_removed_dependency_is_missed_until_its_name_is_back(void) {
     struct world world;
     struct body *db;
@@ -596,6 +646,8 @@ int main(void) {
     RUN(restarts_ordered_together_go_down_in_order_and_come_up_in_order);
     RUN(a_watched_worker_leaves_no_deadline_behind);
     RUN(a_stop_held_for_a_dependant_that_then_stays_is_carried_out);
+    RUN(nobody_starts_on_a_dependency_that_is_about_to_go);
+    RUN(nobody_starts_on_a_job_that_is_done_and_removed_in_one_turn);
     RUN(a_removed_dependency_is_missed_until_its_name_is_back);
     RUN(a_name_that_comes_back_must_not_close_a_circle);
     RUN(a_removed_dependant_is_not_woken);

@@ -79,19 +79,11 @@ end
 -- Time and failures are more likely than the rest.
 local verbs = { "s", "p", "R", "y", "z", "a", "r", "i", "x", "e", "m", "f", "f", "t", "t", "t" }
 
---- That many random steps. Who closes slowly and is needed by others is not removed: whether they
---- may start in the very instant in which it is first done and then gone is nobody's promise.
+--- That many random steps.
 function M.random_steps(scenario, count)
   local steps = {}
-  local may_remove = true
-  for _, role in ipairs(scenario) do
-    for other in pairs(role.needs) do
-      may_remove = may_remove and scenario[other].closes_in == 0
-    end
-  end
   for i = 1, count do
     local verb = verbs[random(#verbs)]
-    verb = verb == "r" and not may_remove and "p" or verb
     steps[i] = verb .. random(verb == "t" and #scenario.ticks or #scenario)
   end
   if random(20) == 1 then

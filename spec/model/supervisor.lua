@@ -25,8 +25,10 @@ local function is_closing(w, to) return w.state == "closing" and w.to == to end
 local function is_delayed(w) return w.state == "backoff" or is_closing(w, "backoff") end
 local function has_come(w) return w.due and not alive[w.state] end
 local function will_start(w) return w.again or w.to == "backoff" or w.to == "waiting" end
--- A dependency that has done its job is as good as one that runs.
-local function satisfies(w) return w and (w.state == "running" or w.state == "done") end
+-- A dependency that has done its job is as good as one that runs and is not about to go.
+local function satisfies(w)
+  return w and not w.removing and (w.state == "done" or w.state == "running" and not is_leaving(w))
+end
 
 function M:lacks(w)
   local lacks = false
@@ -148,10 +150,9 @@ function M:look(w)
 end
 
 function M:settle()
-  local has_moved
   repeat
-    local is_open = true -- the gate: when the last has come, all may start
-    has_moved, self.turn = false, self.turn + 1
+    local has_moved, is_open = false, true -- the gate: when the last has come, all may start
+    self.turn = self.turn + 1
     for i = #self.order, 1, -1 do has_moved = self:look(self.order[i]) or has_moved end
     for _, w in ipairs(self.order) do is_open = is_open and (not w.gated or has_come(w)) end
     for _, w in ipairs(self.order) do
@@ -182,8 +183,7 @@ end
 function M:order_to(name, slot)
   local w = self.slots[slot]
   if not w or self.stopped or w.removing and name ~= "remove" then return false end
-  local is_nothing = name == "start" and is_up(w) and w.wanted
-  if name ~= "retry" and name ~= "remove" and not is_nothing then
+  if name ~= "retry" and name ~= "remove" and not (name == "start" and is_up(w) and w.wanted) then
     w.streak, w.stamps = 0, {} -- what a user did clears the history
     local group = w.role.grouped and self.group.failed and self.group or {}
     group.failed, group.stamps = false, {}

@@ -266,7 +266,7 @@ void dh_deps_on_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready) {
             continue;
         }
         from->extra->missing--;
-        if (from->extra->missing > 0) {
+        if (!dh_deps_are_ready(from)) {
             continue;
         }
         if (from->state == DH_WAITING) {
@@ -298,8 +298,24 @@ void dh_deps_on_alive(struct dh_sup *sup, struct dh_worker *w, bool is_alive) {
     }
 }
 
+bool dh_deps_is_there(const struct dh_worker *to) {
+    bool is_to_go = to->is_removing || to->is_start_asked || dh_machine_gate(to) == DH_GATE_COMING;
+
+    return dh_machine_is_satisfying(to) && !is_to_go && (to->is_wanted || to->state == DH_DONE);
+}
+
 bool dh_deps_are_ready(const struct dh_worker *w) {
-    return w->extra == NULL || w->extra->missing == 0;
+    const struct dh_extra *x = w->extra;
+
+    if (x == NULL || x->missing > 0) {
+        return x == NULL;
+    }
+    for (uint16_t i = 0; i < x->edge_count; i++) {
+        if (!dh_deps_is_there(x->edges[i].to)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool dh_deps_is_held(const struct dh_sup *sup, const struct dh_worker *w) {
@@ -324,5 +340,8 @@ void dh_deps_on_order(struct dh_sup *sup, struct dh_worker *w) {
         if (w->extra->edges[i].to != NULL) {
             dh_machine_mark(sup, w->extra->edges[i].to);
         }
+    }
+    for (struct dh_edge *e = w->extra != NULL ? w->extra->in : NULL; e != NULL; e = e->in_next) {
+        dh_machine_mark(sup, e->from);
     }
 }

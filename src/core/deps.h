@@ -51,13 +51,17 @@ void dh_deps_on_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready);
 /* w has come to life or has ended completely. */
 void dh_deps_on_alive(struct dh_sup *sup, struct dh_worker *w, bool is_alive);
 
-/* Is everything ready that w waits for? */
+/* May what depends on 'to' start? It is ready, or done, and not about to go. */
+bool dh_deps_is_there(const struct dh_worker *to);
+
+/* Is everything there that w waits for? */
 bool dh_deps_are_ready(const struct dh_worker *w);
 
 /* Does something alive depend on w that is on its way down, too? Then w goes after it. */
 bool dh_deps_is_held(const struct dh_sup *sup, const struct dh_worker *w);
 
-/* Somebody changed his mind about w: those that may have waited for its end look again. */
+/* Somebody changed his mind about w: those that may have waited for its end look again, and those
+** that have not started because it was about to go. */
 void dh_deps_on_order(struct dh_sup *sup, struct dh_worker *w);
 
 #endif

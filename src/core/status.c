@@ -39,7 +39,7 @@ static void describe_dependencies(const struct dh_extra *x, char *text, size_t s
         const char *why = why_not(e->to);
         char item[DH_NAME_MAX + sizeof ", () stopped"];
         size_t len;
-        if (e->to != NULL && dh_machine_is_satisfying(e->to)) {
+        if (e->to != NULL && dh_deps_is_there(e->to)) {
             continue;
         }
         snprintf(item, sizeof item, why != NULL ? "%s%.*s (%s)" : "%s%.*s", at > 0 ? ", " : "",
