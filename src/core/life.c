@@ -287,7 +287,7 @@ void dh_life_on_ended(struct dh_sup *sup, struct dh_worker *w, const struct dh_o
     dh_machine_move(sup, w, DH_CLOSING, outcome->ended_ns);
     if (was_asked_to_end(w)) {
         w->after_closing = w->is_wanted ? DH_WAITING : DH_STOPPED;
-        w->is_automatic = !w->is_start_asked;
+        w->is_automatic = true; /* unless it was ordered: dh_life_on_closed */
         if (outcome->ending == DH_RAISED) {
             emit_crash(sup, w, outcome, reason, NULL);
         }
