@@ -218,6 +218,27 @@ describe("a worker that computes without waiting", function()
     end)
   end)
 
+  it("is known by name and place once it has had the CPU for long", function()
+    run(function(t)
+      local first, last
+      decnet.worker("quick", function() first = t.host:holder() end)
+      decnet.worker("loop", function()
+        decnet.atomic(function()
+          local till = os.clock() + 5
+          repeat
+            last = t.host:holder()
+          until last or os.clock() > till
+        end)
+      end)
+      t:advance(0)
+      assert.is_nil(first)
+      assert.equal("loop", last.worker)
+      assert.equal(1, last.run)
+      assert.truthy(last.line:find "slices_spec.lua:%d+$", last.line)
+      assert.is_nil(t.host:holder())
+    end)
+  end)
+
   it("shares the CPU fairly", function()
     run(function(t)
       local counts = { 0, 0 }

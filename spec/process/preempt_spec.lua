@@ -79,4 +79,36 @@ describe("the CPU", function()
     assert.is_true(busy > 1.5 * lazy, busy .. " " .. lazy)
     assert.is_true(lazy > 0 and busy + lazy + own < 1.2 * total, total)
   end)
+
+  -- One call that Lua cannot interrupt, on line 4; a hook strikes on the next.
+  local CALLS = {
+    { "a long pattern match", [[local _ = (("a"):rep(4000)):find ".-.-.-b"]] },
+    { "a call that blocks", [[require "luv".sleep(60000)]] },
+    { "a debug hook that never ends",
+      [[debug.sethook(function() while true do end end, "l")]], "workers.lua:5" },
+    { "a finalizer that never ends", [[
+      setmetatable({}, { __gc = function() while true do end end }) collectgarbage()]] },
+  }
+
+  for _, case in ipairs(CALLS) do
+    it("is missed while one has it, and the log says who and where: " .. case[1], function()
+      local script = ([[
+        local decnet = require "decnet"
+        decnet.worker("victim", function() decnet.sleep(0.01) print "victim" decnet.sleep(3600) end)
+        decnet.worker("holder", function() decnet.sleep(0.1)
+          CALL
+          return 1
+        end)
+      ]]):gsub("CALL", case[2])
+      local child = process.run(script)
+      child:says "victim"
+      local place = child:says("level=warn worker=holder " ..
+        'msg="has held the CPU for [1-9]%.%d s in one call that cannot be interrupted" ' ..
+        "run=1 at=(%S+)\n")
+      assert.equal(case[3] or "workers.lua:4", place)
+      child:says 'worker=holder msg="has held the CPU for [2-9]%.%d s'
+      assert.equal(0, child:count "worker=victim")
+      child:kill "sigkill"
+    end)
+  end
 end)

@@ -538,6 +538,25 @@ static int host_groups(lua_State *L) {
     return 1;
 }
 
+/* host:holder(): who has had the CPU for long and has it still, the caller for instance: a table with
+** worker, run, since and line (nil while it is not known), or nil. */
+static int host_holder(lua_State *L) {
+    struct dh_holder holder;
+    if (!dh_preempt_holder(&check_host(L)->vm->preempt, &holder)) {
+        return 0;
+    }
+    lua_createtable(L, 0, 4);
+    if (holder.worker[0] != '\0') {
+        dh_table_set_string(L, "worker", holder.worker);
+        dh_table_set_integer(L, "run", holder.run);
+    }
+    dh_table_set_seconds(L, "since", holder.since_ns);
+    if (holder.place[0] != '\0') {
+        dh_table_set_string(L, "line", holder.place);
+    }
+    return 1;
+}
+
 /* Closing */
 
 /* End what is still alive, at once; whatever hangs after that is left behind. */
@@ -626,14 +645,31 @@ static int l_count_handles(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"after", host_after},       {"boot", host_boot},       {"check", host_check},
-    {"close", host_close},       {"declare", host_declare}, {"exit_code", host_exit_code},
-    {"get", host_get},           {"group", host_group},     {"groups", host_groups},
-    {"idle_for", host_idle_for}, {"hold", host_hold},       {"is_over", host_is_over},
-    {"kill", host_kill},         {"log", host_log},         {"now", host_now},
-    {"on_event", host_on_event}, {"release", host_release}, {"run", host_run},
-    {"spawn", host_spawn},       {"step", host_step},       {"stop", host_stop},
-    {"stop_on", host_stop_on},   {"workers", host_workers}, {NULL, NULL},
+    {"after", host_after},
+    {"boot", host_boot},
+    {"check", host_check},
+    {"close", host_close},
+    {"declare", host_declare},
+    {"exit_code", host_exit_code},
+    {"get", host_get},
+    {"holder", host_holder},
+    {"group", host_group},
+    {"groups", host_groups},
+    {"idle_for", host_idle_for},
+    {"hold", host_hold},
+    {"is_over", host_is_over},
+    {"kill", host_kill},
+    {"log", host_log},
+    {"now", host_now},
+    {"on_event", host_on_event},
+    {"release", host_release},
+    {"run", host_run},
+    {"spawn", host_spawn},
+    {"step", host_step},
+    {"stop", host_stop},
+    {"stop_on", host_stop_on},
+    {"workers", host_workers},
+    {NULL, NULL},
 };
 
 void dh_hostlib_open(lua_State *L) {

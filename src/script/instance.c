@@ -2,6 +2,7 @@
 #include "script/instance.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -286,6 +287,24 @@ void dh_instance_on_preempted(struct dh_task *t, uint64_t elapsed_ns) {
             trouble->slice_max_ns = elapsed_ns;
         }
     }
+}
+
+void dh_instance_report_holder(struct dh_instance *instance, const struct dh_holder *holder,
+                               uint64_t elapsed_ns) {
+    char msg[100];
+    struct dh_field fields[2];
+    size_t n = 0;
+    int len = snprintf(msg, sizeof(msg),
+                       "has held the CPU for %.1f s in one call that cannot be interrupted",
+                       (double)elapsed_ns / 1e9);
+    if (holder->worker[0] != '\0') {
+        fields[n++] = dh_field_integer("run", holder->run);
+    }
+    if (holder->place[0] != '\0') {
+        fields[n++] = dh_field_cstring("at", holder->place);
+    }
+    dh_log_write(&instance->log, DH_LEVEL_WARN, holder->worker[0] != '\0' ? holder->worker : NULL,
+                 msg, (size_t)len, fields, n);
 }
 
 static bool is_in_flight(struct dh_host *host) {

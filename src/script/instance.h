@@ -16,6 +16,7 @@
 #include "script/run.h"
 
 struct dh_failure;
+struct dh_holder;
 struct dh_vm;
 
 /* Timers that are the script layer's. */
@@ -48,6 +49,11 @@ void dh_instance_call_cleanup(struct dh_task *t);
 
 /* t was preempted after a slice that long: for its worker's record, and a virtual clock. */
 void dh_instance_on_preempted(struct dh_task *t, uint64_t elapsed_ns);
+
+/* Log that a slice has been in one call for that long. Called by the monitor's thread: touches nothing
+** but the log. */
+void dh_instance_report_holder(struct dh_instance *instance, const struct dh_holder *holder,
+                               uint64_t elapsed_ns);
 
 /* A run is closed: let go of it once the supervisor has heard of it. */
 void dh_instance_add_closed(struct dh_instance *instance, struct dh_run *run);

@@ -64,6 +64,17 @@
 /* A slice that disturbs nobody is looked into this often: it may be over its hang_timeout. */
 #define DH_PROBE_NS 50000000u
 
+/* A slice this old has a name: who asks who holds the CPU is told. */
+#define DH_HELD_NS 100000000u
+
+/* After so long in one call that no hook interrupts there is a line in the log, then after twice as
+** long each time. */
+#define DH_DEAF_NS 1000000000u
+
+/* When no block of memory has moved for this long, the stack is not being moved either: the largest
+** takes 5 ms. */
+#define DH_STILL_NS 500000000u
+
 /* hang_timeout of what belongs to no worker. */
 #define DH_HANG_DEFAULT_NS 5000000000u
 

@@ -10,8 +10,10 @@
 #endif
 
 #include "host/loop.h"
+#include "script/instance.h"
 #include "script/limits.h"
 #include "script/preempt.h"
+#include "script/vm.h"
 
 /* What the monitor knows of the slice it saw last. */
 struct watch {
@@ -21,6 +23,8 @@ struct watch {
     uint64_t quiet_until_ns; /* a signal is on its way: wait for it to help */
     uint64_t pause_ns;       /* ... for so long after the next one */
     uint64_t probe_ns;       /* when to look into one that disturbs nobody */
+    uint64_t heard_ns;       /* when its hook was last known to run */
+    uint64_t report_ns;      /* after so long without: say so in the log */
 
     /* looks */
     uint64_t cell_ns; /* where the cell of the next look begins */
@@ -120,6 +124,8 @@ static void notice(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64
     w->quiet_until_ns = now + p->min_slice_ns;
     w->pause_ns = DH_RESEND_NS;
     w->probe_ns = now + DH_PROBE_NS;
+    w->heard_ns = now;
+    w->report_ns = DH_DEAF_NS;
     if (slice != 0) {
         atomic_store_explicit(&p->began_ns, now, memory_order_relaxed);
         atomic_store_explicit(&p->noticed, slice, memory_order_release);
@@ -157,11 +163,40 @@ static bool must_yield(const struct dh_preempt *p, const struct watch *w, uint64
     return has_news || now >= due(p, w);
 }
 
+/* Ask for a note of a slice that lasts, publish the last answer. */
+static void exchange_notes(struct dh_preempt *p, const struct watch *w, uint64_t now) {
+    if (now - w->seen_ns < DH_HELD_NS ||
+        atomic_load_explicit(&p->asked, memory_order_acquire) == w->slice) {
+        return;
+    }
+    if (p->note.slice == w->slice) {
+        uv_mutex_lock(&p->mutex);
+        p->holder = p->note;
+        p->holder.since_ns = w->seen_ns;
+        uv_mutex_unlock(&p->mutex);
+    }
+    atomic_store_explicit(&p->asked, w->slice, memory_order_release);
+}
+
+/* It does not hear: say so after a second, two, four ... */
+static void report_deaf(struct dh_preempt *p, struct watch *w, uint64_t now) {
+    if (atomic_load(&p->wanted) == DH_PREEMPT_NOTHING) {
+        w->heard_ns = now;
+        w->report_ns = DH_DEAF_NS;
+    } else if (now - w->heard_ns >= w->report_ns && p->holder.slice == w->slice &&
+               !p->uses_cpu_time) {
+        dh_instance_report_holder(p->vm->instance, &p->holder, now - w->heard_ns);
+        w->report_ns *= 2;
+    }
+}
+
 static void judge(struct dh_preempt *p, struct watch *w, uint64_t now, bool has_news) {
     bool yields = must_yield(p, w, now, has_news);
     if (!yields && now < w->probe_ns) {
         return;
     }
+    report_deaf(p, w, now);
+    exchange_notes(p, w, now);
     uint64_t wish = yields ? DH_PREEMPT_YIELD : DH_PREEMPT_PROBE;
     atomic_store(&p->wanted, w->slice * (DH_PREEMPT_WISHES + 1) + wish);
     pthread_kill(p->loop_thread, DH_PREEMPT_SIGNAL);

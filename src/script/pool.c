@@ -2,6 +2,7 @@
 #include "script/pool.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -44,6 +45,7 @@ struct slab {
 struct dh_pool {
     struct slab *open[CLASSES]; /* slabs with room, by class */
     struct slab *spare; /* an empty one, so that a block that comes and goes costs no mmap */
+    uint64_t moves;
 };
 
 static unsigned class_of(size_t size) {
@@ -187,6 +189,10 @@ static void *move(struct dh_pool *pool, void *block, size_t old_size, size_t new
 
 void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
     struct dh_pool *pool = ud;
+    if (block != NULL && new_size > 0) {
+        pool->moves++;
+        atomic_signal_fence(memory_order_seq_cst);
+    }
     if (USES_MALLOC) {
         if (new_size > 0) {
             return realloc(block, new_size);
@@ -215,6 +221,10 @@ void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
         return realloc(block, new_size);
     }
     return move(pool, block, old_size, new_size);
+}
+
+const uint64_t *dh_pool_moves(const struct dh_pool *pool) {
+    return &pool->moves;
 }
 
 struct dh_pool *dh_pool_new(void) {

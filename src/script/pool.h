@@ -16,6 +16,7 @@
 #define DH_SCRIPT_POOL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define DH_POOL_MAX 1024
 
@@ -26,6 +27,10 @@ struct dh_pool *dh_pool_new(void);
 
 /* Everything allocated from it must have been freed. */
 void dh_pool_free(struct dh_pool *pool);
+
+/* How many blocks dh_pool_realloc has resized so far, counted before the block moves. For signal
+** handlers, too. */
+const uint64_t *dh_pool_moves(const struct dh_pool *pool);
 
 /* A lua_Alloc; ud is the pool. */
 void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size);

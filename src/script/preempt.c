@@ -10,6 +10,7 @@
 #include "script/errfunc.h"
 #include "script/instance.h"
 #include "script/limits.h"
+#include "script/pool.h"
 #include "script/unit.h"
 #include "script/vm.h"
 
@@ -95,9 +96,49 @@ static bool is_overdue(const struct dh_preempt *p) {
     return p->overdue_slice != 0 && p->overdue_slice == dh_preempt_slice(p);
 }
 
+/* "FILE:LINE". By hand: printf is not for signal handlers. */
+static void format_place(char *dst, const char *file, unsigned line) {
+    char digits[12];
+    char *at = digits + sizeof(digits) - 1;
+    *at = '\0';
+    for (; line > 0; line /= 10) {
+        *--at = (char)('0' + line % 10);
+    }
+    *--at = ':';
+    strcpy(dst, file);
+    strcat(dst, at);
+}
+
+/* Write down who has the CPU, if the monitor asks. Where: the innermost Lua function from 'level' on;
+** not at all if level is negative. */
+static void note_holder(struct dh_preempt *p, lua_State *L, int level) {
+    const struct dh_task *t = p->vm->current;
+    struct dh_holder *note = &p->note;
+    lua_Debug ar;
+    if (atomic_load_explicit(&p->asked, memory_order_acquire) != p->number) {
+        return;
+    }
+    note->slice = p->number;
+    note->worker[0] = '\0';
+    note->place[0] = '\0';
+    if (t != NULL && t->run->unit != NULL) {
+        strcpy(note->worker, t->run->unit->name);
+        note->run = t->run->number;
+    }
+    for (; level >= 0 && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0) {
+            format_place(note->place, ar.short_src, (unsigned)ar.currentline);
+            break;
+        }
+    }
+    atomic_store_explicit(&p->asked, 0, memory_order_release);
+}
+
 static void on_count(lua_State *L, lua_Debug *ar) {
     struct dh_preempt *p = mine;
     (void)ar;
+    p->unheard = 0;
     restore_user_hook(p, L);
     if (p->raises) {
         p->raises = false;
@@ -109,6 +150,7 @@ static void on_count(lua_State *L, lua_Debug *ar) {
     if (wanted / (DH_PREEMPT_WISHES + 1) != p->number && !is_over) {
         return; /* meant for another slice, or left over: a coroutine that was created while armed */
     }
+    note_holder(p, L, 0);
     if (can_yield(p->vm, L)) {
         if ((wanted & DH_PREEMPT_WISHES) == DH_PREEMPT_YIELD || is_over) {
             yield_to_scheduler(p->vm, L);
@@ -129,12 +171,46 @@ void dh_preempt_enter(struct dh_preempt *p, lua_State *co) {
     }
 }
 
+/* Has no block of memory moved for long, seen from a handler whose last signal was not heard? */
+static bool is_still(struct dh_preempt *p, bool was_heard) {
+    uint64_t now = dh_loop_now();
+    if (p->moves == NULL) {
+        return false;
+    }
+    if (was_heard || *p->moves != p->still_moves) {
+        p->still_moves = *p->moves;
+        p->still_since_ns = now;
+    }
+    return now - p->still_since_ns >= DH_STILL_NS;
+}
+
+/*
+** Besides arming the hook the handler may look at the stack, though it comes at any instruction,
+** under three conditions.
+**
+** - The hook that the last signal armed has not run: it would have at the next instruction of a Lua
+**   function. So the innermost frame is that of a C function (or Lua code that hooks spare, in __gc
+**   and in hooks), and each Lua function below stands in a call, with its position saved.
+** - That innermost frame, which may be half made or half undone, is not looked at.
+** - Frames point into the stack, and between the realloc that moves it and the correction of these
+**   pointers they point nowhere. So nothing may have moved for DH_STILL_NS, a hundred times what
+**   correcting the largest stack takes. Where nobody counts moves (plain lua5.4) the place stays
+**   unknown.
+**
+** lua_getstack and lua_getinfo "Sl" only read.
+*/
 static void on_signal(int number) {
     struct dh_preempt *p = mine;
     lua_State *L = p != NULL ? p->running : NULL;
     (void)number;
     if (L == NULL) {
         return;
+    }
+    bool was_heard = p->unheard != p->number;
+    bool can_look = is_still(p, was_heard);
+    p->unheard = p->number;
+    if (!was_heard) {
+        note_holder(p, L, can_look ? 1 : -1);
     }
     lua_Hook hook = lua_gethook(L);
     if (hook != on_count) {
@@ -219,6 +295,10 @@ int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns) 
     if (pthread_getcpuclockid(p->loop_thread, &p->cpu_clock) != 0) {
         p->cpu_clock = CLOCK_PROCESS_CPUTIME_ID;
     }
+    void *pool;
+    if (lua_getallocf(vm->L, &pool) == dh_pool_realloc) {
+        p->moves = dh_pool_moves(pool);
+    }
     mine = p;
     struct sigaction action;
     memset(&action, 0, sizeof(action));
@@ -230,13 +310,22 @@ int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns) 
     if (err != 0) {
         return err;
     }
+    err = uv_mutex_init(&p->mutex);
+    if (err != 0) {
+        goto err_after_sem;
+    }
     err = uv_thread_create(&p->monitor, dh_preempt_monitor, p);
     if (err != 0) {
-        uv_sem_destroy(&p->unpark);
-        return err;
+        goto err_after_mutex;
     }
     p->is_started = true;
     return 0;
+
+err_after_mutex:
+    uv_mutex_destroy(&p->mutex);
+err_after_sem:
+    uv_sem_destroy(&p->unpark);
+    return err;
 }
 
 void dh_preempt_stop(struct dh_preempt *p) {
@@ -248,7 +337,22 @@ void dh_preempt_stop(struct dh_preempt *p) {
         uv_sem_post(&p->unpark);
     }
     uv_thread_join(&p->monitor);
+    uv_mutex_destroy(&p->mutex);
     uv_sem_destroy(&p->unpark);
     p->is_started = false;
     mine = NULL; /* a signal still on its way finds nobody */
+}
+
+bool dh_preempt_holder(struct dh_preempt *p, struct dh_holder *ret_holder) {
+    uint64_t slice = atomic_load_explicit(&p->slice, memory_order_acquire);
+    if (!p->is_started || slice == 0) {
+        return false;
+    }
+    uv_mutex_lock(&p->mutex);
+    bool is_held = p->holder.slice == slice;
+    if (is_held) {
+        *ret_holder = p->holder;
+    }
+    uv_mutex_unlock(&p->mutex);
+    return is_held;
 }

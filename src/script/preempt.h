@@ -26,6 +26,11 @@
 ** DH_LOOK_NS and each cell gets one look at a random moment in it, so that the bill is right on average
 ** whatever the rhythm of the workers, and off by a cell or so for each of their slices.
 **
+** A slice that lasts is named (struct dh_holder): a signal asks for it, the loop thread writes it down,
+** the monitor publishes it. When signal after signal finds that the hook of the one before has not
+** run, the task sits in one call that Lua cannot interrupt, such as a long string.find: the monitor
+** says so in the log while it lasts.
+**
 ** The monitor (monitor.c) parks when no turn has begun for a few looks: an idle host has no wake-ups.
 */
 #ifndef DH_SCRIPT_PREEMPT_H
@@ -38,6 +43,8 @@
 #include <stdint.h>
 #include <time.h>
 #include <uv.h>
+
+#include "core/limits.h"
 
 struct dh_task;
 struct dh_vm;
@@ -52,6 +59,15 @@ enum dh_preempt_wish {
     DH_PREEMPT_WISHES = 3 /* mask */
 };
 
+/* Who has had the CPU for long. */
+struct dh_holder {
+    uint64_t slice;
+    uint64_t since_ns; /* the host's clock */
+    uint32_t run;
+    char worker[DH_NAME_MAX + 1]; /* "" for a task that belongs to none */
+    char place[LUA_IDSIZE + 12];  /* FILE:LINE of the last known Lua code, "" */
+};
+
 struct dh_preempt {
     struct dh_vm *vm;
 
@@ -60,6 +76,10 @@ struct dh_preempt {
     uint64_t turns;              /* odd while one is under way */
     uint64_t billed_ns;          /* of looked_ns: has a worker been charged with */
     lua_State *volatile running; /* innermost coroutine that has the CPU */
+    uint64_t unheard;            /* slice whose last signal has not led to a hook */
+    const uint64_t *moves;       /* blocks of memory that have moved, ever; NULL: nobody counts */
+    uint64_t still_moves;        /* that number, unchanged ... */
+    uint64_t still_since_ns;     /* ... since then */
     bool raises;                 /* the next hook raises the cancellation instead of yielding */
     uint64_t overdue_slice;      /* one that goes on although it was told to end, 0: none yet */
     bool is_started;
@@ -78,6 +98,10 @@ struct dh_preempt {
     _Atomic uint64_t wanted;    /* why a signal is on its way: slice * 4 + enum dh_preempt_wish */
     _Atomic bool is_parked;
 
+    /* who asks may not touch the note, who does not may */
+    _Atomic uint64_t asked; /* the slice that the monitor wants a note of, 0: none */
+    struct dh_holder note;
+
     /* what does not change while the monitor lives */
     int force_count;     /* for tests: preempt after each so many instructions; 0: off */
     bool uses_cpu_time;  /* a virtual clock: a busy machine must not preempt */
@@ -88,6 +112,9 @@ struct dh_preempt {
     uv_thread_t monitor;
     uv_thread_t loop_thread;
     uv_sem_t unpark;
+
+    uv_mutex_t mutex;
+    struct dh_holder holder; /* of the last slice that lasted */
 
     struct { /* the user's hook while ours is armed */
         lua_Hook hook;
@@ -129,6 +156,10 @@ void dh_preempt_bill(struct dh_preempt *p);
 static inline void dh_preempt_note_others(struct dh_preempt *p) {
     atomic_store_explicit(&p->has_others, true, memory_order_relaxed);
 }
+
+/* Who has had the CPU for longer than DH_HELD_NS, and has it still? For any thread. Returns false if it
+** is nobody. */
+bool dh_preempt_holder(struct dh_preempt *p, struct dh_holder *ret_holder);
 
 /* The monitor's thread; arg is the struct dh_preempt. In monitor.c. */
 void dh_preempt_monitor(void *arg);
