@@ -64,6 +64,10 @@
 /* A slice that disturbs nobody is looked into this often: it may be over its hang_timeout. */
 #define DH_PROBE_NS 50000000u
 
+/* Instructions between two looks at whether a coroutine with a count hook of the user's should be
+** preempted, about 0.1 ms. */
+#define DH_HOOK_STEP 10000
+
 /* A slice this old has a name: who asks who holds the CPU is told. */
 #define DH_HELD_NS 100000000u
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "script/debughook.h"
 #include "script/errfunc.h"
 #include "script/instance.h"
 #include "script/limits.h"
@@ -56,17 +57,6 @@ static void yield_to_scheduler(struct dh_vm *vm, lua_State *L) {
 
 static void on_count(lua_State *L, lua_Debug *ar);
 
-/* For tests: stays armed, and new coroutines inherit it. */
-static void on_forced_count(lua_State *L, lua_Debug *ar) {
-    struct dh_preempt *p = mine;
-    (void)ar;
-    if (p == NULL || p->force_count == 0) {
-        lua_sethook(L, NULL, 0, 0);
-    } else if (can_yield(p->vm, L)) {
-        yield_to_scheduler(p->vm, L);
-    }
-}
-
 /* Raise the error on top of L's stack in a hook. It passes by message handlers, as memory errors do:
 ** a handler would run inside the hook, where no hook can end it. */
 static void raise_in_hook(const struct dh_preempt *p, lua_State *L) {
@@ -110,7 +100,7 @@ static void format_place(char *dst, const char *file, unsigned line) {
 }
 
 /* Write down who has the CPU, if the monitor asks. Where: the innermost Lua function from 'level' on;
-** not at all if level is negative. */
+** the last known place remains if level is negative. */
 static void note_holder(struct dh_preempt *p, lua_State *L, int level) {
     const struct dh_task *t = p->vm->current;
     struct dh_holder *note = &p->note;
@@ -118,9 +108,11 @@ static void note_holder(struct dh_preempt *p, lua_State *L, int level) {
     if (atomic_load_explicit(&p->asked, memory_order_acquire) != p->number) {
         return;
     }
+    if (note->slice != p->number) {
+        note->place[0] = '\0';
+    }
     note->slice = p->number;
     note->worker[0] = '\0';
-    note->place[0] = '\0';
     if (t != NULL && t->run->unit != NULL) {
         strcpy(note->worker, t->run->unit->name);
         note->run = t->run->number;
@@ -135,16 +127,9 @@ static void note_holder(struct dh_preempt *p, lua_State *L, int level) {
     atomic_store_explicit(&p->asked, 0, memory_order_release);
 }
 
-static void on_count(lua_State *L, lua_Debug *ar) {
-    struct dh_preempt *p = mine;
-    (void)ar;
+/* A hook runs that the signal has led to, or that came by: do what is wanted of this slice. */
+static void obey(struct dh_preempt *p, lua_State *L) {
     p->unheard = 0;
-    restore_user_hook(p, L);
-    if (p->raises) {
-        p->raises = false;
-        dh_vm_push_cancelled(p->vm, L);
-        raise_in_hook(p, L);
-    }
     uint64_t wanted = atomic_exchange(&p->wanted, DH_PREEMPT_NOTHING);
     bool is_over = is_overdue(p);
     if (wanted / (DH_PREEMPT_WISHES + 1) != p->number && !is_over) {
@@ -162,6 +147,58 @@ static void on_count(lua_State *L, lua_Debug *ar) {
     if (elapsed_ns >= limit_ns) {
         break_hang(p, L, elapsed_ns - limit_ns);
     }
+}
+
+static void on_count(lua_State *L, lua_Debug *ar) {
+    struct dh_preempt *p = mine;
+    (void)ar;
+    restore_user_hook(p, L);
+    if (p->raises) {
+        p->raises = false;
+        dh_vm_push_cancelled(p->vm, L);
+        raise_in_hook(p, L);
+    }
+    obey(p, L);
+}
+
+/* For tests: stays armed, and new coroutines inherit it. */
+static void on_forced_count(lua_State *L, lua_Debug *ar) {
+    struct dh_preempt *p = mine;
+    (void)ar;
+    if (p == NULL || p->force_count == 0) {
+        lua_sethook(L, NULL, 0, 0);
+    } else if (can_yield(p->vm, L)) {
+        yield_to_scheduler(p->vm, L);
+    }
+}
+
+void dh_preempt_in_hook(lua_State *L) {
+    struct dh_preempt *p = mine;
+    if (p == NULL || p->running != L) {
+        return;
+    }
+    if (p->force_count > 0) {
+        if (++p->forced % (unsigned)p->force_count == 0 && can_yield(p->vm, L)) {
+            yield_to_scheduler(p->vm, L);
+        }
+    } else if (atomic_load_explicit(&p->wanted, memory_order_relaxed) != DH_PREEMPT_NOTHING) {
+        obey(p, L);
+    }
+}
+
+bool dh_preempt_is_hook(lua_Hook hook) {
+    return hook == on_count || hook == on_forced_count;
+}
+
+/* Let the next instruction of L call on_count; a hook of a C module's is put aside until then. */
+static void arm(struct dh_preempt *p, lua_State *L) {
+    lua_Hook hook = lua_gethook(L);
+    if (hook != on_count) {
+        p->user.hook = hook;
+        p->user.mask = lua_gethookmask(L);
+        p->user.count = lua_gethookcount(L);
+    }
+    lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
 }
 
 void dh_preempt_enter(struct dh_preempt *p, lua_State *co) {
@@ -212,18 +249,14 @@ static void on_signal(int number) {
     if (!was_heard) {
         note_holder(p, L, can_look ? 1 : -1);
     }
-    lua_Hook hook = lua_gethook(L);
-    if (hook != on_count) {
-        p->user.hook = hook;
-        p->user.mask = lua_gethookmask(L);
-        p->user.count = lua_gethookcount(L);
+    if (!dh_debughook_is(lua_gethook(L))) { /* else it looks by itself */
+        arm(p, L);
     }
-    lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
 }
 
 void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co) {
     p->raises = true;
-    lua_sethook(co, on_count, LUA_MASKCOUNT, 1);
+    arm(p, co);
 }
 
 /* The loop's side */
@@ -254,7 +287,7 @@ void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
     atomic_store_explicit(&p->deadline_ns, deadline_ns, memory_order_relaxed);
     atomic_store_explicit(&p->has_others, has_others, memory_order_relaxed);
     p->running = co;
-    if (p->force_count > 0 && lua_gethook(co) != on_count) {
+    if (p->force_count > 0 && lua_gethook(co) != on_count && !dh_debughook_is(lua_gethook(co))) {
         lua_sethook(co, on_forced_count, LUA_MASKCOUNT, p->force_count);
     }
     atomic_store_explicit(&p->slice, ++p->number, memory_order_release);

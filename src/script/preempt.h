@@ -116,7 +116,9 @@ struct dh_preempt {
     uv_mutex_t mutex;
     struct dh_holder holder; /* of the last slice that lasted */
 
-    struct { /* the user's hook while ours is armed */
+    unsigned forced; /* events of the user's hooks, for force_count */
+
+    struct { /* a C module's hook while ours is armed */
         lua_Hook hook;
         int mask;
         int count;
@@ -156,6 +158,12 @@ void dh_preempt_bill(struct dh_preempt *p);
 static inline void dh_preempt_note_others(struct dh_preempt *p) {
     atomic_store_explicit(&p->has_others, true, memory_order_relaxed);
 }
+
+/* The user's hook in L has done its work: preempt here if that is wanted. Returns to Lua at once. */
+void dh_preempt_in_hook(lua_State *L);
+
+/* Is this one of preemption's own hooks? */
+bool dh_preempt_is_hook(lua_Hook hook);
 
 /* Who has had the CPU for longer than DH_HELD_NS, and has it still? For any thread. Returns false if it
 ** is nobody. */

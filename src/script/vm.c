@@ -7,6 +7,7 @@
 
 #include "host/signals.h"
 #include "script/coroutine.h"
+#include "script/debughook.h"
 #include "script/errfunc.h"
 #include "script/failure.h"
 #include "script/idle.h"
@@ -124,6 +125,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     dh_tag_set(vm->L, vm, DH_TAG_VM);
     dh_tag_set(L, vm, DH_TAG_VM);
     dh_coroutine_replace(L);
+    dh_debughook_replace(L);
     replace_exit(L);
     dh_failure_open(L);
     dh_scope_open(L);
