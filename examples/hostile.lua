@@ -53,7 +53,7 @@ local ROWS, SECONDS, LIMIT = read_arguments()
 
 -- ---- the victim --------------------------------------------------------------------------------
 
-local victim = { began = nil, ticks = 0, sent = 0, written = 0, came = 0, late = {} }
+local victim = { began = nil, ticks = 0, written = 0, came = 0, late = {} }
 
 victim.handle = worker {
   name = "victim", restart = "never", essential = true,
@@ -76,7 +76,6 @@ victim.handle = worker {
       sleep(due - now())
       victim.late[#victim.late + 1] = max(0, now() - due)
       victim.ticks = victim.ticks + 1
-      victim.sent = victim.sent + 1
       assert(ours:write("x", on_written))
       due = due + PERIOD
     end
@@ -104,10 +103,10 @@ local function complaint()
   local give_up = now() + PATIENCE
   while true do
     local lost = floor((now() - victim.began) / PERIOD) - victim.ticks
-    if lost <= 1 and victim.came == victim.sent then
+    if lost <= 1 and victim.came == victim.ticks then
       return nil
     elseif now() > give_up then
-      return format("the victim lost %d ticks and %d bytes", lost, victim.sent - victim.came)
+      return format("the victim lost %d ticks and %d bytes", lost, victim.ticks - victim.came)
     end
     sleep(PERIOD)
   end
@@ -227,7 +226,7 @@ end
 -- What there is, at a moment when the victim has nothing under way.
 local function count_all()
   local give_up = now() + PATIENCE
-  while (victim.written < victim.sent or victim.came < victim.sent) and now() < give_up do
+  while (victim.written < victim.ticks or victim.came < victim.ticks) and now() < give_up do
     sleep(PERIOD / 10)
   end
   return atomic(count.all)
