@@ -65,6 +65,25 @@ describe("a worker that computes without waiting", function()
     end)
   end)
 
+  -- Preempted right before the call of park, which leaves nothing to raise the cancellation in.
+  it("cannot leave its cancellation to a neighbour", function()
+    run(function(t)
+      local find, park = string.find, decnet.park
+      local text, pattern = ("a"):rep(60), (".-"):rep(4) .. "b"
+      decnet.worker("loop", function()
+        park(find(text, pattern))
+      end)
+      t:advance(0)
+      assert.equal(1, t:status("loop").preemptions)
+      decnet.get "loop":stop()
+      decnet.worker("victim", spin)
+      t:advance(0.05)
+      assert.equal("stopped", t:status("loop").state)
+      assert.is_true(t:status("victim").preemptions > 0)
+      assert.is_true(never(t, "victim"))
+    end)
+  end)
+
   it("gets its cancellation in a nested coroutine as an error of that coroutine", function()
     run(function(t)
       local closed, ok, err

@@ -153,8 +153,8 @@ static void on_count(lua_State *L, lua_Debug *ar) {
     struct dh_preempt *p = mine;
     (void)ar;
     restore_user_hook(p, L);
-    if (p->raises) {
-        p->raises = false;
+    if (p->raises_in == L) {
+        p->raises_in = NULL;
         dh_vm_push_cancelled(p->vm, L);
         raise_in_hook(p, L);
     }
@@ -255,7 +255,7 @@ static void on_signal(int number) {
 }
 
 void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co) {
-    p->raises = true;
+    p->raises_in = co;
     arm(p, co);
 }
 
@@ -307,6 +307,10 @@ void dh_preempt_end_slice(struct dh_preempt *p) {
     atomic_store_explicit(&p->slice, 0, memory_order_release);
     if (atomic_load_explicit(&p->looked_ns, memory_order_relaxed) != p->billed_ns) {
         dh_preempt_bill(p);
+    }
+    if (p->raises_in != NULL) { /* it ended, waits or stands preempted elsewhere: not raised yet */
+        p->raises_in = NULL;
+        p->vm->current->has_seen_cancel = false;
     }
 }
 

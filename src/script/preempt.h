@@ -80,7 +80,7 @@ struct dh_preempt {
     const uint64_t *moves;       /* blocks of memory that have moved, ever; NULL: nobody counts */
     uint64_t still_moves;        /* that number, unchanged ... */
     uint64_t still_since_ns;     /* ... since then */
-    bool raises;                 /* the next hook raises the cancellation instead of yielding */
+    lua_State *raises_in;        /* the next hook in there raises the cancellation, or NULL */
     uint64_t overdue_slice;      /* one that goes on although it was told to end, 0: none yet */
     bool is_started;
 
@@ -172,7 +172,7 @@ bool dh_preempt_holder(struct dh_preempt *p, struct dh_holder *ret_holder);
 /* The monitor's thread; arg is the struct dh_preempt. In monitor.c. */
 void dh_preempt_monitor(void *arg);
 
-/* Make t, which was preempted in its root coroutine, raise the cancellation when it goes on. */
+/* Make co, which was preempted, raise the cancellation in the slice that begins now. */
 void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co);
 
 #endif
