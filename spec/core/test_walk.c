@@ -347,7 +347,7 @@ static void add_slot(struct walk *walk, int i) {
     struct model *m = &walk->models[i];
     struct dh_policy p = roll_policy(walk);
     int group = roll(walk, 2) == 0 ? (int)roll(walk, GROUPS) : -1;
-    char name[8];
+    char name[16];
     char after[64] = "";
 
     for (int n = (int)roll(walk, 4); n > 1 && i > 0; n--) {
