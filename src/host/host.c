@@ -298,7 +298,8 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
         runner->turn(host);
         step(host);
         bool is_due_now = runner->is_ready(host) || dh_sup_has_work(&host->sup) ||
-                          dh_timerq_next(&host->timers) <= host->virtual_ns;
+                          dh_timerq_next(&host->timers) <= host->virtual_ns ||
+                          host->options.loop->must_not_wait;
         if (is_due_now && host->virtual_ns < limit_ns) {
             return move_clock(host, host->virtual_ns + TICK_NS, limit_ns);
         }

@@ -24,7 +24,9 @@ int dh_loop_init(struct dh_loop *loop) {
         return err;
     }
     loop->on_wake = NULL;
+    loop->on_polled = NULL;
     loop->is_polling = false;
+    loop->must_not_wait = false;
     loop->is_touched = true;
     err = dh_deadline_init(&loop->deadline, &loop->uv, on_deadline);
     if (err != 0) {
@@ -65,9 +67,15 @@ static void run(struct dh_loop *loop, uv_run_mode mode) {
     loop->is_polling = false;
     loop->is_touched = true;
     uv_unref((uv_handle_t *)&loop->wake);
+    if (loop->on_polled != NULL) {
+        loop->on_polled(loop);
+    }
 }
 
 void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns) {
+    if (loop->must_not_wait) {
+        deadline_ns = 0;
+    }
     if (deadline_ns < loop->deadline.armed_ns) {
         if (deadline_ns == 0 || deadline_ns <= dh_loop_now()) {
             run(loop, UV_RUN_NOWAIT);

@@ -20,9 +20,11 @@ struct dh_loop {
     struct dh_deadline deadline;
     uv_async_t wake;
     void (*on_wake)(struct dh_loop *loop);
-    uint64_t next_timer_ns; /* of libuv's own timers ... */
-    bool is_touched;        /* ... that may have changed */
-    bool is_polling;        /* inside of dh_loop_poll */
+    void (*on_polled)(struct dh_loop *loop); /* dh_loop_poll is about to return; or NULL */
+    uint64_t next_timer_ns;                  /* of libuv's own timers ... */
+    bool is_touched;                         /* ... that may have changed */
+    bool is_polling;                         /* inside of dh_loop_poll */
+    bool must_not_wait;                      /* somebody is there for the poll itself */
 };
 
 /* Returns 0 or a libuv error code; on failure nothing is left to close. */

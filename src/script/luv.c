@@ -8,166 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "script/await.h"
+#include "script/bound.h"
 #include "script/failure.h"
 #include "script/instance.h"
-#include "script/limits.h"
-#include "script/reader.h"
-#include "script/request.h"
+#include "script/luvloop.h"
+#include "script/owned.h"
+#include "script/series.h"
 #include "script/spawn.h"
 #include "script/vm.h"
 
-/*
-** Four C closures stand in for a run's callbacks in luv's hands. They are never called as
-** functions: on_callback, which luv asks to call any callback, knows them and reads their upvalues.
-*/
-enum { UP_FUNCTION = 1, UP_ANCHOR = 2, UP_RUN = 3 };
-
-static int bound_callback(lua_State *L) {
-    return luaL_error(L, "a callback of luv cannot be called directly");
-}
-
-static int close_callback(lua_State *L) {
-    return luaL_error(L, "a close callback of luv cannot be called directly");
-}
-
-static int exit_callback(lua_State *L) {
-    return luaL_error(L, "an exit callback of luv cannot be called directly");
-}
-
-static int request_callback(lua_State *L) {
-    return luaL_error(L, "a request's callback of luv cannot be called directly");
-}
-
-/* The module, once it is open. */
+/* The module, once it is open; and luv's own uv.close. */
 #define LUV_KEY "decnet.luv"
-
-/* The values of the table of owned handles. */
-static const char owners_key = 0;
-
-static void push_anchor(lua_State *L, struct dh_run *run) {
-    if (run->unit != NULL) {
-        dh_run_push_self(L, run);
-    } else {
-        dh_instance_push(L, run->instance);
-    }
-}
-
-/* Replace the function at idx (nil: none) by one that is bound to the run. */
-static void bind_to(lua_State *L, int idx, struct dh_run *run, lua_CFunction kind) {
-    lua_pushvalue(L, idx);
-    push_anchor(L, run);
-    lua_pushlightuserdata(L, run);
-    lua_pushcclosure(L, kind, 3);
-    lua_replace(L, idx);
-}
-
-static bool is_bound(lua_CFunction f) {
-    return f == bound_callback || f == close_callback || f == exit_callback ||
-           f == request_callback;
-}
-
-static bool is_callable(lua_State *L, int idx) {
-    if (lua_isfunction(L, idx)) {
-        return !is_bound(lua_tocfunction(L, idx));
-    }
-    if (lua_istable(L, idx) && luaL_getmetafield(L, idx, "__call") != LUA_TNIL) {
-        lua_pop(L, 1);
-        return true;
-    }
-    return false;
-}
-
-/* Calling back */
-
-static int traceback(lua_State *L) {
-    char text[DH_TRACEBACK_MAX];
-    dh_traceback_write(L, 1, text, sizeof(text));
-    lua_pushfstring(L, "%s\nstack traceback:\n%s", luaL_tolstring(L, 1, NULL), text);
-    return 1;
-}
-
-/* A callback that belongs to nobody: registered while there was no host. */
-static int call_unowned(lua_State *L, int nargs, int nresults) {
-    int base = lua_gettop(L) - nargs;
-    lua_pushcfunction(L, traceback);
-    lua_insert(L, base);
-    int status = lua_pcall(L, nargs, nresults, base);
-    lua_remove(L, base);
-    if (status != LUA_OK) {
-        fprintf(stderr, "decnet-host: error in a luv callback: %s\n", lua_tostring(L, -1));
-        lua_pop(L, 1);
-        return -status;
-    }
-    return nresults == LUA_MULTRET ? lua_gettop(L) - base + 1 : nresults;
-}
-
-/* The function and nargs arguments on top of L become a task of the run; they are popped. */
-static void call_owned(lua_State *L, struct dh_run *run, int nargs) {
-    lua_CFunction f = lua_tocfunction(L, -nargs - 1);
-    if (f == dh_await_resume) {
-        if (lua_pcall(L, nargs, 0, 0) != LUA_OK) {
-            dh_run_crash(run, dh_failure_capture(L, -1, 0));
-            lua_pop(L, 1);
-        }
-        return;
-    }
-    if (!dh_run_is_over(run) && !run->is_killed && !dh_spawn_callback(L, run, nargs)) {
-        dh_run_crash(run, dh_failure_from_text("out of memory in a luv callback"));
-    }
-}
-
-/* luv's way to call any callback: the function and nargs arguments are on top of L, which is the
-** main thread. */
-static int on_callback(lua_State *L, int nargs, int nresults, int flags) {
-    (void)flags;
-    int at = lua_gettop(L) - nargs;
-    lua_CFunction kind = lua_tocfunction(L, at);
-    if (!is_bound(kind)) {
-        return call_unowned(L, nargs, nresults);
-    }
-    lua_getupvalue(L, at, UP_RUN);
-    struct dh_run *run = lua_touserdata(L, -1);
-    lua_getupvalue(L, at, UP_ANCHOR); /* stays on the stack: keeps the run's memory */
-    lua_insert(L, at);
-    lua_pop(L, 1);
-    lua_getupvalue(L, at + 1, UP_FUNCTION);
-    lua_replace(L, at + 1);
-    if (lua_tocfunction(L, at + 1) == dh_request_done) {
-        call_unowned(L, nargs, 0);
-    } else if (!lua_isnil(L, at + 1) && run->instance != NULL) {
-        if (lua_tocfunction(L, at + 1) == dh_reader_task) {
-            dh_reader_rest(L, at + 1);
-        }
-        call_owned(L, run, nargs);
-    }
-    lua_settop(L, at - 1);
-    if (kind == request_callback) {
-        dh_vm_of(L)->in_flight--;
-    } else if (kind == close_callback) {
-        dh_run_on_handle_closed(run);
-    } else if (kind == exit_callback && run->phase == DH_RUN_HANDLES) {
-        dh_luv_close_owned(run);
-    }
-    return 0;
-}
-
-/* Ownership */
-
-static void push_owners(lua_State *L) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &owners_key);
-}
-
-/* The run that owns the handle at idx, or NULL. */
-static struct dh_run *owner_of(lua_State *L, int idx) {
-    idx = lua_absindex(L, idx);
-    push_owners(L);
-    lua_pushvalue(L, idx);
-    lua_rawget(L, -2);
-    struct dh_run *run = lua_touserdata(L, -1);
-    lua_pop(L, 2);
-    return run;
-}
+#define CLOSE_KEY "decnet.luv_close"
 
 static bool is_handle(lua_State *L, int idx) {
     if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx)) {
@@ -181,228 +33,339 @@ static bool is_handle(lua_State *L, int idx) {
     return is;
 }
 
-/* The handle at idx belongs to the run from now on. */
-static void own(lua_State *L, int idx, struct dh_run *run) {
-    struct dh_vm *vm = run->instance->vm;
-    idx = lua_absindex(L, idx);
-    if (run->owned == LUA_NOREF) {
-        lua_newtable(L);
-        run->owned = dh_vm_anchor(vm, L);
-    }
-    push_owners(L);
-    lua_pushvalue(L, idx);
-    lua_pushlightuserdata(L, run);
-    lua_rawset(L, -3);
-    dh_vm_push_anchored(vm, L, run->owned);
-    lua_pushvalue(L, idx);
-    lua_pushboolean(L, 1);
-    lua_rawset(L, -3);
-    lua_pop(L, 2);
-    run->handle_count++;
+/*
+** Wrappers. Upvalue 1 is luv's function, which has no upvalues of its own, so it is called as the C
+** function it is: it finds its arguments where it expects them, and its messages name the caller's
+** line and the name by which it was called.
+*/
+
+static int call_luv(lua_State *L) {
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
-static void disown(lua_State *L, int idx, struct dh_run *run) {
-    idx = lua_absindex(L, idx);
-    push_owners(L);
-    lua_pushvalue(L, idx);
-    lua_pushnil(L);
-    lua_rawset(L, -3);
-    dh_vm_push_anchored(run->instance->vm, L, run->owned);
-    lua_pushvalue(L, idx);
-    lua_pushnil(L);
-    lua_rawset(L, -3);
-    lua_pop(L, 2);
-}
-
-/* Wrappers: upvalue 1 is luv's function. */
-
-static void call_luv(lua_State *L) {
+/* The same, where it may start or stop something: epoll hears of it at the next poll only. */
+static int call_luv_noted(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
     dh_loop_touch(&vm->loop);
-    dh_preempt_note_others(&vm->preempt); /* epoll hears of it at the next poll only */
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    dh_preempt_note_others(&vm->preempt);
+    return call_luv(L);
 }
 
-static void bind_arguments(lua_State *L, struct dh_run *run) {
-    for (int i = lua_gettop(L); i > 0 && run != NULL; i--) {
-        if (is_callable(L, i)) {
-            bind_to(L, i, run, bound_callback);
-        }
+/* The last argument that can be called; 0: none. */
+static int find_callback(lua_State *L) {
+    int i = lua_gettop(L);
+    while (i > 0 && !dh_bound_is_callable(L, i)) {
+        i--;
     }
+    return i;
 }
 
+/* Any function: what it is given to call belongs to the run. */
 static int wrapped(lua_State *L) {
-    bind_arguments(L, dh_instance_owner(dh_vm_of(L)));
-    call_luv(L);
-    return lua_gettop(L);
+    int callback = find_callback(L);
+    struct dh_run *run = callback != 0 ? dh_instance_owner(dh_vm_of(L)) : NULL;
+    if (run == NULL) {
+        return call_luv(L);
+    }
+    dh_bound_make(L, callback, run, DH_BOUND_EVENT);
+    return call_luv_noted(L);
 }
 
 /* A one-shot request that other threads work on, if a callback is given: a virtual clock stands. */
-static int wrapped_request(lua_State *L) {
+static int wrapped_pool(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
-    struct dh_run *run = dh_instance_owner(vm);
-    bool is_bound_any = false;
-    for (int i = lua_gettop(L); i > 0 && run != NULL; i--) {
-        if (is_callable(L, i)) {
-            bind_to(L, i, run, request_callback);
-            is_bound_any = true;
-        }
+    int callback = find_callback(L);
+    struct dh_run *run = callback != 0 ? dh_instance_owner(vm) : NULL;
+    if (run == NULL) {
+        return call_luv(L);
     }
-    call_luv(L);
-    vm->in_flight += is_bound_any && lua_toboolean(L, 1);
-    return lua_gettop(L);
+    struct dh_owned *owned = dh_owned_of(L, run);
+    struct dh_request *r = lua_newuserdatauv(L, sizeof(*r), 0);
+    memset(r, 0, sizeof(*r));
+    dh_bound_make(L, callback, run, DH_BOUND_POOL);
+    int n = call_luv(L);
+    if (lua_toboolean(L, -n)) {
+        r->req = lua_touserdata(L, -n);
+        r->has_fd = lua_type(L, 1) == LUA_TNUMBER && r->req != NULL && r->req->type == UV_FS;
+        dh_owned_add_request(owned, r);
+        vm->in_flight++;
+    }
+    return n;
 }
 
-static int wrapped_read_start(lua_State *L) {
+/* A request of a handle; upvalue 2 is where its callback stands. Without one it is counted, too. */
+static int wrapped_request(lua_State *L) {
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
-    if (run != NULL && is_handle(L, 1) && is_callable(L, 2)) {
-        dh_reader_bind(L, 1, 2);
+    int callback = (int)lua_tointeger(L, lua_upvalueindex(2));
+    if (run == NULL || !is_handle(L, 1)) {
+        return call_luv(L);
     }
-    return wrapped(L);
+    struct dh_owned *owned = dh_owned_of(L, run);
+    if (lua_gettop(L) < callback) {
+        lua_settop(L, callback);
+    }
+    if (!lua_isnil(L, callback) && !dh_bound_is_callable(L, callback)) {
+        return call_luv(L);
+    }
+    dh_bound_make(L, callback, run, DH_BOUND_REQUEST);
+    int n = call_luv_noted(L);
+    owned->request_count += lua_toboolean(L, -n) != 0;
+    return n;
 }
 
-static int wrapped_read_stop(lua_State *L) {
-    if (is_handle(L, 1)) {
-        dh_reader_stop(L, 1);
+/* *_start: the callbacks are a series. luv raises unless there is a handle at 1. */
+static int wrapped_start(lua_State *L) {
+    struct dh_run *run = dh_instance_owner(dh_vm_of(L));
+    int callback = run != NULL ? find_callback(L) : 0;
+    if (callback == 0) {
+        return call_luv_noted(L);
     }
-    return wrapped(L);
+    dh_series_new(L, run, callback);
+    dh_bound_make(L, callback, run, DH_BOUND_SERIES);
+    int n = call_luv_noted(L);
+    dh_bound_push_series(L, callback);
+    dh_series_begin(L, 1, -1);
+    lua_pop(L, 1);
+    return n;
+}
+
+static int wrapped_stop(lua_State *L) {
+    int n = call_luv_noted(L);
+    dh_series_end(L, 1);
+    return n;
 }
 
 static int wrapped_new(lua_State *L) {
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
-    bind_arguments(L, run);
-    call_luv(L);
-    if (run != NULL && is_handle(L, 1)) {
-        own(L, 1, run);
+    int callback = run != NULL ? find_callback(L) : 0; /* of new_async */
+    if (callback != 0) {
+        dh_series_new(L, run, callback);
+        dh_bound_make(L, callback, run, DH_BOUND_SERIES);
     }
-    return lua_gettop(L);
+    int n = call_luv(L);
+    if (run != NULL && is_handle(L, -n)) {
+        dh_owned_add(L, -n, run);
+        if (callback != 0) {
+            dh_bound_push_series(L, callback);
+            dh_series_begin(L, -n - 1, -1);
+            lua_pop(L, 1);
+        }
+    }
+    return n;
+}
+
+/* Does the table at idx ask for a process group? */
+static bool is_detached(lua_State *L, int idx) {
+    if (!lua_istable(L, idx)) {
+        return false;
+    }
+    lua_getfield(L, idx, "detached");
+    bool is = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return is;
 }
 
 static int wrapped_spawn(lua_State *L) {
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
-    if (run != NULL) {
-        lua_settop(L, 3);
-        bind_to(L, 3, run, exit_callback);
+    if (run == NULL) {
+        return call_luv(L);
     }
-    call_luv(L);
-    if (run != NULL && is_handle(L, 1)) {
-        own(L, 1, run);
+    lua_settop(L, 3);
+    bool has_callback = dh_bound_is_callable(L, 3);
+    if (has_callback) {
+        dh_series_new(L, run, 3);
+    } else {
+        lua_pushnil(L);
     }
-    return lua_gettop(L);
+    if (has_callback || lua_isnil(L, 3)) {
+        dh_bound_make(L, 3, run, DH_BOUND_EXIT);
+    } else {
+        lua_pop(L, 1); /* for luv to refuse */
+    }
+    bool is_group = is_detached(L, 2);
+    int n = call_luv(L);
+    if (is_handle(L, -n)) {
+        dh_owned_add(L, -n, run)->is_group = is_group;
+        if (has_callback) {
+            dh_bound_push_series(L, 3);
+            dh_series_begin(L, -n - 1, -1);
+            lua_pop(L, 1);
+        }
+    }
+    return n;
 }
 
-static int wrapped_close(lua_State *L) {
-    struct dh_run *owner = owner_of(L, 1);
-    lua_settop(L, 2);
-    if (owner == NULL) {
-        bind_arguments(L, dh_instance_owner(dh_vm_of(L)));
-    } else {
-        bind_to(L, 2, owner, close_callback);
+static bool is_living_child(const struct dh_handle *h) {
+    return *h->box != NULL && (*h->box)->type == UV_PROCESS && uv_is_active(*h->box);
+}
+
+/* The handle of a child that lives is closed: for its user it is. We keep it until the child has
+** ended, which is when the run ends at the latest. Otherwise nobody would wait for the child, or
+** end it. */
+static int abandon(lua_State *L, struct dh_handle *h) {
+    if (h->is_abandoned) {
+        return luaL_error(L, "handle %p is already closing", (void *)*h->box);
     }
-    lua_pushvalue(L, 1); /* luv may raise: the handle is disowned only if it did not */
-    lua_insert(L, 1);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 2);
-    lua_call(L, 2, 0);
-    if (owner != NULL) {
-        disown(L, 1, owner);
+    dh_series_end(L, 1);
+    h->is_abandoned = true;
+    if (dh_bound_is_callable(L, 2)) {
+        lua_settop(L, 2);
+        if (!dh_spawn_callback(L, h->run, 0)) {
+            return luaL_error(L, "out of memory");
+        }
     }
     return 0;
 }
 
-/* uv.walk(callback): the run's handles; without a host, all that luv made. */
+/* close, close_reset */
+static int wrapped_close(lua_State *L) {
+    struct dh_handle *h = lua_isuserdata(L, 1) ? dh_owned_find(L, 1) : NULL;
+    if (h == NULL) {
+        return wrapped(L);
+    }
+    if (is_living_child(h)) {
+        return abandon(L, h);
+    }
+    lua_settop(L, 2);
+    dh_bound_make(L, 2, h->run, DH_BOUND_CLOSE);
+    int n = call_luv_noted(L); /* it may raise, or refuse */
+    if (uv_is_closing(*h->box)) {
+        dh_series_end(L, 1);
+        dh_owned_remove(L, 1, h);
+    }
+    return n;
+}
+
+static int wrapped_is_closing(lua_State *L) {
+    const struct dh_handle *h = lua_isuserdata(L, 1) ? dh_owned_find(L, 1) : NULL;
+    if (h != NULL && h->is_abandoned) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    return call_luv(L);
+}
+
+/* uv.new_work(fn, after): fn runs in another state, 'after' is the run's. */
+static int wrapped_new_work(lua_State *L) {
+    struct dh_run *run = dh_instance_owner(dh_vm_of(L));
+    if (run == NULL || !dh_bound_is_callable(L, 2)) {
+        return call_luv(L);
+    }
+    dh_bound_make(L, 2, run, DH_BOUND_WORK);
+    int n = call_luv(L);
+    lua_pushvalue(L, 2);
+    lua_setiuservalue(L, -n - 1, 1);
+    return n;
+}
+
+static int wrapped_queue_work(lua_State *L) {
+    struct dh_run *run = NULL;
+    if (lua_type(L, 1) == LUA_TUSERDATA) {
+        lua_getiuservalue(L, 1, 1);
+        run = dh_bound_run(L, -1);
+        lua_pop(L, 1);
+    }
+    int n = call_luv(L);
+    if (run != NULL && run->instance != NULL && !dh_run_is_over(run)) {
+        dh_owned_of(L, run)->request_count += lua_toboolean(L, -n) != 0;
+    }
+    return n;
+}
+
+/* Push luv's userdata of every handle on the loop but the loop's own. */
 struct walk {
     lua_State *L;
-    struct dh_vm *vm;
-    const struct dh_run *run;
+    const struct dh_loop *loop;
     lua_Integer n;
 };
 
 static void collect_handle(uv_handle_t *handle, void *arg) {
     struct walk *walk = arg;
-    if (dh_loop_owns(&walk->vm->loop, handle)) {
-        return;
-    }
-    const luv_handle_t *data = handle->data;
-    lua_rawgeti(walk->L, LUA_REGISTRYINDEX, data->ref);
-    if (walk->run == NULL || owner_of(walk->L, -1) == walk->run) {
-        lua_rawseti(walk->L, 2, ++walk->n);
-    } else {
-        lua_pop(walk->L, 1);
+    if (!dh_loop_owns(walk->loop, handle)) {
+        const luv_handle_t *data = handle->data;
+        lua_rawgeti(walk->L, LUA_REGISTRYINDEX, data->ref);
+        lua_rawseti(walk->L, -2, ++walk->n);
     }
 }
 
-static int wrapped_walk(lua_State *L) {
-    struct dh_vm *vm = dh_vm_of(L);
-    luaL_checktype(L, 1, LUA_TFUNCTION);
-    lua_settop(L, 1);
+void dh_luv_push_all(lua_State *L, struct dh_vm *vm) {
+    struct walk walk = {L, &vm->loop, 0};
     lua_newtable(L);
-    struct walk walk = {L, vm, dh_instance_owner(vm), 0};
     uv_walk(&vm->loop.uv, collect_handle, &walk);
-    for (lua_Integer i = 1; i <= walk.n; i++) {
-        lua_pushvalue(L, 1);
-        lua_rawgeti(L, 2, i);
-        lua_call(L, 1, 0);
+}
+
+/* Opening */
+
+static bool starts_with(const char *name, const char *start) {
+    return strncmp(name, start, strlen(start)) == 0;
+}
+
+static bool ends_with(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* Where the callback of a handle's request stands; 0: it is none. */
+static int request_callback(const char *name) {
+    static const struct {
+        const char *name;
+        int callback;
+    } requests[] = {
+        {"pipe_connect", 3}, {"shutdown", 2}, {"tcp_connect", 4},
+        {"udp_send", 5},     {"write", 3},    {"write2", 4},
+    };
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        if (strcmp(name, requests[i].name) == 0) {
+            return requests[i].callback;
+        }
     }
     return 0;
 }
 
-/* uv.run, uv.stop, uv.loop_close: the loop is the host's while there is one. */
-static int wrapped_loop(lua_State *L) {
-    if (dh_vm_of(L)->instance != NULL) {
-        return luaL_error(L,
-                          "uv.%s: the host runs the loop; a worker waits with decnet.sleep, "
-                          "decnet.park or decnet.uv",
-                          lua_tostring(L, lua_upvalueindex(2)));
+static lua_CFunction named_wrapper(const char *name) {
+    static const luaL_Reg wrappers[] = {
+        {"close", wrapped_close},        {"getaddrinfo", wrapped_pool},
+        {"getnameinfo", wrapped_pool},   {"is_closing", wrapped_is_closing},
+        {"new_thread", call_luv}, /* its function runs in another state */
+        {"new_work", wrapped_new_work},  {"queue_work", wrapped_queue_work},
+        {"random", wrapped_pool},        {"signal_start_oneshot", wrapped_start},
+        {"spawn", wrapped_spawn},        {"tcp_close_reset", wrapped_close},
+        {"timer_again", call_luv_noted}, {NULL, NULL},
+    };
+    const luaL_Reg *w = wrappers;
+    while (w->name != NULL && strcmp(w->name, name) != 0) {
+        w++;
     }
-    call_luv(L);
-    return lua_gettop(L);
+    return w->func;
 }
 
-static const char *const loop_functions[] = {"run", "stop", "loop_close", NULL};
-/* Their function runs in another state: it cannot be bound to a run of this one. */
-static const char *const thread_functions[] = {"new_thread", "new_work", "queue_work", NULL};
-
-static bool is_one_of(const char *name, const char *const *names) {
-    while (*names != NULL && strcmp(*names, name) != 0) {
-        names++;
-    }
-    return *names != NULL;
-}
-
-static bool is_request(const char *name) {
-    static const char *const requests[] = {"getaddrinfo", "getnameinfo", "random", NULL};
-    return is_one_of(name, requests) ||
-           (strncmp(name, "fs_", 3) == 0 && strncmp(name, "fs_event", 8) != 0 &&
-            strncmp(name, "fs_poll", 7) != 0);
-}
-
+/* The wrapper of luv's function uv.NAME. */
 static lua_CFunction wrapper_for(const char *name) {
-    if (is_request(name)) {
+    lua_CFunction f = named_wrapper(name);
+    if (f == NULL) {
+        f = dh_luvloop_function(name);
+    }
+    if (f != NULL) {
+        return f;
+    }
+    if (ends_with(name, "_start")) {
+        return wrapped_start;
+    }
+    if (ends_with(name, "_stop")) {
+        return wrapped_stop;
+    }
+    if (starts_with(name, "new_")) {
+        return wrapped_new;
+    }
+    if (request_callback(name) != 0) {
         return wrapped_request;
     }
-    if (strcmp(name, "close") == 0) {
-        return wrapped_close;
-    }
-    if (strcmp(name, "read_start") == 0) {
-        return wrapped_read_start;
-    }
-    if (strcmp(name, "read_stop") == 0) {
-        return wrapped_read_stop;
-    }
-    if (strcmp(name, "walk") == 0) {
-        return wrapped_walk;
-    }
-    if (strcmp(name, "spawn") == 0) {
-        return wrapped_spawn;
-    }
-    return strncmp(name, "new_", 4) == 0 ? wrapped_new : wrapped;
+    return starts_with(name, "fs_") ? wrapped_pool : wrapped;
 }
 
-/* Wrap every function of the table on top of L's stack. */
-static void wrap_table(lua_State *L) {
+/* Wrap the functions of the table on top of L's stack: the module (type NULL), or the methods of a
+** type; method NAME is uv.TYPE_NAME or uv.NAME, whichever the module at 'module' has. */
+static void wrap_table(lua_State *L, const char *type, int module) {
     lua_pushnil(L);
     while (lua_next(L, -2) != 0) {
         if (lua_type(L, -2) != LUA_TSTRING || !lua_isfunction(L, -1)) {
@@ -410,20 +373,32 @@ static void wrap_table(lua_State *L) {
             continue;
         }
         const char *name = lua_tostring(L, -2);
-        if (is_one_of(name, thread_functions)) {
-            lua_pop(L, 1);
-            continue;
-        }
-        if (is_one_of(name, loop_functions)) {
-            lua_pushvalue(L, -2);
-            lua_pushcclosure(L, wrapped_loop, 2);
+        if (type != NULL) {
+            name = lua_pushfstring(L, "%s_%s", type, name);
+            if (lua_getfield(L, module, name) == LUA_TNIL) {
+                name = lua_tostring(L, -4);
+            }
+            lua_pop(L, 1); /* the name that was made stays until the wrapper is chosen */
+            lua_insert(L, -2);
         } else {
-            lua_pushcclosure(L, wrapper_for(name), 1);
+            lua_pushnil(L);
+            lua_insert(L, -2);
         }
+        lua_CFunction wrapper = wrapper_for(name);
+        lua_pushinteger(L, request_callback(name));
+        lua_pushcclosure(L, wrapper, 2);
+        lua_remove(L, -2);
         lua_pushvalue(L, -2);
         lua_insert(L, -2);
         lua_rawset(L, -4); /* an existing key: lua_next goes on */
     }
+}
+
+/* The metatable on top of L's stack: wrap its methods. */
+static void wrap_methods(lua_State *L, const char *type, int module) {
+    lua_getfield(L, -1, "__index");
+    wrap_table(L, type, module);
+    lua_pop(L, 1);
 }
 
 /* Once in a state: busted forgets package.loaded between files, and a second luaopen_luv would make
@@ -435,23 +410,29 @@ static int open_luv(lua_State *L) {
     }
     lua_pop(L, 1);
     lua_State *main = vm->L; /* callbacks run there, so luv must be opened there */
-    luaL_checkstack(main, 8, NULL);
+    luaL_checkstack(main, LUA_MINSTACK, NULL);
     luaopen_luv(main);
+    int module = lua_gettop(main);
     vm->has_luv = true;
-    lua_getfield(main, -1, "close");
-    lua_setfield(main, LUA_REGISTRYINDEX, "decnet.luv_close");
-    wrap_table(main);
-    lua_pushvalue(main, -1);
+    lua_getfield(main, module, "close");
+    lua_setfield(main, LUA_REGISTRYINDEX, CLOSE_KEY);
+    wrap_table(main, NULL, module);
+    lua_pushvalue(main, module);
     lua_setfield(main, LUA_REGISTRYINDEX, LUV_KEY);
     lua_getfield(main, LUA_REGISTRYINDEX, "uv_handle");
     lua_pushnil(main);
     while (lua_next(main, -2) != 0) {
         lua_pop(main, 1);
-        lua_getfield(main, -1, "__index");
-        wrap_table(main);
-        lua_pop(main, 1);
+        lua_getfield(main, -1, "__name"); /* "uv_timer" */
+        lua_pushvalue(main, -2);
+        wrap_methods(main, lua_tostring(main, -2) + strlen("uv_"), module);
+        lua_pop(main, 2);
     }
-    lua_pop(main, 1);
+    luaL_getmetatable(main, "luv_work_ctx");
+    lua_getfield(main, -1, "__index");
+    lua_getfield(main, module, "queue_work");
+    lua_setfield(main, -2, "queue");
+    lua_settop(main, module);
     if (main != L) {
         lua_xmove(main, L, 1);
     }
@@ -467,10 +448,9 @@ void dh_luv_open(lua_State *L, struct dh_vm *vm) {
     }
     lua_pop(L, 2);
     luv_set_loop(vm->L, &vm->loop.uv);
-    luv_set_callback(vm->L, on_callback);
-    lua_newtable(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &owners_key);
-    dh_reader_open(L);
+    luv_set_callback(vm->L, dh_bound_call);
+    dh_owned_open(L);
+    dh_series_open(L);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, open_luv);
     lua_setfield(L, -2, "luv");
@@ -479,60 +459,72 @@ void dh_luv_open(lua_State *L, struct dh_vm *vm) {
 
 /* Closing */
 
-/* Close the handle at -1, or, if it is a child process that lives, end that: its exit brings us
-** here again. */
-static void close_owned(lua_State *L, struct dh_run *run) {
-    uv_handle_t *handle = *(uv_handle_t **)lua_touserdata(L, -1);
-    if (handle == NULL) { /* the state is closing, and luv's finalizer was first */
-        dh_run_on_handle_closed(run);
-        return;
-    }
-    if (handle->type == UV_PROCESS && uv_is_active(handle)) {
-        uv_process_kill((uv_process_t *)handle, run->is_killed ? SIGKILL : SIGTERM);
-        return;
-    }
-    lua_getfield(L, LUA_REGISTRYINDEX, "decnet.luv_close");
-    lua_pushvalue(L, -2);
-    lua_pushnil(L);
-    bind_to(L, lua_gettop(L), run, close_callback);
-    if (!uv_is_closing(handle)) {
-        lua_call(L, 2, 0);
-    } else { /* closed behind our back: nobody will count it out */
-        lua_pop(L, 3);
-        dh_run_on_handle_closed(run);
+/* Ask a child that lives to end: its exit brings us here again. */
+static void terminate(const struct dh_handle *h, const struct dh_run *run) {
+    uv_process_t *child = (uv_process_t *)*h->box;
+    int signal = run->is_killed ? SIGKILL : SIGTERM;
+    if (h->is_group) {
+        uv_kill(-child->pid, signal);
+    } else {
+        uv_process_kill(child, signal);
     }
 }
 
+/* Close an open handle that is no living child. */
+static void close_owned(lua_State *L, struct dh_handle *h) {
+    struct dh_run *run = h->run;
+    dh_owned_push(L, h);
+    lua_getfield(L, LUA_REGISTRYINDEX, CLOSE_KEY);
+    lua_pushvalue(L, -2);
+    lua_pushnil(L);
+    dh_bound_make(L, -1, run, DH_BOUND_CLOSE);
+    if (!uv_is_closing(*h->box)) {
+        dh_series_end(L, -2);
+        lua_call(L, 2, 0);
+        dh_owned_remove(L, -1, h);
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pop(L, 3); /* closed behind our back: nobody will count it out */
+    dh_owned_remove(L, -1, h);
+    lua_pop(L, 1);
+    dh_run_on_handle_closed(run);
+}
+
+/* Stack: run. */
 static int close_all_owned(lua_State *L) {
     struct dh_run *run = lua_touserdata(L, 1);
-    lua_newtable(L);
-    dh_vm_push_anchored(run->instance->vm, L, run->owned);
-    lua_Integer n = 0;
-    lua_pushnil(L);
-    while (lua_next(L, 3) != 0) {
-        lua_pop(L, 1);
-        lua_pushvalue(L, -1);
-        lua_rawseti(L, 2, ++n);
-    }
-    for (lua_Integer i = 1; i <= n; i++) {
-        lua_rawgeti(L, 2, i);
-        const uv_handle_t *handle = *(uv_handle_t **)lua_touserdata(L, -1);
-        bool is_alive = handle != NULL && handle->type == UV_PROCESS && uv_is_active(handle);
-        close_owned(L, run);
-        if (!is_alive) {
-            disown(L, -1, run);
+    struct dh_handle *next;
+    for (struct dh_handle *h = run->owned->handles; h != NULL; h = next) {
+        next = h->next;
+        if (*h->box == NULL) { /* the state is closing, and luv's finalizer was first */
+            dh_owned_unlink(h);
+            dh_run_on_handle_closed(run);
+        } else if (is_living_child(h)) {
+            terminate(h, run);
+        } else {
+            close_owned(L, h);
         }
-        lua_pop(L, 1);
     }
     return 0;
 }
 
-void dh_luv_close_owned(struct dh_run *run) {
-    lua_State *L = run->instance->vm->L;
-    if (run->owned == LUA_NOREF) {
-        return;
+/* Stack: run. */
+static int close_exited(lua_State *L) {
+    struct dh_run *run = lua_touserdata(L, 1);
+    struct dh_handle *next;
+    for (struct dh_handle *h = run->owned->handles; h != NULL; h = next) {
+        next = h->next;
+        if (h->is_abandoned && !is_living_child(h)) {
+            close_owned(L, h);
+        }
     }
-    lua_pushcfunction(L, close_all_owned);
+    return 0;
+}
+
+static void call_protected(struct dh_run *run, lua_CFunction f) {
+    lua_State *L = run->instance->vm->L;
+    lua_pushcfunction(L, f);
     lua_pushlightuserdata(L, run);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
         dh_instance_report_cleanup(run, dh_failure_capture(L, -1, 0));
@@ -540,6 +532,22 @@ void dh_luv_close_owned(struct dh_run *run) {
     }
 }
 
+void dh_luv_close_owned(struct dh_run *run) {
+    if (run->owned != NULL) {
+        dh_owned_cancel_requests(run->owned);
+        call_protected(run, close_all_owned);
+    }
+}
+
+void dh_luv_on_exit(struct dh_run *run) {
+    if (run->phase == DH_RUN_HANDLES) {
+        dh_luv_close_owned(run);
+    } else if (run->owned != NULL) {
+        call_protected(run, close_exited);
+    }
+}
+
+/* What a host's end left: not the handles of the loop itself. */
 static void close_handle(uv_handle_t *handle, void *arg) {
     struct dh_vm *vm = arg;
     if (dh_loop_owns(&vm->loop, handle) || uv_is_closing(handle)) {
@@ -547,7 +555,7 @@ static void close_handle(uv_handle_t *handle, void *arg) {
     }
     lua_State *L = vm->L;
     const luv_handle_t *data = handle->data;
-    lua_getfield(L, LUA_REGISTRYINDEX, "decnet.luv_close");
+    lua_getfield(L, LUA_REGISTRYINDEX, CLOSE_KEY);
     lua_rawgeti(L, LUA_REGISTRYINDEX, data->ref);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
         lua_pop(L, 1);

@@ -12,6 +12,8 @@
 #include "script/instance.h"
 #include "script/limits.h"
 #include "script/luv.h"
+#include "script/luvloop.h"
+#include "script/owned.h"
 #include "script/spawn.h"
 #include "script/unit.h"
 #include "script/vm.h"
@@ -23,7 +25,6 @@ void dh_run_init(struct dh_run *run, struct dh_instance *instance, struct dh_uni
     run->instance = instance;
     run->unit = unit;
     run->number = number;
-    run->owned = LUA_NOREF;
     run->defers = LUA_NOREF;
     run->idle = LUA_NOREF;
 }
@@ -78,21 +79,29 @@ static void close_run(struct dh_run *run) {
     struct dh_vm *vm = instance->vm;
     run->phase = DH_RUN_CLOSED;
     dh_timerq_disarm(&instance->host.timers, &c->deadline);
-    dh_vm_release(vm, run->owned);
     dh_vm_release(vm, run->defers);
     dh_vm_release(vm, run->idle);
-    run->owned = run->defers = run->idle = LUA_NOREF;
+    run->defers = run->idle = LUA_NOREF;
+    free(run->owned);
+    run->owned = NULL;
     if (run->unit != NULL) {
         dh_sup_on_closed(&instance->host.sup, &run->unit->worker, run->number);
         dh_instance_add_closed(instance, run);
     }
 }
 
+/* Requests that threads work on may have a file descriptor, which must not be another file's before
+** they are done. */
+static bool is_all_closed(const struct dh_run *run) {
+    return run->handle_count == 0 &&
+           (run->owned == NULL || run->owned->fd_count == 0 || run->closing->is_impatient);
+}
+
 static void enter_handles(struct dh_run *run) {
     struct dh_host *host = &run->instance->host;
     dh_luv_close_owned(run); /* before the phase: what is closed already is counted out at once */
     run->phase = DH_RUN_HANDLES;
-    if (run->handle_count == 0) {
+    if (is_all_closed(run)) {
         close_run(run);
         return;
     }
@@ -278,6 +287,7 @@ void dh_run_on_task_ended(struct dh_run *run, struct dh_task *t, struct dh_failu
     }
     if (run->unit == NULL) {
         dh_instance_report_cleanup(run, failure);
+        dh_luvloop_on_ended(run);
         return;
     }
     if (t->ending == DH_TASK_CRASHED) {
@@ -289,6 +299,7 @@ void dh_run_on_task_ended(struct dh_run *run, struct dh_task *t, struct dh_failu
     } else {
         dh_instance_report_cleanup(run, failure);
     }
+    dh_luvloop_on_ended(run);
     if (run->phase != DH_RUN_LIVE && run->task_count == 0) {
         advance(run);
     }
@@ -355,13 +366,22 @@ void dh_run_end_own(struct dh_run *run) {
     enter_handles(run);
 }
 
-void dh_run_on_handle_closed(struct dh_run *run) {
-    assert(run->handle_count > 0);
-    run->handle_count--;
-    if (run->handle_count == 0 && run->phase == DH_RUN_HANDLES) {
+static void close_if_all_closed(struct dh_run *run) {
+    if (run->phase == DH_RUN_HANDLES && is_all_closed(run)) {
         run->instance->vm->in_flight--;
         close_run(run);
     }
+}
+
+void dh_run_on_handle_closed(struct dh_run *run) {
+    assert(run->handle_count > 0);
+    run->handle_count--;
+    close_if_all_closed(run);
+}
+
+void dh_run_on_request_done(struct dh_run *run, struct dh_request *request) {
+    dh_owned_remove_request(run->owned, request);
+    close_if_all_closed(run);
 }
 
 void dh_run_on_deadline(struct dh_timer *timer) {
@@ -372,6 +392,8 @@ void dh_run_on_deadline(struct dh_timer *timer) {
     }
     dh_run_kill(c->run);
     if (c->run->phase == DH_RUN_HANDLES) {
+        c->is_impatient = true;
         dh_luv_close_owned(c->run);
+        close_if_all_closed(c->run);
     }
 }

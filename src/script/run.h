@@ -26,6 +26,8 @@
 #include "script/task.h"
 
 struct dh_instance;
+struct dh_owned;
+struct dh_request;
 struct dh_unit;
 
 enum dh_run_phase { DH_RUN_LIVE, DH_RUN_ENDING, DH_RUN_CLEANUP, DH_RUN_HANDLES, DH_RUN_CLOSED };
@@ -38,10 +40,10 @@ struct dh_run {
     struct dh_closing *closing; /* made when the run ends */
     uint32_t number;
     uint32_t task_count;
-    uint32_t handle_count; /* opened and not yet fully closed */
-    int owned;             /* reference of the table of its handles, LUA_NOREF: none yet */
-    int defers;            /* reference of the list for self:defer, LUA_NOREF: none */
-    int idle;              /* reference of the table of idle coroutines, LUA_NOREF: none yet */
+    uint32_t handle_count;  /* opened and not yet fully closed */
+    struct dh_owned *owned; /* what it opened through luv; NULL: nothing yet */
+    int defers;             /* reference of the list for self:defer, LUA_NOREF: none */
+    int idle;               /* reference of the table of idle coroutines, LUA_NOREF: none yet */
     uint8_t phase;
     bool is_cancelled : 1;
     bool is_killed : 1;
@@ -57,6 +59,7 @@ struct dh_closing {
     struct dh_outcome outcome;
     struct dh_failure *failure; /* of the outcome; goes to the worker when closed */
     struct dh_timer deadline;   /* kill what has not ended */
+    bool is_impatient;          /* it was due: what threads still do with files is not waited for */
 };
 
 /* A run that owns nothing yet. */
@@ -88,6 +91,9 @@ void dh_run_end_own(struct dh_run *run);
 
 /* A handle of the run is fully closed. */
 void dh_run_on_handle_closed(struct dh_run *run);
+
+/* A request that threads worked on for the run is done. */
+void dh_run_on_request_done(struct dh_run *run, struct dh_request *request);
 
 /* The deadline of an ending run was due. */
 void dh_run_on_deadline(struct dh_timer *timer);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <lauxlib.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "host/signals.h"
@@ -13,6 +14,7 @@
 #include "script/idle.h"
 #include "script/instance.h"
 #include "script/luv.h"
+#include "script/luvloop.h"
 #include "script/offload.h"
 #include "script/run.h"
 #include "script/scope.h"
@@ -96,6 +98,10 @@ static void replace_exit(lua_State *L) {
     lua_pop(L, 1);
 }
 
+static void on_polled(struct dh_loop *loop) {
+    dh_luvloop_on_polled((struct dh_vm *)((char *)loop - offsetof(struct dh_vm, loop)));
+}
+
 struct dh_vm *dh_vm_open(lua_State *L) {
     if (lua_getfield(L, LUA_REGISTRYINDEX, VM_KEY) == LUA_TUSERDATA) {
         struct dh_vm *existing = lua_touserdata(L, -1);
@@ -121,6 +127,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
         luaL_error(L, "decnet: cannot create an event loop: %s", uv_strerror(err));
     }
     vm->has_loop = true;
+    vm->loop.on_polled = on_polled;
     /* new coroutines copy the main thread's extra space; existing ones must be told */
     dh_tag_set(vm->L, vm, DH_TAG_VM);
     dh_tag_set(L, vm, DH_TAG_VM);

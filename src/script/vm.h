@@ -25,8 +25,9 @@ struct dh_vm {
     struct dh_task *current;      /* who has the CPU */
     struct dh_line awake;         /* ready to run */
     unsigned awake_count;
-    struct dh_line fresh; /* runs to start, behind the awake: a start waits for nobody's sake */
-    struct dh_line tired; /* preempted; one a turn */
+    struct dh_line fresh;     /* runs to start, behind the awake: a start waits for nobody's sake */
+    struct dh_line tired;     /* preempted; one a turn */
+    struct dh_line in_nowait; /* in uv.run "nowait": until libuv has been polled */
     struct dh_preempt preempt;
     uint64_t uv_deadline_ns; /* of libuv's own timers when the turn began; DH_NEVER */
     unsigned boundaries;     /* resumes under way from where nobody can yield */

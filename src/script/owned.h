@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** What a run owns through luv: handles that are open, requests that are under way. Both are known by
+** a record that lives in a Lua userdata; the run has lists of them.
+*/
+#ifndef DH_SCRIPT_OWNED_H
+#define DH_SCRIPT_OWNED_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "script/task.h"
+
+struct dh_run;
+struct dh_vm;
+
+/* A handle, from new_* until it is closed. Its record is found by the handle's userdata. */
+struct dh_handle {
+    struct dh_run *run;
+    uv_handle_t **box; /* luv's userdata; NULL in it: luv's finalizer was first */
+    struct dh_handle *prev;
+    struct dh_handle *next;
+    bool is_group;     /* a child that leads a process group */
+    bool is_abandoned; /* a child that lives, though its handle was closed by the user */
+};
+
+/* A request that libuv's threads work on, until its callback has come. */
+struct dh_request {
+    uv_req_t *req; /* NULL: it cannot be cancelled */
+    bool has_fd;   /* it has a file descriptor, which must not become another file's meanwhile */
+    struct dh_request *prev;
+    struct dh_request *next;
+};
+
+/* Made when a run opens its first handle or starts its first request; freed when it is closed. */
+struct dh_owned {
+    struct dh_handle *handles; /* open, newest first */
+    struct dh_handle *lively;  /* the one that last kept uv.run waiting; NULL: any */
+    struct dh_request *requests;
+    uint32_t open_count;
+    uint32_t request_count; /* all that are under way, also those without a record */
+    uint32_t fd_count;      /* of them, those that have a file descriptor */
+    struct dh_line in_run;  /* tasks that wait in uv.run: until nothing is left to wait for */
+    struct dh_line in_once; /* the same, until a callback has been called */
+    uint32_t waiting_count; /* tasks in uv.run, whatever its mode */
+    bool is_stopped;        /* by uv.stop, for the next uv.run */
+};
+
+/* What the run owns, made if there is nothing yet. Raises when memory is out. */
+struct dh_owned *dh_owned_of(lua_State *L, struct dh_run *run);
+
+/* The handle at idx belongs to the run from now on. Raises. */
+struct dh_handle *dh_owned_add(lua_State *L, int idx, struct dh_run *run);
+
+/* The record of the handle at idx; NULL: it has no owner, or is closing. */
+struct dh_handle *dh_owned_find(lua_State *L, int idx);
+
+/* The handle at idx, which is h's, is being closed. */
+void dh_owned_remove(lua_State *L, int idx, struct dh_handle *h);
+
+/* The same, but for the table of records: its handle's userdata is gone. */
+void dh_owned_unlink(struct dh_handle *h);
+
+/* Push the userdata of an open handle. */
+void dh_owned_push(lua_State *L, const struct dh_handle *h);
+
+/* r has begun: its other fields are set. Its callback has come. */
+void dh_owned_add_request(struct dh_owned *owned, struct dh_request *r);
+void dh_owned_remove_request(struct dh_owned *owned, struct dh_request *r);
+
+/* Cancel every request that has a record and that no thread works on yet, but for the closing of
+** files. */
+void dh_owned_cancel_requests(struct dh_owned *owned);
+
+/* Does a handle or a request of the run keep its uv.run waiting? What luv says of a loop. */
+bool dh_owned_is_alive(const struct dh_run *run);
+
+/* Create the registry's table of records. Raises on memory errors. */
+void dh_owned_open(lua_State *L);
+
+#endif
