@@ -38,6 +38,9 @@ int dh_loop_init(struct dh_loop *loop) {
     }
     loop->wake.data = loop;
     uv_unref((uv_handle_t *)&loop->wake);
+    for (int i = 0; i < DH_LOOP_WATCHERS; i++) {
+        uv_signal_init(&loop->uv, &loop->watchers[i]); /* cannot fail: the loop watches children */
+    }
     return 0;
 
 err_after_deadline:
@@ -50,6 +53,9 @@ err_after_loop:
 
 int dh_loop_close(struct dh_loop *loop) {
     uv_close((uv_handle_t *)&loop->wake, NULL);
+    for (int i = 0; i < DH_LOOP_WATCHERS; i++) {
+        uv_close((uv_handle_t *)&loop->watchers[i], NULL);
+    }
     dh_deadline_close(&loop->deadline);
     uv_run(&loop->uv, UV_RUN_NOWAIT);
     return uv_loop_close(&loop->uv);
@@ -109,6 +115,11 @@ void dh_loop_wake(struct dh_loop *loop) {
 }
 
 bool dh_loop_owns(const struct dh_loop *loop, const uv_handle_t *handle) {
+    for (int i = 0; i < DH_LOOP_WATCHERS; i++) {
+        if (handle == (const uv_handle_t *)&loop->watchers[i]) {
+            return true;
+        }
+    }
     return handle == (const uv_handle_t *)&loop->wake ||
            handle == (const uv_handle_t *)&loop->deadline.handle;
 }

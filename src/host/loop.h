@@ -15,10 +15,14 @@
 
 #include "host/deadline.h"
 
+/* Signals that the host takes, see signals.h. */
+#define DH_LOOP_WATCHERS 5
+
 struct dh_loop {
     uv_loop_t uv;
     struct dh_deadline deadline;
     uv_async_t wake;
+    uv_signal_t watchers[DH_LOOP_WATCHERS]; /* of signals that are shared with libuv */
     void (*on_wake)(struct dh_loop *loop);
     void (*on_polled)(struct dh_loop *loop); /* dh_loop_poll is about to return; or NULL */
     uint64_t next_timer_ns;                  /* of libuv's own timers ... */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static const struct {
     {SIGUSR1, DH_SIGNAL_USR1},
 };
 enum { TAKEN = sizeof(taken) / sizeof(taken[0]) };
+_Static_assert(TAKEN + 1 == DH_LOOP_WATCHERS, "one watcher for each, and one for SIGPIPE");
 
 static atomic_uint pending;
 static atomic_uint stops;      /* not yet taken */
@@ -31,12 +33,17 @@ static atomic_uint patience_s; /* for the first; 0: for ever */
 static _Atomic(struct dh_loop *) waiting;
 static _Atomic(const char *) holder;
 static struct sigaction before[TAKEN + 2];
+static _Atomic(void (*)(int)) libuv_handler[TAKEN]; /* of those that are shared */
 
 static void on_signal(int number) {
     int saved = errno;
     for (size_t i = 0; i < TAKEN; i++) {
         if (taken[i].number == number) {
             atomic_fetch_or(&pending, taken[i].bit);
+            void (*handler)(int) = atomic_load(&libuv_handler[i]);
+            if (handler != NULL) {
+                handler(number);
+            }
         }
     }
     if (number == SIGTERM || number == SIGINT) {
@@ -93,6 +100,71 @@ static unsigned whole_seconds(uint64_t limit_ns) {
     return limit_ns == DH_NEVER || s > UINT32_MAX ? 0 : (unsigned)s;
 }
 
+static void take(size_t i) {
+    struct sigaction action;
+    memset(&action, 0, sizeof(action));
+    action.sa_flags = SA_RESTART;
+    sigfillset(&action.sa_mask);
+    action.sa_handler = on_signal;
+    sigaction(taken[i].number, &action, &before[i]);
+}
+
+/* Sharing. Watcher i is for taken[i], the last one for SIGPIPE, which has no handler to share: only
+** the default must not come back. */
+
+static void on_watched(uv_signal_t *watcher, int number) {
+    (void)watcher;
+    (void)number;
+}
+
+static bool is_shared(const struct dh_loop *loop, size_t i) {
+    return uv_is_active((const uv_handle_t *)&loop->watchers[i]);
+}
+
+/* libuv's handler is in force: put ours in front of it. */
+static void take_from_libuv(size_t i) {
+    struct sigaction original = before[i];
+    take(i);
+    atomic_store(&libuv_handler[i], before[i].sa_handler);
+    before[i] = original;
+}
+
+static int watch(struct dh_loop *loop, size_t i, int number) {
+    sigset_t all, mask;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    int err = uv_signal_start(&loop->watchers[i], on_watched, number);
+    if (err == 0 && i < TAKEN && atomic_load(&waiting) == loop) {
+        take_from_libuv(i);
+    }
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    uv_unref((uv_handle_t *)&loop->watchers[i]);
+    return err;
+}
+
+int dh_signals_share(struct dh_loop *loop, int number) {
+    if (number == SIGALRM) {
+        return UV_EPERM;
+    }
+    size_t i = 0;
+    while (i < TAKEN && taken[i].number != number) {
+        i++;
+    }
+    if ((i == TAKEN && number != SIGPIPE) || is_shared(loop, i)) {
+        return 0;
+    }
+    return watch(loop, i, number);
+}
+
+static void stop_sharing(struct dh_loop *loop) {
+    for (size_t i = 0; i < DH_LOOP_WATCHERS; i++) {
+        uv_signal_stop(&loop->watchers[i]);
+    }
+    for (size_t i = 0; i < TAKEN; i++) {
+        atomic_store(&libuv_handler[i], NULL);
+    }
+}
+
 int dh_signals_start(struct dh_loop *loop, uint64_t limit_ns) {
     struct dh_loop *nobody = NULL;
     if (!atomic_compare_exchange_strong(&waiting, &nobody, loop)) {
@@ -108,7 +180,12 @@ int dh_signals_start(struct dh_loop *loop, uint64_t limit_ns) {
     sigfillset(&action.sa_mask);
     action.sa_handler = on_signal;
     for (size_t i = 0; i < TAKEN; i++) {
-        sigaction(taken[i].number, &action, &before[i]);
+        if (is_shared(loop, i)) { /* by the script, while it was loaded */
+            memset(&before[i], 0, sizeof(before[i]));
+            take_from_libuv(i);
+        } else {
+            take(i);
+        }
     }
     dh_signals_ignore_pipe(&before[TAKEN]);
     action.sa_handler = on_alarm;
@@ -120,6 +197,7 @@ void dh_signals_stop(struct dh_loop *loop) {
     if (atomic_load(&waiting) != loop) {
         return;
     }
+    stop_sharing(loop);
     for (size_t i = 0; i < TAKEN; i++) {
         sigaction(taken[i].number, &before[i], NULL);
     }

@@ -42,6 +42,12 @@ void dh_signals_ignore_pipe(struct sigaction *ret_before);
 ** a second one means something else: *ret_stops grows by the number of them, up to 2 a call. */
 unsigned dh_signals_take(unsigned *ret_stops);
 
+/* Somebody is about to watch the signal with libuv on loop, whose handler would take the place of ours,
+** and give it to the system's default when the last watcher stops. So one watcher of ours stays, and
+** our handler calls libuv's. Nothing happens for signals that are not the host's. Returns 0 or a libuv
+** error code; UV_EPERM: the host cannot share this one. */
+int dh_signals_share(struct dh_loop *loop, int number);
+
 /* Name who has the CPU (NULL: nobody), for the message of a process that cannot be stopped in any
 ** other way: when a second SIGTERM or SIGINT finds the loop still stuck after DH_STUCK_SECONDS, or
 ** the first one after its limit, the handler of SIGALRM says who would not stop and exits with

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/signals.h"
 #include "script/bound.h"
 #include "script/failure.h"
 #include "script/instance.h"
@@ -152,6 +153,32 @@ static int wrapped_new(lua_State *L) {
         }
     }
     return n;
+}
+
+/* uv.signal_start(handle, signal, callback). The host's signals are shared; some cannot be. */
+static int wrapped_signal(lua_State *L) {
+    static const struct {
+        const char *name;
+        int number;
+    } names[] = {
+        {"sigalrm", SIGALRM}, {"sighup", SIGHUP}, {"sigint", SIGINT},   {"sigpipe", SIGPIPE},
+        {"sigterm", SIGTERM}, {"sigurg", SIGURG}, {"sigusr1", SIGUSR1},
+    };
+    struct dh_vm *vm = dh_vm_of(L);
+    int number = lua_isnumber(L, 2) ? (int)lua_tointeger(L, 2) : 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && lua_type(L, 2) == LUA_TSTRING; i++) {
+        if (strcmp(lua_tostring(L, 2), names[i].name) == 0) {
+            number = names[i].number;
+        }
+    }
+    if (vm->instance != NULL && vm->instance->host.options.takes_signals && number != 0) {
+        int err = number == DH_PREEMPT_SIGNAL ? UV_EPERM : dh_signals_share(&vm->loop, number);
+        if (err != 0) {
+            return luaL_error(L, "uv.signal_start: the host needs signal %d for itself: %s", number,
+                              uv_strerror(err));
+        }
+    }
+    return wrapped_start(L);
 }
 
 /* Does the table at idx ask for a process group? */
@@ -324,13 +351,20 @@ static int request_callback(const char *name) {
 
 static lua_CFunction named_wrapper(const char *name) {
     static const luaL_Reg wrappers[] = {
-        {"close", wrapped_close},        {"getaddrinfo", wrapped_pool},
-        {"getnameinfo", wrapped_pool},   {"is_closing", wrapped_is_closing},
+        {"close", wrapped_close},
+        {"getaddrinfo", wrapped_pool},
+        {"getnameinfo", wrapped_pool},
+        {"is_closing", wrapped_is_closing},
         {"new_thread", call_luv}, /* its function runs in another state */
-        {"new_work", wrapped_new_work},  {"queue_work", wrapped_queue_work},
-        {"random", wrapped_pool},        {"signal_start_oneshot", wrapped_start},
-        {"spawn", wrapped_spawn},        {"tcp_close_reset", wrapped_close},
-        {"timer_again", call_luv_noted}, {NULL, NULL},
+        {"new_work", wrapped_new_work},
+        {"queue_work", wrapped_queue_work},
+        {"random", wrapped_pool},
+        {"signal_start", wrapped_signal},
+        {"signal_start_oneshot", wrapped_signal},
+        {"spawn", wrapped_spawn},
+        {"tcp_close_reset", wrapped_close},
+        {"timer_again", call_luv_noted},
+        {NULL, NULL},
     };
     const luaL_Reg *w = wrappers;
     while (w->name != NULL && strcmp(w->name, name) != 0) {
@@ -439,6 +473,31 @@ static int open_luv(lua_State *L) {
     return 1;
 }
 
+/* The states of uv.new_thread and uv.queue_work. By default an error there ends the process. */
+
+static int call_in_thread(lua_State *L, int nargs, int nresults, int flags) {
+    return luv_cfpcall(L, nargs, nresults, flags | LUVF_CALLBACK_NOEXIT);
+}
+
+static int refuse_exit(lua_State *L) {
+    return luaL_error(L, "os.exit: a thread cannot end the host");
+}
+
+static lua_State *open_thread_state(void) {
+    lua_State *L = luaL_newstate();
+    if (L == NULL) {
+        dh_host_die("out of memory for a thread's Lua state");
+    }
+    luaL_openlibs(L);
+    lua_getglobal(L, "os");
+    lua_pushcfunction(L, refuse_exit);
+    lua_setfield(L, -2, "exit");
+    luv_set_thread(L, call_in_thread);
+    luaL_requiref(L, "luv", luaopen_luv, false);
+    lua_settop(L, 0);
+    return L;
+}
+
 void dh_luv_open(lua_State *L, struct dh_vm *vm) {
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_getfield(L, -1, "luv");
@@ -449,6 +508,7 @@ void dh_luv_open(lua_State *L, struct dh_vm *vm) {
     lua_pop(L, 2);
     luv_set_loop(vm->L, &vm->loop.uv);
     luv_set_callback(vm->L, dh_bound_call);
+    luv_set_thread_cb(open_thread_state, lua_close);
     dh_owned_open(L);
     dh_series_open(L);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);

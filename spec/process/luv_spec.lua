@@ -1,0 +1,170 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- What luv can do to a process: signals, threads, children.
+local process = require "spec.process.process"
+local uv = require "luv"
+
+describe("a worker that watches signals", function()
+  lazy_teardown(process.cleanup)
+
+  local WATCHER = [[
+    local decnet = require "decnet"
+    local uv = require "luv"
+    decnet.worker { name = "w", min_backoff = 0, run = function(self)
+      for _, name in ipairs { "sigterm", "sighup", "sigusr1" } do
+        uv.new_signal():start(name, function(heard)
+          self.log:info("heard", { name = heard })
+        end)
+      end
+      uv.signal_start_oneshot(uv.new_signal(), "sighup", function()
+        self.log:info "once"
+      end)
+      self.log:info "up"
+      if self.run < 3 then
+        error "again"
+      end
+      self:defer(function() decnet.shield(1, decnet.sleep, 0.1) end)
+      decnet.park()
+    end }
+  ]]
+
+  it("hears them, and so does the host", function()
+    local child = process.run(WATCHER)
+    child:says "msg=up.*msg=up.*msg=up"
+    child:kill "sighup"
+    child:says "msg=once"
+    child:kill "sigusr1"
+    child:says "msg=heard name=sigusr1"
+    child:kill "sighup"
+    process.wait(function() return child:count "name=sighup" == 2 end)
+    assert.equal(1, child:count "msg=once")
+    assert.equal(2, child:count "SIGHUP is ignored")
+    assert.equal(1, child:count "msg=status")
+    child:stop("sigterm", 0)
+    child:says "name=sigterm"
+  end)
+
+  it("leaves them to the host when it ends", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      decnet.worker("w", function(self)
+        for _, name in ipairs { "sigterm", "sighup", "sigint", "sigusr1", "sigpipe" } do
+          uv.new_signal():start(name, function() end)
+        end
+      end)
+      decnet.worker { name = "other", after = { "w" }, run = function(self)
+        self.log:info "up"
+        decnet.park()
+      end }
+    ]]
+    child:says "worker=other msg=up"
+    child:kill "sighup"
+    child:says "SIGHUP is ignored"
+    child:kill "sigpipe"
+    child:kill "sigusr1"
+    child:says "worker=other msg=status"
+    child:stop("sigterm", 0)
+  end)
+
+  it("is refused those that the host cannot share", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      decnet.worker("w", function(self)
+        for _, name in ipairs { "sigurg", "sigalrm" } do
+          print(select(2, pcall(uv.signal_start, uv.new_signal(), name, print)))
+        end
+      end)
+    ]]
+    child:ends(0)
+    child:says "uv.signal_start: the host needs signal 23 for itself.*signal 14 for itself"
+  end)
+end)
+
+describe("a thread of luv's", function()
+  lazy_teardown(process.cleanup)
+
+  it("that raises or exits does not end the host", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      decnet.worker("w", function(self)
+        uv.new_thread(function() error "in a thread" end)
+        uv.new_thread(function() os.exit(7) end)
+        uv.new_work(function() error "in the pool" end, function() end):queue()
+        decnet.sleep(0.2)
+        self.log:info "still there"
+      end)
+    ]]
+    child:ends(0)
+    child:says "still there"
+    child:says "in a thread"
+    child:says "a thread cannot end the host"
+    child:says "in the pool"
+  end)
+end)
+
+describe("a child process", function()
+  lazy_teardown(process.cleanup)
+
+  local function is_gone(pid)
+    return function() return uv.kill(pid, 0) ~= 0 end
+  end
+
+  it("whose handle was closed while it lives ends with its run", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      decnet.worker("w", function(self)
+        local handle, pid
+        handle, pid = uv.spawn("sleep", { args = { "1000" } }, function() error "after close" end)
+        handle:close(function() self.log:info("closed", { pid = pid }) end)
+        assert(handle:is_closing())
+        assert(not pcall(handle.close, handle))
+        uv.run()
+        self.log:info "ran"
+        decnet.park()
+      end)
+    ]]
+    local pid = tonumber(child:says "msg=closed pid=(%d+)")
+    child:says "msg=ran"
+    assert.is_false(is_gone(pid)())
+    child:stop("sigterm", 0)
+    assert(is_gone(pid)())
+  end)
+
+  it("that was closed and ends by itself leaves no zombie", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      decnet.worker("w", function(self)
+        local handle, pid = uv.spawn("true", {})
+        handle:close()
+        self.log:info("started", { pid = pid })
+        decnet.park()
+      end)
+    ]]
+    local pid = tonumber(child:says "msg=started pid=(%d+)")
+    assert(process.wait(is_gone(pid)))
+    child:stop("sigterm", 0)
+  end)
+
+  it("that is detached takes its group with it", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      decnet.worker("w", function(self)
+        local out = uv.new_pipe(false)
+        uv.spawn("sh", { args = { "-c", "sleep 1000 & echo $!; wait" }, detached = true,
+          stdio = { nil, out } })
+        out:read_start(function(_, text)
+          self.log:info("grandchild", { pid = tonumber(text) })
+        end)
+        decnet.park()
+      end)
+    ]]
+    local pid = tonumber(child:says "msg=grandchild pid=(%d+)")
+    child:stop("sigterm", 0)
+    assert(process.wait(is_gone(pid), 10))
+  end)
+end)
