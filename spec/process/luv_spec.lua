@@ -168,3 +168,57 @@ describe("a child process", function()
     assert(process.wait(is_gone(pid), 10))
   end)
 end)
+
+describe("a worker that opens and crashes", function()
+  lazy_teardown(process.cleanup)
+
+  local function count_children(pid)
+    local n = 0
+    for name in uv.fs_scandir_next, assert(uv.fs_scandir "/proc") do
+      local stat = name:find "^%d+$" and process.read("/proc/" .. name .. "/stat") or ""
+      n = n + (tonumber(stat:match "^.*%) %a (%d+)") == pid and 1 or 0)
+    end
+    return n
+  end
+
+  it("leaves no descriptor and no child behind, however often", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      local function count(path)
+        local n = 0
+        for _ in uv.fs_scandir_next, uv.fs_scandir(path) do n = n + 1 end
+        return n
+      end
+      local first
+      decnet.worker { name = "w", min_backoff = 0, run = function(self)
+        local fds = count "/proc/self/fd"
+        if self.run == 3 then
+          first = fds
+        end
+        local server = uv.new_tcp()
+        assert(server:bind("127.0.0.1", 0))
+        assert(server:listen(8, function() end))
+        for _ = 1, 2 do
+          uv.new_timer():start(1000, 0, function() end)
+        end
+        assert(uv.spawn("sleep", { args = { "1000" } }))
+        assert(uv.fs_open("workers.lua", "r", 0))
+        assert(io.open "workers.lua")
+        assert(uv.fs_opendir ".")
+        uv.fs_open("workers.lua", "r", 0, function() end)
+        if self.run == 50 then
+          collectgarbage "stop"
+        elseif self.run > 100 then
+          self.log:info("flat", { first = first, last = fds })
+          decnet.park()
+        end
+        error "again"
+      end }
+    ]]
+    local first, last = child:says("msg=flat first=(%d+) last=(%d+)", 60)
+    assert.equal(first, last)
+    assert.equal(1, count_children(child.pid))
+    child:stop("sigterm", 0)
+  end)
+end)

@@ -3,9 +3,11 @@
 
 #include <lauxlib.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "script/await.h"
 #include "script/failure.h"
+#include "script/files.h"
 #include "script/instance.h"
 #include "script/limits.h"
 #include "script/luv.h"
@@ -37,7 +39,7 @@ static void push_anchor(lua_State *L, struct dh_run *run) {
 }
 
 void dh_bound_make(lua_State *L, int idx, struct dh_run *run, enum dh_bound_kind kind) {
-    bool has_extra = kind == DH_BOUND_POOL;
+    bool has_extra = kind == DH_BOUND_POOL || kind == DH_BOUND_OPEN;
     idx = lua_absindex(L, idx);
     if (kind != DH_BOUND_SERIES && kind != DH_BOUND_EXIT) {
         lua_pushvalue(L, idx);
@@ -127,6 +129,33 @@ static bool call_owned(lua_State *L, struct dh_run *run, int nargs) {
     return true;
 }
 
+/* Stack: run, what fs_open and the like found. */
+static int own_result(lua_State *L) {
+    struct dh_run *run = lua_touserdata(L, 1);
+    if (lua_isinteger(L, 2)) {
+        dh_files_add_fd(L, run, (int)lua_tointeger(L, 2));
+    } else if (lua_isuserdata(L, 2)) {
+        dh_files_add_value(L, run);
+    }
+    return 0;
+}
+
+/* A file is open: it is the run's, or closed if that is over. The function is at idx, below an error
+** and the result; what lua/decnet/uv.lua asked for it discards itself. */
+static void on_opened(lua_State *L, int idx, struct dh_run *run) {
+    if (run->instance != NULL && !dh_run_is_over(run)) {
+        lua_pushcfunction(L, own_result);
+        lua_pushlightuserdata(L, run);
+        lua_pushvalue(L, idx + 2);
+        if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+            lua_pop(L, 1);
+            crash_for_memory(run);
+        }
+    } else if (lua_isinteger(L, idx + 2) && lua_tocfunction(L, idx) != dh_request_done) {
+        close((int)lua_tointeger(L, idx + 2));
+    }
+}
+
 /* The bound function is at 'at', its own above it, then the arguments; all may be popped. Returns
 ** whether the end of a task will tell that the call has ended. */
 static bool call(lua_State *L, int at, enum dh_bound_kind kind, struct dh_run *run, int nargs) {
@@ -157,7 +186,7 @@ static bool call(lua_State *L, int at, enum dh_bound_kind kind, struct dh_run *r
 
 /* What has to be done for the callback, whatever became of the run. */
 static void count_out(lua_State *L, int at, enum dh_bound_kind kind, struct dh_run *run) {
-    if (kind == DH_BOUND_POOL) {
+    if (kind == DH_BOUND_POOL || kind == DH_BOUND_OPEN) {
         dh_vm_of(L)->in_flight--;
         if (run->owned != NULL) {
             dh_run_on_request_done(run, upvalue_pointer(L, at, UP_EXTRA));
@@ -183,6 +212,9 @@ int dh_bound_call(lua_State *L, int nargs, int nresults, int flags) {
     struct dh_run *run = run_of(L, at, &kind);
     lua_getupvalue(L, at, UP_FUNCTION);
     lua_insert(L, at + 1);
+    if (kind == DH_BOUND_OPEN && nargs >= 2) {
+        on_opened(L, at + 1, run);
+    }
     bool is_task = call(L, at, kind, run, nargs);
     lua_settop(L, at); /* it keeps the run's memory */
     count_out(L, at, kind, run);

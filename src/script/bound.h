@@ -18,6 +18,7 @@ enum dh_bound_kind {
     DH_BOUND_SERIES,  /* the next of a series */
     DH_BOUND_REQUEST, /* once: what was asked of a handle is done */
     DH_BOUND_POOL,    /* once: libuv's threads are done; with a struct dh_request */
+    DH_BOUND_OPEN,    /* the same, and the result is a file, or a directory */
     DH_BOUND_WORK,    /* uv.queue_work, as often as it is called */
     DH_BOUND_CLOSE,   /* once: a handle of the run's is closed */
     DH_BOUND_EXIT     /* once: a child of the run's has ended; a series of one */

@@ -11,6 +11,7 @@
 #include "host/signals.h"
 #include "script/bound.h"
 #include "script/failure.h"
+#include "script/files.h"
 #include "script/instance.h"
 #include "script/luvloop.h"
 #include "script/owned.h"
@@ -21,6 +22,7 @@
 /* The module, once it is open; and luv's own uv.close. */
 #define LUV_KEY "decnet.luv"
 #define CLOSE_KEY "decnet.luv_close"
+#define FUNCTION_KEY "decnet.luv.%s"
 
 static bool is_handle(lua_State *L, int idx) {
     if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx)) {
@@ -72,8 +74,7 @@ static int wrapped(lua_State *L) {
     return call_luv_noted(L);
 }
 
-/* A one-shot request that other threads work on, if a callback is given: a virtual clock stands. */
-static int wrapped_pool(lua_State *L) {
+static int call_pool(lua_State *L, enum dh_bound_kind kind) {
     struct dh_vm *vm = dh_vm_of(L);
     int callback = find_callback(L);
     struct dh_run *run = callback != 0 ? dh_instance_owner(vm) : NULL;
@@ -81,17 +82,129 @@ static int wrapped_pool(lua_State *L) {
         return call_luv(L);
     }
     struct dh_owned *owned = dh_owned_of(L, run);
+    bool has_fd = lua_type(L, 1) == LUA_TNUMBER || lua_type(L, 1) == LUA_TUSERDATA;
     struct dh_request *r = lua_newuserdatauv(L, sizeof(*r), 0);
     memset(r, 0, sizeof(*r));
-    dh_bound_make(L, callback, run, DH_BOUND_POOL);
+    dh_bound_make(L, callback, run, kind);
     int n = call_luv(L);
     if (lua_toboolean(L, -n)) {
         r->req = lua_touserdata(L, -n);
-        r->has_fd = lua_type(L, 1) == LUA_TNUMBER && r->req != NULL && r->req->type == UV_FS;
+        r->has_fd = has_fd && r->req != NULL && r->req->type == UV_FS;
         dh_owned_add_request(owned, r);
         vm->in_flight++;
     }
     return n;
+}
+
+/* A one-shot request that other threads work on, if a callback is given: a virtual clock stands. */
+static int wrapped_pool(lua_State *L) {
+    return call_pool(L, DH_BOUND_POOL);
+}
+
+/* Files */
+
+static int fail_ebadf(lua_State *L) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "EBADF: bad file descriptor");
+    lua_pushliteral(L, "EBADF");
+    return 3;
+}
+
+static struct dh_run *current_run(const struct dh_vm *vm) {
+    return vm->current != NULL ? vm->current->run : NULL;
+}
+
+/* fs_open, fs_mkstemp, fs_opendir */
+static int wrapped_open(lua_State *L) {
+    bool is_sync = find_callback(L) == 0;
+    struct dh_run *run = dh_instance_owner(dh_vm_of(L));
+    int n = call_pool(L, DH_BOUND_OPEN);
+    if (is_sync && run != NULL) {
+        if (lua_isinteger(L, -n)) {
+            dh_files_add_fd(L, run, (int)lua_tointeger(L, -n));
+        } else if (lua_isuserdata(L, -n)) {
+            lua_pushvalue(L, -n);
+            dh_files_add_value(L, run);
+            lua_pop(L, 1);
+        }
+    }
+    return n;
+}
+
+/* pipe, socketpair: a table of two. */
+static int wrapped_pair(lua_State *L) {
+    struct dh_run *run = dh_instance_owner(dh_vm_of(L));
+    int n = call_luv(L);
+    if (run != NULL && lua_istable(L, -n)) {
+        lua_pushvalue(L, -n);
+        lua_pushnil(L);
+        while (lua_next(L, -2) != 0) {
+            dh_files_add_fd(L, run, (int)lua_tointeger(L, -1));
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    return n;
+}
+
+static int wrapped_fs_close(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    int fd = (int)luaL_checkinteger(L, 1);
+    if (!dh_files_may_close(vm, current_run(vm), fd)) {
+        return fail_ebadf(L);
+    }
+    dh_files_forget_fd(vm, fd); /* now: its number may be another file's before we hear of it */
+    return wrapped_pool(L);
+}
+
+/* The handle at idx has been made of fd: it closes it. */
+static void hand_over(lua_State *L, int idx, int fd) {
+    uv_os_fd_t own;
+    if (is_handle(L, idx) && uv_fileno(*(uv_handle_t **)lua_touserdata(L, idx), &own) == 0 &&
+        own == fd) {
+        dh_files_forget_fd(dh_vm_of(L), fd);
+    }
+}
+
+/* tcp_open, udp_open, pipe_open */
+static int wrapped_handle_open(lua_State *L) {
+    const struct dh_vm *vm = dh_vm_of(L);
+    int fd = (int)luaL_checkinteger(L, 2);
+    if (!dh_files_may_take(vm, current_run(vm), fd)) {
+        return fail_ebadf(L);
+    }
+    int n = call_luv_noted(L);
+    hand_over(L, 1, fd);
+    return n;
+}
+
+/* A directory's user value, which luv does not use: is it closed? luv would free it again. */
+static bool is_closed_dir(lua_State *L) {
+    bool is = luaL_testudata(L, 1, "uv_dir") != NULL && lua_getiuservalue(L, 1, 1) == LUA_TBOOLEAN;
+    lua_settop(L, is ? 1 : lua_gettop(L));
+    return is;
+}
+
+static int wrapped_readdir(lua_State *L) {
+    int top = lua_gettop(L);
+    if (is_closed_dir(L)) {
+        return fail_ebadf(L);
+    }
+    lua_settop(L, top);
+    return wrapped_pool(L);
+}
+
+static int wrapped_closedir(lua_State *L) {
+    int top = lua_gettop(L);
+    if (is_closed_dir(L)) {
+        return fail_ebadf(L);
+    }
+    lua_settop(L, top);
+    if (luaL_testudata(L, 1, "uv_dir") != NULL) {
+        lua_pushboolean(L, 1);
+        lua_setiuservalue(L, 1, 1);
+    }
+    return wrapped_pool(L);
 }
 
 /* A request of a handle; upvalue 2 is where its callback stands. Without one it is counted, too. */
@@ -179,6 +292,17 @@ static int wrapped_signal(lua_State *L) {
         }
     }
     return wrapped_start(L);
+}
+
+static int wrapped_new_tty(lua_State *L) {
+    const struct dh_vm *vm = dh_vm_of(L);
+    int fd = (int)luaL_checkinteger(L, 1);
+    if (!dh_files_may_take(vm, current_run(vm), fd)) {
+        return fail_ebadf(L);
+    }
+    int n = wrapped_new(L);
+    hand_over(L, -n, fd);
+    return n;
 }
 
 /* Does the table at idx ask for a process group? */
@@ -352,18 +476,32 @@ static int request_callback(const char *name) {
 static lua_CFunction named_wrapper(const char *name) {
     static const luaL_Reg wrappers[] = {
         {"close", wrapped_close},
+        {"closedir", wrapped_closedir}, /* method of a directory */
+        {"fs_close", wrapped_fs_close},
+        {"fs_closedir", wrapped_closedir},
+        {"fs_mkstemp", wrapped_open},
+        {"fs_open", wrapped_open},
+        {"fs_opendir", wrapped_open},
+        {"fs_readdir", wrapped_readdir},
         {"getaddrinfo", wrapped_pool},
         {"getnameinfo", wrapped_pool},
         {"is_closing", wrapped_is_closing},
         {"new_thread", call_luv}, /* its function runs in another state */
+        {"new_tty", wrapped_new_tty},
         {"new_work", wrapped_new_work},
+        {"pipe", wrapped_pair},
+        {"pipe_open", wrapped_handle_open},
         {"queue_work", wrapped_queue_work},
         {"random", wrapped_pool},
+        {"readdir", wrapped_readdir}, /* method of a directory */
         {"signal_start", wrapped_signal},
         {"signal_start_oneshot", wrapped_signal},
+        {"socketpair", wrapped_pair},
         {"spawn", wrapped_spawn},
         {"tcp_close_reset", wrapped_close},
+        {"tcp_open", wrapped_handle_open},
         {"timer_again", call_luv_noted},
+        {"udp_open", wrapped_handle_open},
         {NULL, NULL},
     };
     const luaL_Reg *w = wrappers;
@@ -451,6 +589,12 @@ static int open_luv(lua_State *L) {
     lua_getfield(main, module, "close");
     lua_setfield(main, LUA_REGISTRYINDEX, CLOSE_KEY);
     wrap_table(main, NULL, module);
+    static const char *const kept[] = {"close", "fs_closedir", "spawn"};
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+        lua_pushfstring(main, FUNCTION_KEY, kept[i]);
+        lua_getfield(main, module, kept[i]);
+        lua_rawset(main, LUA_REGISTRYINDEX);
+    }
     lua_pushvalue(main, module);
     lua_setfield(main, LUA_REGISTRYINDEX, LUV_KEY);
     lua_getfield(main, LUA_REGISTRYINDEX, "uv_handle");
@@ -462,6 +606,8 @@ static int open_luv(lua_State *L) {
         wrap_methods(main, lua_tostring(main, -2) + strlen("uv_"), module);
         lua_pop(main, 2);
     }
+    luaL_getmetatable(main, "uv_dir");
+    wrap_methods(main, "dir", module);
     luaL_getmetatable(main, "luv_work_ctx");
     lua_getfield(main, -1, "__index");
     lua_getfield(main, module, "queue_work");
@@ -471,6 +617,13 @@ static int open_luv(lua_State *L) {
         lua_xmove(main, L, 1);
     }
     return 1;
+}
+
+void dh_luv_push_function(lua_State *L, const char *name) {
+    open_luv(L);
+    lua_pop(L, 1);
+    lua_pushfstring(L, FUNCTION_KEY, name);
+    lua_rawget(L, LUA_REGISTRYINDEX);
 }
 
 /* The states of uv.new_thread and uv.queue_work. By default an error there ends the process. */

@@ -15,6 +15,9 @@ struct dh_vm;
 /* Make 'require "luv"' give luv on vm's loop. Raises. */
 void dh_luv_open(lua_State *L, struct dh_vm *vm);
 
+/* Push uv.NAME as it was when luv was opened: close, fs_closedir, spawn. Raises on memory errors. */
+void dh_luv_push_function(lua_State *L, const char *name);
+
 /* Push a list of all handles that luv made. Raises on memory errors. */
 void dh_luv_push_all(lua_State *L, struct dh_vm *vm);
 

@@ -45,6 +45,9 @@ struct dh_owned {
     struct dh_line in_run;  /* tasks that wait in uv.run: until nothing is left to wait for */
     struct dh_line in_once; /* the same, until a callback has been called */
     uint32_t waiting_count; /* tasks in uv.run, whatever its mode */
+    int files;              /* reference of the set of its files, 0: none yet; see files.c */
+    bool has_fds;           /* some are its own in vm->files */
+    bool has_defaults;      /* default files of its own */
     bool is_stopped;        /* by uv.stop, for the next uv.run */
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "script/failure.h"
+#include "script/files.h"
 #include "script/idle.h"
 #include "script/instance.h"
 #include "script/limits.h"
@@ -82,6 +83,7 @@ static void close_run(struct dh_run *run) {
     dh_vm_release(vm, run->defers);
     dh_vm_release(vm, run->idle);
     run->defers = run->idle = LUA_NOREF;
+    dh_files_close(run);
     free(run->owned);
     run->owned = NULL;
     if (run->unit != NULL) {

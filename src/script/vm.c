@@ -137,6 +137,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     dh_failure_open(L);
     dh_scope_open(L);
     dh_idle_open(L);
+    dh_files_open(L);
     dh_luv_open(L, vm);
     return vm;
 }
@@ -148,6 +149,7 @@ int dh_vm_close(struct dh_vm *vm) {
     vm->has_loop = false;
     dh_offload_close(vm);
     dh_luv_close_all(vm);
+    dh_files_fini(&vm->files);
     return dh_loop_close(&vm->loop);
 }
 

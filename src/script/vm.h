@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "host/loop.h"
+#include "script/files.h"
 #include "script/preempt.h"
 #include "script/task.h"
 
@@ -29,6 +30,7 @@ struct dh_vm {
     struct dh_line tired;     /* preempted; one a turn */
     struct dh_line in_nowait; /* in uv.run "nowait": until libuv has been polled */
     struct dh_preempt preempt;
+    struct dh_files files;
     uint64_t uv_deadline_ns; /* of libuv's own timers when the turn began; DH_NEVER */
     unsigned boundaries;     /* resumes under way from where nobody can yield */
     lua_State *boundary; /* the coroutine of the innermost of them, NULL: none that has a name */
