@@ -31,7 +31,7 @@ end
 local function option_table(list)
   local rows = { "| option | default | meaning |", "|---|---|---|" }
   for _, option in ipairs(list) do
-    if option.since ~= false and not option.required then
+    if not option.required then
       local default = shown(option)
       if option.unit and tonumber(option.default) and option.default ~= math.huge then
         default = ("%s %s"):format(default, option.unit == "seconds" and "s" or option.unit)

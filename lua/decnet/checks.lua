@@ -114,21 +114,34 @@ end
 
 local UNITS = { K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30 }
 
---- Bytes: a whole number, or a string with a binary unit; false is off.
-function M.bytes(value)
-  if value == false or value == math.huge then
-    return math.huge
-  end
-  local bytes = value
+--- The number of bytes that a whole number, or a string with a binary unit, says; nil if it is
+--- neither.
+---@param value any
+---@return integer?
+function M.size(value)
   if type(value) == "string" then
     local digits, unit = string.match(value, "^(%d+%.?%d*)([KMGkmg])$")
-    bytes = digits and math.floor(tonumber(digits) * UNITS[string.upper(unit)])
+    value = digits and math.floor(tonumber(digits) * UNITS[string.upper(unit)])
   end
-  bytes = type(bytes) == "number" and bytes <= 2 ^ 53 and math.tointeger(bytes)
-  if not bytes or bytes < 1 then
-    return complain('a number of bytes > 0, a string such as "64M" (K, M or G), or false', value)
+  return type(value) == "number" and value >= 0 and value <= 2 ^ 53 and math.tointeger(value)
+    or nil
+end
+
+--- Bytes, at least so many kibibytes; false is off.
+---@param least integer
+function M.bytes(least)
+  local expected = string.format('a number of bytes, or a string such as "64M" (K, M or G), of at '
+    .. "least %dK, or false", least // 1024)
+  return function(value)
+    if value == false or value == math.huge then
+      return math.huge
+    end
+    local bytes = M.size(value)
+    if not bytes or bytes < least then
+      return complain(expected, value)
+    end
+    return bytes
   end
-  return bytes
 end
 
 --- A name fit for a log line, a command line and a metric.

@@ -2,6 +2,7 @@
 -- The command line of decnet-host.
 
 local _ENV = require "decnet.stdlib"()
+local checks = require "decnet.checks"
 local show = require "decnet.show"
 local suggest = require "decnet.suggest"
 
@@ -23,6 +24,8 @@ options:
   --log-format F         pretty, logfmt or json (pretty on a terminal, else logfmt)
   --shutdown-timeout S   kill what has not stopped S seconds after the first signal
   --slice MS             CPU that a worker may use while others are ready to run (10)
+  --max-memory SIZE      what Lua may hold in all, such as 512M; above it the run that holds most
+                         is crashed (no limit)
   --seed N               of jitter: the same delays each time (simulate: 1)
   --keep-alive           stay when no worker can run again
   --version, --help
@@ -65,6 +68,14 @@ local function seed(text)
   return value
 end
 
+local function size(text)
+  local bytes = checks.size(text) or checks.size(tonumber(text))
+  if not bytes or bytes < 2 ^ 20 then
+    return nil, "bytes, or a size such as 512M (K, M or G), of at least 1M"
+  end
+  return bytes
+end
+
 local function one_of(...)
   local words = { ... }
   return function(text)
@@ -83,6 +94,7 @@ local OPTIONS = {
   ["--log-level"] = { key = "log_level", read = one_of("debug", "info", "warn", "error") },
   ["--log-format"] = { key = "log_format", read = one_of("pretty", "logfmt", "json") },
   ["--shutdown-timeout"] = { key = "shutdown_timeout", read = seconds },
+  ["--max-memory"] = { key = "max_memory", read = size },
   ["--slice"] = { key = "slice", read = milliseconds },
   ["--seed"] = { key = "seed", read = seed },
   ["--keep-alive"] = { key = "keep_alive" },

@@ -10,7 +10,6 @@
 --   doc       one or two sentences for the manual
 --   required  a part of every declaration, without default (name, run)
 --   restarts  says how the worker is restarted: without effect when it never is
---   since     false: not in this build; giving it is refused and the manual leaves it out
 
 local _ENV = require "decnet.stdlib"()
 local checks = require "decnet.checks"
@@ -26,7 +25,6 @@ local M = {}
 ---@field doc string
 ---@field required boolean?
 ---@field restarts boolean?
----@field since string|false|nil
 
 ---@type decnet.Option[]
 M.worker = {
@@ -121,9 +119,10 @@ M.worker = {
       .. "in it.",
   },
   {
-    key = "max_memory", default = math.huge, shown = "off", unit = "bytes", since = false,
-    check = checks.bytes,
-    doc = 'Bytes that one run may hold: a number, or a string such as `"64M"`. Under '
+    key = "max_memory", default = math.huge, shown = "off", unit = "bytes",
+    check = checks.bytes(64 * 1024),
+    doc = 'Bytes that one run may hold, without its garbage: a number, or a string such as '
+      .. '`"64M"`; at least 64K. Above it a memory error is raised in the run. Under '
       .. 'decnet-host only. `false`: off.',
   },
   {

@@ -99,9 +99,6 @@ function M.read(given, list, most)
     local key = option.key
     local value = given[key]
     if value ~= nil then
-      if option.since == false then
-        return nil, key, "not supported by this build; remove it"
-      end
       local checked, complaint, path = option.check(value)
       if checked == nil then
         return nil, key .. (path or ""), complaint

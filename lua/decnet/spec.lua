@@ -64,9 +64,7 @@ local function complain_unknown(key, list)
   end
   local keys = {}
   for _, option in ipairs(list) do
-    if option.since ~= false then
-      keys[#keys + 1] = option.key
-    end
+    keys[#keys + 1] = option.key
   end
   local near = suggest.near(key, keys)
   if near then

@@ -114,6 +114,7 @@ end
 ---@class decnet.TestOptions
 ---@field seed integer? of jitter; 1
 ---@field slice number? seconds of CPU after which a task is preempted; 0.1
+---@field max_memory integer? bytes that all of Lua may hold
 ---@field preempt_every integer? preempt after each so many instructions
 ---@field log_fd integer? where to log; nowhere
 ---@field log_format string?
@@ -137,6 +138,7 @@ function M.run(fn, options)
     keep_alive = true,
     seed = options.seed or 1,
     slice = options.slice or SLICE,
+    max_memory = options.max_memory,
     preempt_every = options.preempt_every,
     log = options.log_fd ~= nil,
     log_fd = options.log_fd,

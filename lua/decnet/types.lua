@@ -28,6 +28,7 @@
 ---@field start_timeout number? not ready by then: a crash; math.huge
 ---@field watchdog number|false|nil a crash if `self:beat()` stays away this long; off
 ---@field hang_timeout number? longest slice in which it cannot be preempted; 5
+---@field max_memory number|string|false|nil bytes, or "64M", that one run may hold; off
 ---@field preempt boolean? false: never preempted; true
 ---@field group string|false|nil name of a group declared before; none
 
@@ -138,6 +139,9 @@
 ---@field tasks integer
 ---@field handles integer luv handles that are open
 ---@field cpu_s number seconds of CPU that the run has used, as the monitor saw it
+---@field memory_bytes integer? that the run holds; under decnet-host
+---@field allocated_bytes integer? that the run has ever allocated
+---@field leftover_bytes integer? that ended runs still hold, as of the last garbage collection
 ---@field preemptions integer
 ---@field slice_max_s number longest preempted slice, in seconds
 

@@ -291,7 +291,7 @@ describe("a generator that was left in the middle", function()
       end)
       t:advance(1)
     end)
-    assert.is_true(bytes < 10000, bytes)
+    assert.is_true(bytes < 100000, bytes) -- the table of 5,000 weak keys may be of any size
   end)
 end)
 

@@ -284,14 +284,16 @@ describe("a declaration", function()
       'worker "flaky": after[2]: a worker cannot wait for itself; remove its name')
   end)
 
-  it("with an option this build does not have is refused, and it is not suggested", function()
-    for _, option in ipairs(spec.options) do
-      if option.since == false then
-        assert.equal(('worker "flaky": %s: not supported by this build; remove it')
-          :format(option.key), refusal { [option.key] = option.default or "name" })
-        contains(refusal { [option.key .. "_"] = 1 }, "unknown option; there are")
-      end
+  it("A14 whose max_memory is no size, or less than any run needs, is refused", function()
+    for given, shown in next, { ["64Q"] = '"64Q"', [0] = "0", [-1] = "-1", [true] = "true",
+      ["63K"] = '"63K"', [65535] = "65535" } do
+      local message = refusal { max_memory = given }
+      contains(message, 'worker "flaky": max_memory: expected ')
+      contains(message, "got " .. shown)
+      contains(message, "at least 64K")
     end
+    contains(refusal { max_memory = 0 / 0 }, "got NaN")
+    contains(refusal { max_memory = "64" }, 'got "64"')
   end)
 
   it("shares its policy with all that say the same", function()

@@ -70,7 +70,7 @@ describe("the option table", function()
       fields[#fields + 1] = key
     end
     for _, option in ipairs(spec.options) do
-      if option.since ~= false and not option.required then
+      if not option.required then
         keys[#keys + 1] = option.key
       end
     end
@@ -91,11 +91,12 @@ describe("the option table", function()
     for _, option in ipairs(spec.options) do
       check = option.key == "max_memory" and option.check or check
     end
-    for given, bytes in next, { ["64M"] = 64 << 20, ["1.5k"] = 1536, ["2G"] = 2 << 30, [7] = 7,
-      [8.0] = 8, [math.huge] = math.huge, [false] = math.huge } do
+    for given, bytes in next, { ["64M"] = 64 << 20, ["65.5k"] = 67072, ["2G"] = 2 << 30,
+      [65536] = 65536, [131072.0] = 131072, [math.huge] = math.huge, [false] = math.huge } do
       assert.equal(bytes, check(given))
     end
-    for _, bad in ipairs { "64", "64MB", "M", "-1M", "", 0, -1, 1.5, 0 / 0, 1e300, true, "0K" } do
+    for _, bad in ipairs { "64", "64MB", "M", "-1M", "", 0, -1, 65536.5, 0 / 0, 1e300, true, "0K",
+      "63K", 65535 } do
       assert.is_nil((check(bad)))
     end
   end)

@@ -16,7 +16,7 @@ describe("a declared worker", function()
         restart = "on-failure", min_backoff = 1, backoff_factor = 2, max_backoff = 30, jitter = 0,
         reset_after = 60, max_restarts = math.huge, within = 60, essential = false,
         stop_timeout = 10, after = {}, notify = false, start_timeout = math.huge, watchdog = false,
-        hang_timeout = 5, preempt = true, group = false,
+        hang_timeout = 5, max_memory = false, preempt = true, group = false,
       }
       for key, value in pairs(expected) do
         assert.same(value, options[key], key)
@@ -25,7 +25,7 @@ describe("a declared worker", function()
         assert.not_nil(expected[key], key .. " is in options() but not expected")
       end
       for _, option in ipairs(spec.options) do
-        if not option.required and option.since ~= false then
+        if not option.required then
           assert.not_nil(options[option.key], option.key .. " is missing in options()")
         end
       end
@@ -40,7 +40,7 @@ describe("a declared worker", function()
         restart = "always", min_backoff = 0.5, backoff_factor = 1.5, max_backoff = 7, jitter = 0.25,
         reset_after = math.huge, max_restarts = 3, within = 9, essential = true,
         stop_timeout = math.huge, after = { "first" }, notify = true, start_timeout = 4,
-        watchdog = 2.5, hang_timeout = 0.5, preempt = false, group = "g",
+        watchdog = 2.5, hang_timeout = 0.5, preempt = false, group = "g", max_memory = false,
       }
       local declaration = { name = "full", run = forever }
       for key, value in pairs(given) do

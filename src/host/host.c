@@ -220,6 +220,17 @@ static void run_ready(struct dh_host *host) {
     }
 }
 
+static bool is_busy(const struct dh_host *host) {
+    return host->options.runner->is_ready((struct dh_host *)host) || dh_sup_has_work(&host->sup);
+}
+
+/* Nothing was to be done: still so, after a look at the world? */
+static void pay_debt(struct dh_host *host) {
+    if (!is_busy(host) && dh_timerq_next(&host->timers) > dh_host_now(host)) {
+        host->options.runner->idle(host);
+    }
+}
+
 static void loop(struct dh_host *host) {
     const struct dh_runner *runner = host->options.runner;
     for (;;) {
@@ -237,8 +248,14 @@ static void loop(struct dh_host *host) {
         if (!runner->is_ready(host) && dh_host_is_over(host)) {
             return;
         }
-        bool is_busy = runner->is_ready(host) || dh_sup_has_work(&host->sup);
-        dh_loop_poll(host->options.loop, is_busy ? 0 : dh_timerq_next(&host->timers));
+        if (is_busy(host)) {
+            dh_loop_poll(host->options.loop, 0);
+        } else if (runner->has_debt(host)) {
+            dh_loop_poll(host->options.loop, 0);
+            pay_debt(host);
+        } else {
+            dh_loop_poll(host->options.loop, dh_timerq_next(&host->timers));
+        }
     }
 }
 

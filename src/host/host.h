@@ -38,6 +38,11 @@ struct dh_runner {
     void (*turn)(struct dh_host *host);
     bool (*is_ready)(struct dh_host *host);
 
+    /* Is there work to be done (collecting garbage) that may wait for as long as somebody is ready?
+    ** Do some, for a small fraction of a millisecond. */
+    bool (*has_debt)(struct dh_host *host);
+    void (*idle)(struct dh_host *host);
+
     /* Are there one-shot requests that other threads work on? */
     bool (*is_in_flight)(struct dh_host *host);
 

@@ -138,24 +138,23 @@ static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool
     }
 }
 
-/* The cancellation of a task that was preempted in co: co is closed, as if it had raised. */
+/* What a task that was preempted in co has to raise: co is closed, as if it had raised. */
 static int raise_in_place_of(lua_State *L, struct dh_vm *vm, lua_State *co, bool is_wrap) {
     dh_coroutine_close(vm, L, co);
     lua_settop(co, 0);
     if (!is_wrap) {
         lua_pushboolean(L, 0);
-        dh_vm_push_cancelled(vm, L);
+        dh_task_push_raised(L, vm->current);
         return 2;
     }
-    dh_vm_push_cancelled(vm, L);
+    dh_task_push_raised(L, vm->current);
     return lua_error(L);
 }
 
 static int go_on(lua_State *L, lua_State *co, bool is_wrap) {
     struct dh_vm *vm = dh_vm_of(L);
     dh_tag_set(co, vm, DH_TAG_VM);
-    if (vm->current->must_raise && vm->current->inner == co) {
-        vm->current->must_raise = false;
+    if (vm->current->raises != DH_RAISE_NOTHING && vm->current->inner == co) {
         return raise_in_place_of(L, vm, co, is_wrap);
     }
     return resume(L, vm, co, vm->current->inner == co ? vm->current->nresults : 0, is_wrap);

@@ -11,6 +11,7 @@
 #include "host/limits.h"
 #include "script/event.h"
 #include "script/instance.h"
+#include "script/leftover.h"
 #include "script/limits.h"
 #include "script/luv.h"
 #include "script/memory.h"
@@ -43,6 +44,14 @@ static uint64_t option_ns(lua_State *L, int idx, const char *key) {
     double ns = lua_tonumber(L, -1) * 1e9;
     lua_pop(L, 1);
     return ns < 18e18 ? (uint64_t)llround(ns) : DH_NEVER;
+}
+
+/* Bytes, or UINT64_MAX for math.huge and for none. */
+static uint64_t option_bytes(lua_State *L, int idx, const char *key) {
+    lua_getfield(L, idx, key);
+    double bytes = luaL_optnumber(L, -1, HUGE_VAL);
+    lua_pop(L, 1);
+    return bytes < 1e18 ? (uint64_t)bytes : UINT64_MAX;
 }
 
 static double option_number(lua_State *L, int idx, const char *key, double otherwise) {
@@ -90,6 +99,7 @@ static void read_policy(lua_State *L, int idx, struct dh_policy *p) {
     p->notifies = option_boolean(L, idx, "notify");
     p->hang_timeout_ns = option_ns(L, idx, "hang_timeout");
     p->is_preemptible = option_boolean(L, idx, "preempt");
+    p->max_memory_bytes = option_bytes(L, idx, "max_memory");
 }
 
 /* The policy of the table at idx, read once; the userdata is pushed. */
@@ -146,8 +156,8 @@ static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
 }
 
 /* host(options): a new host, which becomes the current one. Options: virtual, signals,
-** ends_process, keep_alive (booleans), shutdown_timeout, slice (seconds), preempt_every
-** (instructions, for tests), seed, log (false: none), log_level, log_format, log_fd. */
+** ends_process, keep_alive (booleans), shutdown_timeout, slice (seconds), max_memory (bytes, of all
+** that Lua holds), preempt_every (instructions, for tests), seed, log (false: none), log_level, log_format, log_fd. */
 static int l_host(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -184,6 +194,8 @@ static int l_host(lua_State *L) {
     int force_count = (int)option_number(L, 1, "preempt_every", 0);
     int err = dh_preempt_start(&vm->preempt, vm, slice_ns != DH_NEVER ? slice_ns : DH_SLICE_NS);
     vm->preempt.force_count = force_count;
+    uint64_t max_memory = option_bytes(L, 1, "max_memory");
+    dh_cap_set_ceiling(vm, max_memory != UINT64_MAX ? max_memory : 0);
     if (err != 0) {
         dh_log_print(&instance->log, DH_LEVEL_WARN, NULL,
                      "no thread for the monitor (%s): no worker can be preempted",
@@ -261,6 +273,12 @@ static int host_declare(lua_State *L) {
         take_body(L, 3);
     }
     const struct dh_policy *policy = push_policy(L, 4); /* 6 */
+    if (policy->max_memory_bytes != UINT64_MAX && instance->vm->ledger == NULL) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "max_memory: only decnet-host can count a run's memory: remove it, or "
+                           "host the script with decnet-host");
+        return 2;
+    }
     struct dh_group *group;
     if (!find_group(L, 4, &instance->host.sup, &group)) {
         lua_getfield(L, 4, "group");
@@ -589,9 +607,11 @@ static void close_instance(lua_State *L, struct dh_instance *instance) {
         instance->on_event = LUA_NOREF;
     }
     end_everything(instance);
+    dh_leftover_forget(vm, NULL);
     for (struct dh_worker *w = dh_sup_first(&instance->host.sup); w != NULL; w = dh_sup_next(w)) {
         dh_unit_detach(dh_unit_of(w));
     }
+    dh_cap_set_ceiling(vm, 0);
     dh_preempt_stop(&vm->preempt);
     dh_host_fini(&instance->host);
     dh_log_fini(&instance->log);

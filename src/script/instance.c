@@ -10,6 +10,7 @@
 #include "host/report.h"
 #include "script/failure.h"
 #include "script/hostlib.h"
+#include "script/leftover.h"
 #include "script/limits.h"
 #include "script/luv.h"
 #include "script/scope.h"
@@ -29,15 +30,24 @@ static int start_unit(lua_State *L) {
     return 0;
 }
 
-static int start_run(struct dh_host *host, struct dh_worker *w) {
-    lua_State *L = instance_of(host)->vm->L;
+static int start_billed(struct dh_vm *vm, struct dh_unit *unit) {
+    lua_State *L = vm->L;
     lua_pushcfunction(L, start_unit);
-    lua_pushlightuserdata(L, dh_unit_of(w));
+    lua_pushlightuserdata(L, unit);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
         lua_pop(L, 1);
         return DH_ENOMEM;
     }
-    return 0;
+    return dh_cap_start(vm, unit->run);
+}
+
+static int start_run(struct dh_host *host, struct dh_worker *w) {
+    struct dh_vm *vm = instance_of(host)->vm;
+    uint32_t account = vm->ledger != NULL ? dh_account_open(vm->ledger) : DH_ACCOUNT_HOST;
+    uint32_t before = dh_vm_bill(vm, account);
+    int err = start_billed(vm, dh_unit_of(w));
+    dh_vm_bill(vm, before);
+    return err;
 }
 
 /* A run that is ended for its own fault: where does it stand? */
@@ -185,6 +195,7 @@ static void on_event(struct dh_host *host, const struct dh_event *ev) {
         if (unit->run != NULL) { /* closed in this very step */
             release(instance, unit->run);
         }
+        dh_leftover_forget(instance->vm, unit);
         dh_unit_detach(unit);
     }
 }
@@ -274,7 +285,16 @@ static void turn(struct dh_host *host) {
 
 static bool is_ready(struct dh_host *host) {
     const struct dh_vm *vm = instance_of(host)->vm;
-    return vm->awake.first != NULL || vm->fresh.first != NULL || vm->tired.first != NULL;
+    return vm->awake.first != NULL || vm->fresh.first != NULL || vm->tired.first != NULL ||
+           dh_collector_is_ready(vm);
+}
+
+static bool has_debt(struct dh_host *host) {
+    return dh_collector_has_debt(instance_of(host)->vm);
+}
+
+static void idle(struct dh_host *host) {
+    dh_collector_idle(instance_of(host)->vm);
 }
 
 void dh_instance_on_preempted(struct dh_task *t, uint64_t elapsed_ns) {
@@ -392,6 +412,8 @@ const struct dh_runner dh_instance_runner = {
     .on_stepped = on_stepped,
     .turn = turn,
     .is_ready = is_ready,
+    .has_debt = has_debt,
+    .idle = idle,
     .is_in_flight = is_in_flight,
     .kill_all = kill_all,
     .name_stuck = name_stuck,

@@ -86,6 +86,33 @@
 ** else it closes until then still runs. */
 #define DH_HANG_GRACE_NS 500000000u
 
+/* The collector. The host steps it in units of 2^n bytes allocated: about 30 us, so that the time
+** below is kept. What Lua does by itself while workers allocate comes in larger units. */
+#define DH_COLLECT_STEP 7
+#define DH_COLLECT_OWN_STEP 13
+#define DH_COLLECT_IDLE_NS 100000u
+
+/* Less than this allocated since the last cycle is not worth a cycle in idle time. */
+#define DH_COLLECT_MIN_BYTES 1000000u
+
+/* A run that has stopped the collector may let the heap grow by so much since it did so first. */
+#define DH_STOPPED_BYTES 64000000u
+
+/* collectgarbage("step", n) of a worker: what it does in one go is not preempted. */
+#define DH_STEP_MAX_KB 16
+
+/* Blocks refused to a run, at twice its max_memory: each may cost everybody a full collection. */
+#define DH_CAP_REFUSALS 3
+#define DH_CAP_TEXT 240
+
+/* Above --max-memory such a block is refused; smaller ones are granted until a run has been chosen. A
+** run that holds less than that is not worth being chosen. */
+#define DH_CEILING_REFUSES_BYTES 65536u
+#define DH_CEILING_LEAST_BYTES 65536u
+
+/* What a dead run leaves behind is reported from here on. */
+#define DH_LEFTOVER_BYTES 65536u
+
 /* How deep a preempted stack is searched for a __close that a cancellation must not interrupt. */
 #define DH_CLOSE_LEVELS 64
 

@@ -20,6 +20,13 @@
 #define USES_MALLOC 0
 #endif
 
+#if USES_MALLOC
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
 #define SLAB_BYTES ((size_t)65536)
 
 /* Steps of 8 bytes up to 256, where most of Lua's objects are, then of 16. */
@@ -37,15 +44,26 @@ struct slab {
     struct slab *next;
     struct block *free;
     uint32_t live;
-    uint32_t carved; /* bytes from the slab's start that have been handed out once */
+    uint32_t carved; /* blocks that have been handed out once */
+    uint32_t capacity;
+    uint32_t first; /* offset of the first block */
     uint32_t block_bytes;
+    uint32_t inverse; /* 2^32 / block_bytes, rounded up: divides offsets of blocks exactly */
     uint32_t class;
+    uint32_t payers[];
+};
+
+/* In front of a block that malloc made; keeps malloc's alignment. */
+struct large {
+    uint32_t payer;
+    uint32_t unused[3];
 };
 
 struct dh_pool {
     struct slab *open[CLASSES]; /* slabs with room, by class */
     struct slab *spare; /* an empty one, so that a block that comes and goes costs no mmap */
     uint64_t moves;
+    struct dh_ledger ledger;
 };
 
 static unsigned class_of(size_t size) {
@@ -108,7 +126,7 @@ static void unlink_open(struct dh_pool *pool, struct slab *slab) {
 }
 
 static bool is_full(const struct slab *slab) {
-    return slab->free == NULL && slab->carved + slab->block_bytes > SLAB_BYTES;
+    return slab->live == slab->capacity;
 }
 
 static struct slab *new_slab(struct dh_pool *pool, unsigned class) {
@@ -117,16 +135,26 @@ static struct slab *new_slab(struct dh_pool *pool, unsigned class) {
     if (slab == NULL && (slab = map_slab()) == NULL) {
         return NULL;
     }
+    uint32_t bytes = block_bytes(class);
     slab->free = NULL;
     slab->live = 0;
-    slab->carved = (sizeof(*slab) + 15) & ~15u;
-    slab->block_bytes = block_bytes(class);
+    slab->carved = 0;
+    slab->capacity = (uint32_t)((SLAB_BYTES - sizeof(*slab) - 8) / (bytes + sizeof(uint32_t)));
+    slab->first = (uint32_t)(SLAB_BYTES - slab->capacity * bytes) & ~7u;
+    slab->block_bytes = bytes;
+    slab->inverse = UINT32_MAX / bytes + 1;
     slab->class = class;
     link_open(pool, slab);
     return slab;
 }
 
-static void *take(struct dh_pool *pool, size_t size) {
+/* The account that pays for a block of a slab. */
+static uint32_t *payer_in_slab(struct slab *slab, const void *block) {
+    uint32_t offset = (uint32_t)((const char *)block - (const char *)slab) - slab->first;
+    return &slab->payers[(uint64_t)offset * slab->inverse >> 32];
+}
+
+static void *take(struct dh_pool *pool, size_t size, uint32_t payer) {
     unsigned class = class_of(size);
     struct slab *slab = pool->open[class];
     if (slab == NULL && (slab = new_slab(pool, class)) == NULL) {
@@ -135,9 +163,10 @@ static void *take(struct dh_pool *pool, size_t size) {
     void *block = slab->free;
     if (block != NULL) {
         slab->free = slab->free->next;
+        *payer_in_slab(slab, block) = payer;
     } else {
-        block = (char *)slab + slab->carved;
-        slab->carved += slab->block_bytes;
+        block = (char *)slab + slab->first + slab->carved * slab->block_bytes;
+        slab->payers[slab->carved++] = payer;
     }
     slab->live++;
     if (is_full(slab)) {
@@ -167,60 +196,148 @@ static void give_back(struct dh_pool *pool, void *memory) {
     }
 }
 
+/* What malloc makes */
+
+static struct large *large_of(void *block) {
+    struct large *large = (struct large *)block - 1;
+    ASAN_UNPOISON_MEMORY_REGION(large, sizeof(*large));
+    return large;
+}
+
+/* The block behind its header, which nobody may touch but large_of. */
+static void *block_of(struct large *large) {
+    ASAN_POISON_MEMORY_REGION(large, sizeof(*large));
+    return large + 1;
+}
+
+static void *take_large(size_t size, uint32_t payer) {
+    struct large *large = size <= SIZE_MAX - sizeof(*large) ? malloc(sizeof(*large) + size) : NULL;
+    if (large == NULL) {
+        return NULL;
+    }
+    large->payer = payer;
+    return block_of(large);
+}
+
+static void *resize_large(void *block, size_t size) {
+    struct large *large = large_of(block);
+    struct large *new = NULL;
+    if (size <= SIZE_MAX - sizeof(*large)) {
+        new = realloc(large, sizeof(*large) + size);
+    }
+    if (new == NULL) {
+        block_of(large);
+        return NULL;
+    }
+    return block_of(new);
+}
+
+/* Both kinds */
+
 static bool is_pooled(size_t size) {
-    return size > 0 && size <= DH_POOL_MAX;
+    return !USES_MALLOC && size <= DH_POOL_MAX;
+}
+
+static uint32_t payer_of(void *block, size_t size) {
+    if (is_pooled(size)) {
+        return *payer_in_slab(slab_of(block), block);
+    }
+    struct large *large = large_of(block);
+    uint32_t payer = large->payer;
+    block_of(large);
+    return payer;
+}
+
+static void *allocate(struct dh_pool *pool, size_t size, uint32_t payer) {
+    return is_pooled(size) ? take(pool, size, payer) : take_large(size, payer);
+}
+
+static void release(struct dh_pool *pool, void *block, size_t size) {
+    if (is_pooled(size)) {
+        give_back(pool, block);
+    } else {
+        free(large_of(block));
+    }
 }
 
 /* Between classes, or between the pool and malloc. A block that cannot move to a smaller class stays:
 ** Lua counts on shrinking, and a slab knows its block's size itself. */
-static void *move(struct dh_pool *pool, void *block, size_t old_size, size_t new_size) {
-    void *new = is_pooled(new_size) ? take(pool, new_size) : malloc(new_size);
+static void *move(struct dh_pool *pool, void *block, size_t old_size, size_t new_size,
+                  uint32_t payer) {
+    void *new = allocate(pool, new_size, payer);
     if (new == NULL) {
         return is_pooled(old_size) && new_size < old_size ? block : NULL;
     }
     memcpy(new, block, old_size < new_size ? old_size : new_size);
-    if (is_pooled(old_size)) {
-        give_back(pool, block);
-    } else {
-        free(block);
-    }
+    release(pool, block, old_size);
     return new;
 }
 
-void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
-    struct dh_pool *pool = ud;
-    if (block != NULL && new_size > 0) {
-        pool->moves++;
-        atomic_signal_fence(memory_order_seq_cst);
-    }
-    if (USES_MALLOC) {
-        if (new_size > 0) {
-            return realloc(block, new_size);
-        }
-        free(block);
-        return NULL;
-    }
-    if (block == NULL) {
-        if (new_size == 0) {
-            return NULL;
-        }
-        return is_pooled(new_size) ? take(pool, new_size) : malloc(new_size);
-    }
-    if (new_size == 0) {
-        if (is_pooled(old_size)) {
-            give_back(pool, block);
-        } else {
-            free(block);
-        }
-        return NULL;
+static void *resize(struct dh_pool *pool, void *block, size_t old_size, size_t new_size,
+                    uint32_t payer) {
+    if (!is_pooled(old_size) && !is_pooled(new_size)) {
+        return resize_large(block, new_size);
     }
     if (is_pooled(old_size) && is_pooled(new_size) && class_of(old_size) == class_of(new_size)) {
         return block;
     }
-    if (!is_pooled(old_size) && !is_pooled(new_size)) {
-        return realloc(block, new_size);
+    return move(pool, block, old_size, new_size, payer);
+}
+
+/* May the account grow by that much, to a block of that size? */
+static bool may_grow(struct dh_ledger *ledger, uint32_t payer, size_t growth, size_t size) {
+    if (growth > PTRDIFF_MAX) {
+        return false;
     }
-    return move(pool, block, old_size, new_size);
+    bool is_over = ledger->accounts[payer].left < (int64_t)growth && payer == ledger->current;
+    if (!is_over && ledger->held + growth <= ledger->line) {
+        return true;
+    }
+    return ledger->on_over == NULL ||
+           ledger->on_over(ledger->arg, growth, size) == DH_ACCOUNT_GRANT;
+}
+
+static void bill(struct dh_ledger *ledger, uint32_t payer, size_t growth) {
+    ledger->held += growth;
+    ledger->accounts[payer].left -= (int64_t)growth;
+    ledger->accounts[payer].allocated += growth;
+}
+
+static void refund(struct dh_ledger *ledger, uint32_t payer, size_t shrinkage) {
+    ledger->held -= shrinkage;
+    ledger->accounts[payer].left += (int64_t)shrinkage;
+}
+
+void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
+    struct dh_pool *pool = ud;
+    struct dh_ledger *ledger = &pool->ledger;
+    if (block == NULL) {
+        uint32_t payer = ledger->current;
+        if (new_size == 0 || !may_grow(ledger, payer, new_size, new_size) ||
+            (block = allocate(pool, new_size, payer)) == NULL) {
+            return NULL;
+        }
+        bill(ledger, payer, new_size);
+        return block;
+    }
+    pool->moves++; /* before it moves, for whoever looks from a signal handler */
+    atomic_signal_fence(memory_order_seq_cst);
+    uint32_t payer = payer_of(block, old_size);
+    if (new_size == 0) {
+        refund(ledger, payer, old_size);
+        release(pool, block, old_size);
+        return NULL;
+    }
+    if (new_size > old_size && !may_grow(ledger, payer, new_size - old_size, new_size)) {
+        return NULL;
+    }
+    block = resize(pool, block, old_size, new_size, payer);
+    if (block != NULL && new_size > old_size) {
+        bill(ledger, payer, new_size - old_size);
+    } else if (block != NULL) {
+        refund(ledger, payer, old_size - new_size);
+    }
+    return block;
 }
 
 const uint64_t *dh_pool_moves(const struct dh_pool *pool) {
@@ -228,7 +345,12 @@ const uint64_t *dh_pool_moves(const struct dh_pool *pool) {
 }
 
 struct dh_pool *dh_pool_new(void) {
-    return calloc(1, sizeof(struct dh_pool));
+    struct dh_pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL || dh_ledger_init(&pool->ledger) != 0) {
+        free(pool);
+        return NULL;
+    }
+    return pool;
 }
 
 void dh_pool_free(struct dh_pool *pool) {
@@ -241,5 +363,10 @@ void dh_pool_free(struct dh_pool *pool) {
     if (pool->spare != NULL) {
         munmap(pool->spare, SLAB_BYTES);
     }
+    dh_ledger_fini(&pool->ledger);
     free(pool);
+}
+
+struct dh_ledger *dh_pool_ledger(struct dh_pool *pool) {
+    return &pool->ledger;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
-** The allocator of decnet-host's Lua state: size classes in slabs.
+** The allocator of decnet-host's Lua state: size classes in slabs, and who pays for each block.
 **
 ** A worker that sleeps is seven small blocks (a stack, call frames, two userdata, ...). malloc pays
 ** 8 to 24 bytes for each and knows nothing of their sizes; Lua tells the size of what it frees, so a
@@ -8,7 +8,10 @@
 ** that a block finds its slab; it is carved as needed and goes back to the system when it is empty.
 ** Blocks larger than DH_POOL_MAX are malloc's.
 **
-**   slab   | header | block | block | free -> | block | ... | not yet carved |
+**   slab    | header | payers | block | block | free -> | block | ... | not yet carved |
+**   malloc  | payer  | block  |
+**
+** A payer is the id of an account (account.h), 4 bytes a block.
 **
 ** Under AddressSanitizer everything is malloc's, so that it sees each block.
 */
@@ -17,6 +20,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "script/account.h"
 
 #define DH_POOL_MAX 1024
 
@@ -34,5 +39,8 @@ const uint64_t *dh_pool_moves(const struct dh_pool *pool);
 
 /* A lua_Alloc; ud is the pool. */
 void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size);
+
+/* Its accounts. */
+struct dh_ledger *dh_pool_ledger(struct dh_pool *pool);
 
 #endif

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "script/cap.h"
 #include "script/debughook.h"
 #include "script/errfunc.h"
+#include "script/gclib.h"
 #include "script/instance.h"
 #include "script/limits.h"
 #include "script/pool.h"
@@ -40,18 +42,22 @@ static bool is_preemptible(const struct dh_task *t) {
     return t->run->unit == NULL || t->run->unit->worker.policy->is_preemptible;
 }
 
-static bool can_yield(const struct dh_vm *vm, lua_State *L) {
+bool dh_preempt_can_yield(const struct dh_vm *vm, lua_State *L) {
     const struct dh_task *t = vm->current;
     return t != NULL && !t->is_killed && t->atomic_depth == 0 && vm->boundaries == 0 &&
            is_preemptible(t) && lua_isyieldable(L);
 }
 
-static void yield_to_scheduler(struct dh_vm *vm, lua_State *L) {
+void dh_preempt_leave(struct dh_vm *vm, lua_State *L) {
     struct dh_task *t = vm->current;
     t->inner = L;
     t->nresults = 0;
     t->is_preempted = true;
     vm->is_host_yield = true;
+}
+
+static void yield_to_scheduler(struct dh_vm *vm, lua_State *L) {
+    dh_preempt_leave(vm, L);
     lua_yield(L, 0);
 }
 
@@ -62,6 +68,26 @@ static void on_count(lua_State *L, lua_Debug *ar);
 static void raise_in_hook(const struct dh_preempt *p, lua_State *L) {
     dh_errfunc_clear(L, p->vm->errfunc_at);
     lua_error(L);
+}
+
+/* What the task was left with when it was taken off the CPU, or told by the allocator. */
+static void raise_what_waits(const struct dh_preempt *p, struct dh_task *t, lua_State *L) {
+    bool is_memory = t->raises == DH_RAISE_MEMORY;
+    dh_task_push_raised(L, t);
+    if (is_memory) {
+        dh_task_note_error(t, L, -1, 0);
+    }
+    raise_in_hook(p, L);
+}
+
+/* The run is over its line. */
+static void collect(const struct dh_preempt *p, struct dh_task *t, lua_State *L) {
+    if (dh_preempt_can_yield(p->vm, L)) {
+        t->collects = DH_COLLECT_OVER;
+        yield_to_scheduler(p->vm, L);
+    } else if (dh_cap_postpone(p->vm, t)) {
+        raise_what_waits(p, t, L);
+    }
 }
 
 /* The slice is over its hang_timeout, by over_ns. Who catches the error and goes on all the same
@@ -136,7 +162,8 @@ static void obey(struct dh_preempt *p, lua_State *L) {
         return; /* meant for another slice, or left over: a coroutine that was created while armed */
     }
     note_holder(p, L, 0);
-    if (can_yield(p->vm, L)) {
+    dh_gclib_check(p->vm);
+    if (dh_preempt_can_yield(p->vm, L)) {
         if ((wanted & DH_PREEMPT_WISHES) == DH_PREEMPT_YIELD || is_over) {
             yield_to_scheduler(p->vm, L);
         }
@@ -153,10 +180,14 @@ static void on_count(lua_State *L, lua_Debug *ar) {
     struct dh_preempt *p = mine;
     (void)ar;
     restore_user_hook(p, L);
-    if (p->raises_in == L) {
-        p->raises_in = NULL;
-        dh_vm_push_cancelled(p->vm, L);
-        raise_in_hook(p, L);
+    struct dh_task *t = p->vm->current;
+    if (t != NULL && t->raises != DH_RAISE_NOTHING && t->inner == L) {
+        raise_what_waits(p, t, L);
+    }
+    if (t != NULL && p->collect_in_slice == p->number) {
+        p->collect_in_slice = 0;
+        collect(p, t, L);
+        return;
     }
     obey(p, L);
 }
@@ -167,7 +198,7 @@ static void on_forced_count(lua_State *L, lua_Debug *ar) {
     (void)ar;
     if (p == NULL || p->force_count == 0) {
         lua_sethook(L, NULL, 0, 0);
-    } else if (can_yield(p->vm, L)) {
+    } else if (dh_preempt_can_yield(p->vm, L)) {
         yield_to_scheduler(p->vm, L);
     }
 }
@@ -178,7 +209,7 @@ void dh_preempt_in_hook(lua_State *L) {
         return;
     }
     if (p->force_count > 0) {
-        if (++p->forced % (unsigned)p->force_count == 0 && can_yield(p->vm, L)) {
+        if (++p->forced % (unsigned)p->force_count == 0 && dh_preempt_can_yield(p->vm, L)) {
             yield_to_scheduler(p->vm, L);
         }
     } else if (atomic_load_explicit(&p->wanted, memory_order_relaxed) != DH_PREEMPT_NOTHING) {
@@ -249,13 +280,23 @@ static void on_signal(int number) {
     if (!was_heard) {
         note_holder(p, L, can_look ? 1 : -1);
     }
-    if (!dh_debughook_is(lua_gethook(L))) { /* else it looks by itself */
+    /* a debug hook looks by itself; where a hook is being armed the signal comes again */
+    if (!p->is_arming && !dh_debughook_is(lua_gethook(L))) {
         arm(p, L);
     }
 }
 
+void dh_preempt_ask_to_collect(struct dh_preempt *p) {
+    if (p->collect_in_slice == p->number) {
+        return;
+    }
+    p->collect_in_slice = p->number;
+    p->is_arming = 1;
+    arm(p, p->running);
+    p->is_arming = 0;
+}
+
 void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co) {
-    p->raises_in = co;
     arm(p, co);
 }
 
@@ -308,9 +349,10 @@ void dh_preempt_end_slice(struct dh_preempt *p) {
     if (atomic_load_explicit(&p->looked_ns, memory_order_relaxed) != p->billed_ns) {
         dh_preempt_bill(p);
     }
-    if (p->raises_in != NULL) { /* it ended, waits or stands preempted elsewhere: not raised yet */
-        p->raises_in = NULL;
-        p->vm->current->has_seen_cancel = false;
+    struct dh_task *t = p->vm->current;
+    if (t != NULL && t->raises == DH_RAISE_CANCELLATION) {
+        t->raises = DH_RAISE_NOTHING; /* it ended, waits or stands preempted elsewhere */
+        t->has_seen_cancel = false;
     }
 }
 

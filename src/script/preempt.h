@@ -80,8 +80,9 @@ struct dh_preempt {
     const uint64_t *moves;       /* blocks of memory that have moved, ever; NULL: nobody counts */
     uint64_t still_moves;        /* that number, unchanged ... */
     uint64_t still_since_ns;     /* ... since then */
-    lua_State *raises_in;        /* the next hook in there raises the cancellation, or NULL */
     uint64_t overdue_slice;      /* one that goes on although it was told to end, 0: none yet */
+    uint64_t collect_in_slice;   /* the slice in which the hook is to wait for the collector */
+    volatile sig_atomic_t is_arming;
     bool is_started;
 
     /* loop thread to monitor */
@@ -172,7 +173,18 @@ bool dh_preempt_holder(struct dh_preempt *p, struct dh_holder *ret_holder);
 /* The monitor's thread; arg is the struct dh_preempt. In monitor.c. */
 void dh_preempt_monitor(void *arg);
 
-/* Make co, which was preempted, raise the cancellation in the slice that begins now. */
+/* Make the task of co, its root coroutine, raise what it has to (dh_task's 'raises') when it goes
+** on. */
 void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co);
+
+/* Make the slice under way wait for the collector as soon as it can. For the allocator: allocates
+** nothing, raises nothing, and is cheap if it has been asked before. */
+void dh_preempt_ask_to_collect(struct dh_preempt *p);
+
+/* The current task is about to yield from L, in the middle of anything. */
+void dh_preempt_leave(struct dh_vm *vm, lua_State *L);
+
+/* Can the current task, which runs on L, be taken off the CPU here? */
+bool dh_preempt_can_yield(const struct dh_vm *vm, lua_State *L);
 
 #endif

@@ -11,6 +11,7 @@
 #include "script/files.h"
 #include "script/idle.h"
 #include "script/instance.h"
+#include "script/leftover.h"
 #include "script/limits.h"
 #include "script/luv.h"
 #include "script/luvloop.h"
@@ -40,27 +41,28 @@ void dh_run_push_self(lua_State *L, struct dh_run *run) {
 
 void dh_run_add_task(struct dh_run *run, struct dh_task *t) {
     t->run = run;
-    t->prev_of_run = run->last_task;
     t->next_of_run = NULL;
-    if (run->last_task != NULL) {
-        run->last_task->next_of_run = t;
+    if (run->first_task != NULL) {
+        t->prev_of_run = run->first_task->prev_of_run;
+        t->prev_of_run->next_of_run = t;
     } else {
+        t->prev_of_run = t;
         run->first_task = t;
     }
-    run->last_task = t;
+    run->first_task->prev_of_run = t;
     run->task_count++;
 }
 
 static void remove_task(struct dh_run *run, struct dh_task *t) {
-    if (t->prev_of_run != NULL) {
-        t->prev_of_run->next_of_run = t->next_of_run;
-    } else {
+    if (t == run->first_task) {
         run->first_task = t->next_of_run;
+    } else {
+        t->prev_of_run->next_of_run = t->next_of_run;
     }
     if (t->next_of_run != NULL) {
         t->next_of_run->prev_of_run = t->prev_of_run;
-    } else {
-        run->last_task = t->prev_of_run;
+    } else if (run->first_task != NULL) {
+        run->first_task->prev_of_run = t->prev_of_run;
     }
     run->task_count--;
 }
@@ -87,6 +89,10 @@ static void close_run(struct dh_run *run) {
     free(run->owned);
     run->owned = NULL;
     if (run->unit != NULL) {
+        if (run->main.account != DH_ACCOUNT_HOST) {
+            dh_cap_end(vm, run);
+            dh_leftover_add(vm, run);
+        }
         dh_sup_on_closed(&instance->host.sup, &run->unit->worker, run->number);
         dh_instance_add_closed(instance, run);
     }
@@ -202,7 +208,10 @@ static void advance(struct dh_run *run) {
             run->phase = DH_RUN_CLEANUP;
             lua_pushcfunction(L, start_cleanup);
             lua_pushlightuserdata(L, run);
-            if (lua_pcall(L, 1, 0, 0) == LUA_OK) {
+            uint32_t before = dh_vm_bill(run->instance->vm, run->main.account);
+            bool is_started = lua_pcall(L, 1, 0, 0) == LUA_OK;
+            dh_vm_bill(run->instance->vm, before);
+            if (is_started) {
                 return;
             }
             dh_instance_report_cleanup(run, dh_failure_capture(L, -1, 0));

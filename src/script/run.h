@@ -36,7 +36,6 @@ struct dh_run {
     struct dh_instance *instance; /* NULL once the host is gone */
     struct dh_unit *unit;         /* NULL: the host's own */
     struct dh_task *first_task;
-    struct dh_task *last_task;
     struct dh_closing *closing; /* made when the run ends */
     uint32_t number;
     uint32_t task_count;
@@ -48,6 +47,7 @@ struct dh_run {
     bool is_cancelled : 1;
     bool is_killed : 1;
     bool is_ready_reported : 1;
+    bool has_gc_modes : 1;  /* see gclib.h */
     bool has_preempted : 1; /* one of its tasks stands preempted: the others wait */
     struct dh_task main;
 };

@@ -46,7 +46,11 @@ bool dh_spawn_callback(lua_State *L, struct dh_run *run, int nargs) {
     lua_pushcfunction(L, spawn_callback);
     lua_pushlightuserdata(L, run);
     lua_rotate(L, -3 - nargs, 2);
-    if (lua_pcall(L, nargs + 2, 0, 0) != LUA_OK) {
+    struct dh_vm *vm = run->instance->vm;
+    uint32_t before = dh_vm_bill(vm, run->main.account);
+    int status = lua_pcall(L, nargs + 2, 0, 0);
+    dh_vm_bill(vm, before);
+    if (status != LUA_OK) {
         lua_pop(L, 1);
         return false;
     }

@@ -5,9 +5,12 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "script/cap.h"
+#include "script/collector.h"
 #include "script/compat.h"
 #include "script/errfunc.h"
 #include "script/failure.h"
+#include "script/gclib.h"
 #include "script/instance.h"
 #include "script/limits.h"
 #include "script/run.h"
@@ -113,6 +116,11 @@ static int entry_k(lua_State *L, int status, lua_KContext ctx) {
     if (status == LUA_ERRMEM || t->failure == NULL) { /* memory errors skip message handlers */
         dh_task_note_error(t, L, -1, 0);
     }
+    struct dh_failure *refusal = status == LUA_ERRMEM ? dh_cap_explain(t->run) : NULL;
+    if (refusal != NULL) {
+        dh_failure_free(t->failure);
+        t->failure = refusal;
+    }
     return 0;
 }
 
@@ -130,6 +138,7 @@ void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_Stat
     int anchor = dh_vm_anchor(vm, L);
     t->co = co;
     t->anchor = anchor;
+    t->account = run->main.account;
     t->ending = DH_TASK_RETURNED;
     t->forbids_waits = run->is_killed; /* nobody would kill it again */
     t->timer.kind = DH_TIMER_TASK;
@@ -192,10 +201,14 @@ static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
     ended(vm, t);
 }
 
-/* The hook took the CPU away: the task goes on later, where it was. */
+/* The hook took the CPU away, or the task waits for the collector: it goes on later, where it was. */
 static void join_tired(struct dh_vm *vm, struct dh_task *t) {
     t->state = DH_TASK_READY;
     t->run->has_preempted = true;
+    if (t->collects != DH_COLLECT_NOTHING) {
+        dh_collector_join(vm, t);
+        return;
+    }
     dh_line_join(&vm->tired, t);
     dh_instance_on_preempted(t, dh_preempt_elapsed_ns(&vm->preempt));
 }
@@ -213,8 +226,7 @@ static bool is_closing(lua_State *co) {
     return false;
 }
 
-/* Was t preempted in the middle of a cleanup? */
-static bool is_cleaning_up(struct dh_task *t) {
+bool dh_task_is_cleaning_up(const struct dh_task *t) {
     for (lua_State *co = t->inner;; co = dh_tag_pointer(co)) {
         if (is_closing(co)) {
             return true;
@@ -225,25 +237,40 @@ static bool is_cleaning_up(struct dh_task *t) {
     }
 }
 
-/* It goes on; a cancellation that came meanwhile is raised where it was, once: code that has seen
-** it is cleaning up, and must not be hit in the middle of that by each preemption. In a nested
-** coroutine it is raised by the parent (coroutine.c): an error from a hook would leave the hooks of
-** that coroutine off. */
+void dh_task_push_raised(lua_State *L, struct dh_task *t) {
+    bool is_memory = t->raises == DH_RAISE_MEMORY;
+    t->raises = DH_RAISE_NOTHING;
+    if (is_memory) {
+        dh_cap_push_error(L, t->run);
+    } else {
+        dh_vm_push_cancelled(dh_vm_of(L), L);
+    }
+}
+
+/* A cancellation that came while t stood preempted is raised where it was, once: code that has seen
+** it is cleaning up, and must not be hit in the middle of that by each preemption. */
+static bool must_see_cancel(struct dh_task *t) {
+    if (!dh_task_is_cancelled(t)) {
+        t->has_seen_cancel = t->has_seen_cancel && was_cancel_asked(t);
+        return false;
+    }
+    if (t->has_seen_cancel || dh_task_is_cleaning_up(t)) {
+        return false;
+    }
+    t->has_seen_cancel = true;
+    return true;
+}
+
+/* It goes on. What it has to raise is raised in a nested coroutine by the parent (coroutine.c): an
+** error from a hook would leave the hooks of that coroutine off. */
 static void leave_tired(struct dh_vm *vm, struct dh_task *t) {
     t->is_preempted = false;
     t->run->has_preempted = false;
-    if (!dh_task_is_cancelled(t)) {
-        t->has_seen_cancel = t->has_seen_cancel && was_cancel_asked(t);
-        return;
+    if (must_see_cancel(t)) {
+        t->raises = DH_RAISE_CANCELLATION;
     }
-    if (t->has_seen_cancel || is_cleaning_up(t)) {
-        return;
-    }
-    t->has_seen_cancel = true;
-    if (t->inner == t->co) {
+    if (t->raises != DH_RAISE_NOTHING && t->inner == t->co) {
         dh_preempt_raise_in(&vm->preempt, t->co);
-    } else {
-        t->must_raise = true;
     }
 }
 
@@ -263,9 +290,15 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     }
     vm->is_host_yield = false;
     dh_vm_set_current(vm, t);
+    if (t->run->has_gc_modes) {
+        dh_gclib_enter(vm, t->run);
+    }
     dh_preempt_begin_slice(&vm->preempt, t->co);
     int status = lua_resume(t->co, NULL, nargs, &nresults);
     dh_preempt_end_slice(&vm->preempt);
+    if (t->run->has_gc_modes) {
+        dh_gclib_leave(vm);
+    }
     bool is_host_yield = vm->is_host_yield;
     /* the next yield is somebody else's: in a __close, on the main thread */
     vm->is_host_yield = false;

@@ -43,6 +43,12 @@ enum dh_task_state { DH_TASK_READY, DH_TASK_RUNNING, DH_TASK_WAITING, DH_TASK_EN
 /* Why a wait ended. */
 enum dh_wake { DH_WAKE_DONE, DH_WAKE_TIMEOUT, DH_WAKE_CANCEL };
 
+/* What a preempted task raises when it goes on. */
+enum dh_raise { DH_RAISE_NOTHING, DH_RAISE_CANCELLATION, DH_RAISE_MEMORY };
+
+/* Why a preempted task waits for the collector: its run is over its line, or it asked for a cycle. */
+enum dh_collect { DH_COLLECT_NOTHING, DH_COLLECT_OVER, DH_COLLECT_CYCLE };
+
 /* How a task ended. */
 enum dh_task_ending {
     DH_TASK_RETURNED,
@@ -69,7 +75,7 @@ struct dh_task {
     lua_State *co;    /* root coroutine */
     lua_State *inner; /* innermost coroutine while it waits: gets the results */
     struct dh_run *run;
-    struct dh_task *prev_of_run; /* tasks of the run */
+    struct dh_task *prev_of_run; /* tasks of the run; that of the first is the last */
     struct dh_task *next_of_run;
     struct dh_task *prev_in_line; /* run queue, or what it waits for */
     struct dh_task *next_in_line;
@@ -79,6 +85,7 @@ struct dh_task {
     struct dh_failure *failure; /* captured while the stack stood; on its way to the run */
     struct dh_timer timer;      /* deadline of the wait */
     int anchor;                 /* reference that keeps the userdata alive */
+    uint32_t account;           /* who pays for what it allocates: its run */
     uint16_t nresults;          /* values for 'inner' on top of its stack */
     uint8_t state;
     uint8_t wake;   /* enum dh_wake of the last wait */
@@ -91,9 +98,10 @@ struct dh_task {
     bool handed_out : 1;      /* coroutine.running() gave co away in this slice */
     bool is_preempted : 1;    /* left by the hook, in the middle of anything; in 'tired' */
     bool has_seen_cancel : 1; /* the cancellation in force has been raised in it */
-    bool must_raise : 1;      /* the cancellation, in the parent of the preempted coroutine */
     bool is_callback : 1;     /* of luv's: runs although its run is ending */
     bool is_factory_done : 1; /* main: what it returned has been taken as the body */
+    uint8_t raises : 2;       /* enum dh_raise: as soon as it goes on, where it was preempted */
+    uint8_t collects : 2;     /* enum dh_collect: left, and not in 'tired' but with the collector */
 };
 
 /* A task with a handle: any but a run's main one. */
@@ -116,6 +124,12 @@ void dh_task_kill(struct dh_vm *vm, struct dh_task *t);
 
 /* Cancellation was asked for (for t or its run): wake t if that reaches it where it waits. */
 void dh_task_on_cancel(struct dh_vm *vm, struct dh_task *t);
+
+/* Was t preempted in the middle of a cleanup, which no error from outside may interrupt? */
+bool dh_task_is_cleaning_up(const struct dh_task *t);
+
+/* Push what t has to raise, which it has to no more. */
+void dh_task_push_raised(lua_State *L, struct dh_task *t);
 
 /* Is a cancellation in force for code that would wait now in t (shields and timeouts considered)? */
 bool dh_task_is_cancelled(const struct dh_task *t);

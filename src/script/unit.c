@@ -38,6 +38,7 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     struct dh_vm *vm = unit->instance->vm;
     struct dh_run *run = lua_newuserdatauv(L, sizeof(*run), 1);
     dh_run_init(run, unit->instance, unit, unit->worker.run);
+    run->main.account = *vm->payer;
     luaL_setmetatable(L, SELF_TYPE);
     lua_State *co = lua_newthread(L);
     lua_setiuservalue(L, -2, 1);
@@ -256,6 +257,24 @@ static void push_last_error(lua_State *L, const struct dh_failure *f) {
     dh_table_set_integer(L, "run", f->run);
 }
 
+static void set_memory(lua_State *L, const struct dh_unit *unit) {
+    const struct dh_vm *vm = unit->instance->vm;
+    const struct dh_run *run = unit->run;
+    uint64_t held = 0;
+    uint64_t allocated = 0;
+    if (vm->ledger == NULL) {
+        return;
+    }
+    if (run != NULL && run->phase != DH_RUN_CLOSED) {
+        held = dh_cap_held(vm, run);
+        allocated = vm->ledger->accounts[run->main.account].allocated;
+    }
+    dh_table_set_integer(L, "memory_bytes", (lua_Integer)held);
+    dh_table_set_integer(L, "allocated_bytes", (lua_Integer)allocated);
+    dh_table_set_integer(L, "leftover_bytes",
+                         unit->trouble != NULL ? (lua_Integer)unit->trouble->leftover_bytes : 0);
+}
+
 static int handle_status(lua_State *L) {
     struct dh_unit *unit = check_handle(L);
     if (unit->instance == NULL) {
@@ -265,7 +284,7 @@ static int handle_status(lua_State *L) {
     dh_preempt_bill(&unit->instance->vm->preempt); /* it may ask about itself */
     dh_sup_status(&unit->instance->host.sup, &unit->worker, dh_host_now(&unit->instance->host),
                   &st);
-    lua_createtable(L, 0, 16);
+    lua_createtable(L, 0, 20);
     dh_table_set_string(L, "name", unit->name);
     dh_table_set_string(L, "state", dh_state_name(st.state));
     dh_table_set_seconds(L, "since", st.since_ns);
@@ -292,6 +311,7 @@ static int handle_status(lua_State *L) {
                          unit->trouble != NULL ? (lua_Integer)unit->trouble->preemptions : 0);
     dh_table_set_seconds(L, "slice_max_s", unit->trouble != NULL ? unit->trouble->slice_max_ns : 0);
     dh_table_set_seconds(L, "cpu_s", unit->cpu_ns);
+    set_memory(L, unit);
     dh_table_set_integer(L, "tasks", unit->run != NULL ? unit->run->task_count : 0);
     dh_table_set_integer(L, "handles", unit->run != NULL ? unit->run->handle_count : 0);
     return 1;
@@ -361,6 +381,11 @@ static int handle_options(lua_State *L) {
         dh_table_set_seconds(L, "watchdog", p->watchdog_ns);
     }
     dh_table_set_seconds(L, "hang_timeout", p->hang_timeout_ns);
+    if (p->max_memory_bytes == UINT64_MAX) {
+        dh_table_set_boolean(L, "max_memory", false);
+    } else {
+        dh_table_set_integer(L, "max_memory", (lua_Integer)p->max_memory_bytes);
+    }
     dh_table_set_boolean(L, "preempt", p->is_preemptible);
     push_group(L, &unit->worker);
     lua_setfield(L, -2, "group");

@@ -14,20 +14,26 @@
 
 #include "core/worker.h"
 #include "obs/crashlog.h"
+#include "script/cap.h"
 #include "script/dossier.h"
+#include "script/gclib.h"
 
 struct dh_instance;
 struct dh_run;
 struct dh_vm;
 
-/* What only a worker that has ended or been preempted needs. */
+/* What only a worker needs that has ended, been preempted, left memory behind or has a max_memory. */
 struct dh_trouble {
     struct dh_crash_loop loop;
     struct dh_dossier dossier;
     struct dh_failure *failure; /* the last one */
     struct dh_failure *cause;   /* why the run under way is being ended, if that is its own fault */
     uint64_t preemptions;
-    uint64_t slice_max_ns; /* longest slice that was preempted */
+    uint64_t slice_max_ns;       /* longest slice that was preempted */
+    struct dh_cap cap;           /* of the current run */
+    struct dh_gc_modes gc_modes; /* of the current run, if it has_gc_modes */
+    uint64_t leftover_bytes;     /* that dead runs hold, as of the last cycle of the collector */
+    uint64_t leftover_told;      /* the same when it was logged last */
 };
 
 struct dh_unit {
@@ -48,8 +54,8 @@ static inline struct dh_unit *dh_unit_of(struct dh_worker *w) {
 ** the absolute index after_idx, which is 0 if there is none. Raises on memory errors. */
 struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len, int after_idx);
 
-/* Start the run number worker.run: push its 'self', make its main task and queue it. Leaves the
-** stack as it was. Raises on memory errors, and then there is no run. */
+/* Start the run number worker.run: push its 'self', make its main task and queue it. Its account is
+** the one that is being billed. Leaves the stack as it was. Raises on memory errors, and then there is no run. */
 void dh_unit_start_run(lua_State *L, struct dh_unit *unit);
 
 /* Push the handle; nil when the unit is detached. */

@@ -11,11 +11,14 @@
 #include "script/debughook.h"
 #include "script/errfunc.h"
 #include "script/failure.h"
+#include "script/gclib.h"
 #include "script/idle.h"
 #include "script/instance.h"
+#include "script/leftover.h"
 #include "script/luv.h"
 #include "script/luvloop.h"
 #include "script/offload.h"
+#include "script/pool.h"
 #include "script/run.h"
 #include "script/scope.h"
 #include "script/table.h"
@@ -71,6 +74,12 @@ static void open_cancelled(lua_State *L, struct dh_vm *vm) {
     vm->cancelled = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* NULL: the allocator of L's state is not ours. */
+static struct dh_ledger *ledger_of(lua_State *L) {
+    void *ud;
+    return lua_getallocf(L, &ud) == dh_pool_realloc ? dh_pool_ledger(ud) : NULL;
+}
+
 static lua_State *main_thread(lua_State *L) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
     lua_State *main = lua_tothread(L, -1);
@@ -112,6 +121,8 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     struct dh_vm *vm = lua_newuserdatauv(L, sizeof(*vm), 0);
     memset(vm, 0, sizeof(*vm));
     vm->L = main_thread(L);
+    vm->ledger = ledger_of(L);
+    vm->payer = vm->ledger != NULL ? &vm->ledger->current : &vm->nobody;
     lua_newtable(L);
     lua_pushcfunction(L, vm_gc);
     lua_setfield(L, -2, "__gc");
@@ -134,11 +145,14 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     dh_coroutine_replace(L);
     dh_debughook_replace(L);
     replace_exit(L);
+    dh_gclib_open(L);
     dh_failure_open(L);
     dh_scope_open(L);
     dh_idle_open(L);
     dh_files_open(L);
     dh_luv_open(L, vm);
+    dh_collector_open(L, vm);
+    dh_cap_open(vm);
     return vm;
 }
 
@@ -147,9 +161,13 @@ int dh_vm_close(struct dh_vm *vm) {
         return 0;
     }
     vm->has_loop = false;
+    if (vm->ledger != NULL) {
+        vm->ledger->on_over = NULL;
+    }
     dh_offload_close(vm);
     dh_luv_close_all(vm);
     dh_files_fini(&vm->files);
+    dh_leftover_close(vm);
     return dh_loop_close(&vm->loop);
 }
 
@@ -188,6 +206,7 @@ void dh_vm_push_cancelled(struct dh_vm *vm, lua_State *L) {
 void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t) {
     bool is_workers = t != NULL && t->run->unit != NULL;
     vm->current = t;
+    *vm->payer = t != NULL ? t->account : DH_ACCOUNT_HOST;
     dh_tag_set_unlisted(vm->L, is_workers); /* what new coroutines copy */
     dh_signals_set_holder(is_workers ? t->run->unit->worker.name : NULL);
 }
@@ -218,6 +237,7 @@ static bool start_fresh(struct dh_vm *vm) {
 
 void dh_vm_turn(struct dh_vm *vm) {
     vm->uv_deadline_ns = dh_loop_next_timer(&vm->loop);
+    vm->collector.is_idle_done = false;
     dh_preempt_begin_turn(&vm->preempt);
     for (unsigned n = vm->awake_count; n > 0 && vm->awake.first != NULL; n--) {
         struct dh_task *t = vm->awake.first;
@@ -235,6 +255,7 @@ void dh_vm_turn(struct dh_vm *vm) {
         dh_line_leave(&vm->tired, t);
         dh_task_resume(vm, t);
     }
+    dh_collector_turn(vm);
     dh_preempt_end_turn(&vm->preempt);
 }
 

@@ -11,6 +11,9 @@
 #include <stdint.h>
 
 #include "host/loop.h"
+#include "script/account.h"
+#include "script/cap.h"
+#include "script/collector.h"
 #include "script/files.h"
 #include "script/preempt.h"
 #include "script/task.h"
@@ -29,6 +32,12 @@ struct dh_vm {
     struct dh_line fresh;     /* runs to start, behind the awake: a start waits for nobody's sake */
     struct dh_line tired;     /* preempted; one a turn */
     struct dh_line in_nowait; /* in uv.run "nowait": until libuv has been polled */
+    struct dh_ledger *ledger; /* who holds how much memory; NULL: the allocator is not ours */
+    uint32_t *payer;          /* the account that allocations are billed to; never NULL */
+    uint32_t nobody;          /* what 'payer' points to without a ledger */
+    struct dh_ceiling ceiling;
+    struct dh_collector collector;
+    struct dh_leftover *leftovers; /* of dead runs */
     struct dh_preempt preempt;
     struct dh_files files;
     uint64_t uv_deadline_ns; /* of libuv's own timers when the turn began; DH_NEVER */
@@ -72,6 +81,13 @@ void dh_vm_push_cancelled(struct dh_vm *vm, lua_State *L);
 
 /* Give the CPU to t (NULL: to nobody). */
 void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t);
+
+/* Bill allocations to this account until further notice; returns who was billed before. */
+static inline uint32_t dh_vm_bill(struct dh_vm *vm, uint32_t account) {
+    uint32_t before = *vm->payer;
+    *vm->payer = account;
+    return before;
+}
 
 /* One turn of the run queue: the tasks that were awake when it began. */
 void dh_vm_turn(struct dh_vm *vm);

@@ -211,7 +211,12 @@ void dh_unready(struct dh_vm *vm, struct dh_task *t) {
     if (t->is_preempted) {
         t->is_preempted = false;
         t->run->has_preempted = false;
-        dh_line_leave(&vm->tired, t);
+        if (t->collects != DH_COLLECT_NOTHING) {
+            t->collects = DH_COLLECT_NOTHING;
+            dh_line_leave(&vm->collector.waiting, t);
+        } else {
+            dh_line_leave(&vm->tired, t);
+        }
     } else if (is_fresh(t)) {
         dh_line_leave(&vm->fresh, t);
     } else {
