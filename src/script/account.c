@@ -26,7 +26,7 @@ void dh_ledger_fini(struct dh_ledger *ledger) {
 }
 
 static int grow(struct dh_ledger *ledger) {
-    if (ledger->capacity > UINT32_MAX / 2) {
+    if (ledger->capacity >= DH_ACCOUNTS_MAX) {
         return -1;
     }
     uint32_t capacity = 2 * ledger->capacity;

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #define DH_ACCOUNT_HOST 0u
+#define DH_ACCOUNTS_MAX (1 << 24) /* an id in 3 bytes; runs that live, or left something behind */
 #define DH_ACCOUNT_NO_LINE (INT64_MAX / 2)
 
 struct dh_account {
@@ -47,7 +48,7 @@ struct dh_ledger {
 int dh_ledger_init(struct dh_ledger *ledger);
 void dh_ledger_fini(struct dh_ledger *ledger);
 
-/* A new account with nothing in it and no line; DH_ACCOUNT_HOST when there is no memory for one. */
+/* A new account with nothing in it and no line; DH_ACCOUNT_HOST when there is none left. */
 uint32_t dh_account_open(struct dh_ledger *ledger);
 
 /* The id may be given out again: the account must hold nothing. */

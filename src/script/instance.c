@@ -44,6 +44,9 @@ static int start_billed(struct dh_vm *vm, struct dh_unit *unit) {
 static int start_run(struct dh_host *host, struct dh_worker *w) {
     struct dh_vm *vm = instance_of(host)->vm;
     uint32_t account = vm->ledger != NULL ? dh_account_open(vm->ledger) : DH_ACCOUNT_HOST;
+    if (vm->ledger != NULL && account == DH_ACCOUNT_HOST) {
+        return DH_ENOMEM;
+    }
     uint32_t before = dh_vm_bill(vm, account);
     int err = start_billed(vm, dh_unit_of(w));
     dh_vm_bill(vm, before);

@@ -28,6 +28,8 @@
 #endif
 
 #define SLAB_BYTES ((size_t)65536)
+#define PAYER_BYTES 3
+_Static_assert(DH_ACCOUNTS_MAX <= 1 << 8 * PAYER_BYTES, "a payer does not fit");
 
 /* Steps of 8 bytes up to 256, where most of Lua's objects are, then of 16. */
 #define FINE_MAX 256
@@ -50,7 +52,7 @@ struct slab {
     uint32_t block_bytes;
     uint32_t inverse; /* 2^32 / block_bytes, rounded up: divides offsets of blocks exactly */
     uint32_t class;
-    uint32_t payers[];
+    uint16_t payers[]; /* the lower 16 bits of each, then the upper 8 of each */
 };
 
 /* In front of a block that malloc made; keeps malloc's alignment. */
@@ -139,7 +141,7 @@ static struct slab *new_slab(struct dh_pool *pool, unsigned class) {
     slab->free = NULL;
     slab->live = 0;
     slab->carved = 0;
-    slab->capacity = (uint32_t)((SLAB_BYTES - sizeof(*slab) - 8) / (bytes + sizeof(uint32_t)));
+    slab->capacity = (uint32_t)((SLAB_BYTES - sizeof(*slab) - 8) / (bytes + PAYER_BYTES));
     slab->first = (uint32_t)(SLAB_BYTES - slab->capacity * bytes) & ~7u;
     slab->block_bytes = bytes;
     slab->inverse = UINT32_MAX / bytes + 1;
@@ -148,10 +150,21 @@ static struct slab *new_slab(struct dh_pool *pool, unsigned class) {
     return slab;
 }
 
-/* The account that pays for a block of a slab. */
-static uint32_t *payer_in_slab(struct slab *slab, const void *block) {
+static uint32_t index_in_slab(const struct slab *slab, const void *block) {
     uint32_t offset = (uint32_t)((const char *)block - (const char *)slab) - slab->first;
-    return &slab->payers[(uint64_t)offset * slab->inverse >> 32];
+    return (uint32_t)((uint64_t)offset * slab->inverse >> 32);
+}
+
+/* The account that pays for the i-th block of a slab. */
+
+static void set_payer(struct slab *slab, uint32_t i, uint32_t payer) {
+    slab->payers[i] = (uint16_t)payer;
+    ((uint8_t *)&slab->payers[slab->capacity])[i] = (uint8_t)(payer >> 16);
+}
+
+static uint32_t get_payer(const struct slab *slab, uint32_t i) {
+    uint32_t upper = ((const uint8_t *)&slab->payers[slab->capacity])[i];
+    return slab->payers[i] | upper << 16;
 }
 
 static void *take(struct dh_pool *pool, size_t size, uint32_t payer) {
@@ -163,10 +176,10 @@ static void *take(struct dh_pool *pool, size_t size, uint32_t payer) {
     void *block = slab->free;
     if (block != NULL) {
         slab->free = slab->free->next;
-        *payer_in_slab(slab, block) = payer;
+        set_payer(slab, index_in_slab(slab, block), payer);
     } else {
         block = (char *)slab + slab->first + slab->carved * slab->block_bytes;
-        slab->payers[slab->carved++] = payer;
+        set_payer(slab, slab->carved++, payer);
     }
     slab->live++;
     if (is_full(slab)) {
@@ -240,7 +253,8 @@ static bool is_pooled(size_t size) {
 
 static uint32_t payer_of(void *block, size_t size) {
     if (is_pooled(size)) {
-        return *payer_in_slab(slab_of(block), block);
+        const struct slab *slab = slab_of(block);
+        return get_payer(slab, index_in_slab(slab, block));
     }
     struct large *large = large_of(block);
     uint32_t payer = large->payer;

@@ -11,7 +11,7 @@
 **   slab    | header | payers | block | block | free -> | block | ... | not yet carved |
 **   malloc  | payer  | block  |
 **
-** A payer is the id of an account (account.h), 4 bytes a block.
+** A payer is the id of an account (account.h), 3 bytes a block.
 **
 ** Under AddressSanitizer everything is malloc's, so that it sees each block.
 */

@@ -38,12 +38,12 @@ struct dh_run {
     struct dh_task *first_task;
     struct dh_closing *closing; /* made when the run ends */
     uint32_t number;
-    uint32_t task_count;
-    uint32_t handle_count;  /* opened and not yet fully closed */
     struct dh_owned *owned; /* what it opened through luv; NULL: nothing yet */
+    uint32_t handle_count;  /* opened and not yet fully closed */
     int defers;             /* reference of the list for self:defer, LUA_NOREF: none */
     int idle;               /* reference of the table of idle coroutines, LUA_NOREF: none yet */
-    uint8_t phase;
+    uint32_t task_count : 24;
+    uint32_t phase : 3;
     bool is_cancelled : 1;
     bool is_killed : 1;
     bool is_ready_reported : 1;
