@@ -186,6 +186,37 @@ static void push_refusal(lua_State *L, const char *verb, const struct dh_task *t
     }
 }
 
+/* A task that handed itself out was preempted before it could yield: what it is resumed with is what
+** that yield returns. */
+static int remember(lua_State *L, struct dh_vm *vm, struct dh_task *t, int nargs) {
+    lua_createtable(L, nargs, 1);
+    lua_insert(L, -1 - nargs);
+    for (int i = nargs; i > 0; i--) {
+        lua_rawseti(L, -1 - i, i);
+    }
+    lua_pushinteger(L, nargs);
+    lua_setfield(L, -2, "n");
+    t->early = dh_vm_anchor(vm, L);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* What remember kept. */
+static int early_results(lua_State *L, struct dh_vm *vm, struct dh_task *t) {
+    lua_settop(L, 0);
+    dh_vm_push_anchored(vm, L, t->early);
+    dh_vm_release(vm, t->early);
+    t->early = 0;
+    t->handed_out = false;
+    lua_getfield(L, 1, "n");
+    int n = (int)lua_tointeger(L, -1);
+    luaL_checkstack(L, n, "too many results");
+    for (int i = 1; i <= n; i++) {
+        lua_rawgeti(L, 1, i);
+    }
+    return n;
+}
+
 /* Resume a coroutine that is, or belongs to, a task: only a parked one accepts it. It goes on in
 ** its own turn; the resumer sees true. */
 static int resume_task(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs) {
@@ -194,6 +225,9 @@ static int resume_task(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs)
         lua_pushboolean(L, 0);
         lua_pushfstring(L, "cannot resume %s coroutine", t != NULL ? "non-suspended" : "dead");
         return 2;
+    }
+    if (co == t->co && t->is_preempted && t->handed_out && t->early == 0) {
+        return remember(L, vm, t, nargs);
     }
     if (!is_parked(t)) {
         lua_pushboolean(L, 0);
@@ -273,6 +307,9 @@ static int co_yield(lua_State *L) {
     struct dh_task *t = dh_wait_begin(L, "coroutine.yield");
     if (dh_task_is_cancelled(t)) {
         return dh_wait_cancelled(L, t);
+    }
+    if (t->early != 0) {
+        return early_results(L, dh_vm_of(L), t);
     }
     lua_settop(L, 0);
     if (!t->handed_out) {

@@ -153,6 +153,9 @@ static void ended(struct dh_vm *vm, struct dh_task *t) {
     t->state = DH_TASK_ENDED;
     dh_tag_set(t->co, vm, DH_TAG_ENDED); /* its results may still be on its stack */
     dh_scope_detach_all(t);
+    if (t->early != 0) {
+        dh_vm_release(vm, t->early);
+    }
     if (!dh_run_is_main(t)) {
         dh_wake_line(vm, vm->L, &((struct dh_spawned *)t)->joiners, 0);
     }

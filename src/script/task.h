@@ -86,7 +86,8 @@ struct dh_task {
     struct dh_timer timer;      /* deadline of the wait */
     int anchor;                 /* reference that keeps the userdata alive */
     uint32_t account;           /* who pays for what it allocates: its run */
-    uint16_t nresults;          /* values for 'inner' on top of its stack */
+    int early;         /* reference of what it was resumed with before it yielded, 0: nothing */
+    uint16_t nresults; /* values for 'inner' on top of its stack */
     uint8_t state;
     uint8_t wake;   /* enum dh_wake of the last wait */
     uint8_t ending; /* enum dh_task_ending, once ENDED */
