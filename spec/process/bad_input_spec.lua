@@ -77,6 +77,21 @@ local COMMANDS = {
   { "a slice in hexadecimal infinity", { "--slice", "0x1p2000", "workers.lua" },
     "--slice: milliseconds from 0.1 to 10000 expected, got '0x1p2000'" },
   { "a slice without its value", { "--slice" }, "--slice: a value expected" },
+  { "no memory", { "--max-memory", "0", "workers.lua" },
+    "--max-memory: bytes, or a size such as 512M (K, M or G), of at least 1M expected, "
+      .. "got '0'" },
+  { "negative memory", { "--max-memory", "-1", "workers.lua" },
+    "--max-memory: bytes, or a size such as 512M (K, M or G), of at least 1M expected, "
+      .. "got '-1'" },
+  { "a size in an unknown unit", { "--max-memory", "64Q", "workers.lua" },
+    "--max-memory: bytes, or a size such as 512M (K, M or G), of at least 1M expected, "
+      .. "got '64Q'" },
+  { "too little memory", { "--max-memory", "1000K", "workers.lua" },
+    "--max-memory: bytes, or a size such as 512M (K, M or G), of at least 1M expected, "
+      .. "got '1000K'" },
+  { "memory that is no number", { "--max-memory", "nan", "workers.lua" },
+    "--max-memory: bytes, or a size such as 512M (K, M or G), of at least 1M expected, "
+      .. "got 'nan'" },
   { "an option without its value", { "--log-level" }, "--log-level: a value expected" },
   { "a flag with a value", { "--keep-alive=yes", "workers.lua" },
     "--keep-alive takes no value" },

@@ -190,6 +190,8 @@ static int l_host(lua_State *L) {
     dh_run_init(&instance->own, instance, NULL, 0);
     instance->vm = vm;
     vm->instance = instance;
+    vm->warning.began_ns = 0; /* its log has none yet */
+    vm->warning.untold = 0;
     uint64_t slice_ns = option_ns(L, 1, "slice");
     int force_count = (int)option_number(L, 1, "preempt_every", 0);
     int err = dh_preempt_start(&vm->preempt, vm, slice_ns != DH_NEVER ? slice_ns : DH_SLICE_NS);

@@ -110,6 +110,11 @@
 #define DH_CEILING_REFUSES_BYTES 65536u
 #define DH_CEILING_LEAST_BYTES 65536u
 
+/* What Lua warns of (errors in finalizers): so many lines, in so long. */
+#define DH_WARNING_TEXT 512
+#define DH_WARNINGS 10
+#define DH_WARNINGS_NS 10000000000u
+
 /* What a dead run leaves behind is reported from here on. */
 #define DH_LEFTOVER_BYTES 65536u
 

@@ -153,6 +153,9 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     dh_luv_open(L, vm);
     dh_collector_open(L, vm);
     dh_cap_open(vm);
+    if (vm->ledger != NULL) { /* the state is ours, not that of a program that embeds us */
+        dh_warning_open(L, vm);
+    }
     return vm;
 }
 

@@ -17,6 +17,7 @@
 #include "script/files.h"
 #include "script/preempt.h"
 #include "script/task.h"
+#include "script/warning.h"
 
 struct dh_instance;
 struct dh_offload;
@@ -38,6 +39,7 @@ struct dh_vm {
     struct dh_ceiling ceiling;
     struct dh_collector collector;
     struct dh_leftover *leftovers; /* of dead runs */
+    struct dh_warning warning;
     struct dh_preempt preempt;
     struct dh_files files;
     uint64_t uv_deadline_ns; /* of libuv's own timers when the turn began; DH_NEVER */
