@@ -334,8 +334,6 @@ void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
         bill(ledger, payer, new_size);
         return block;
     }
-    pool->moves++; /* before it moves, for whoever looks from a signal handler */
-    atomic_signal_fence(memory_order_seq_cst);
     uint32_t payer = payer_of(block, old_size);
     if (new_size == 0) {
         refund(ledger, payer, old_size);
@@ -345,6 +343,8 @@ void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size) {
     if (new_size > old_size && !may_grow(ledger, payer, new_size - old_size, new_size)) {
         return NULL;
     }
+    pool->moves++;
+    atomic_signal_fence(memory_order_seq_cst);
     block = resize(pool, block, old_size, new_size, payer);
     if (block != NULL && new_size > old_size) {
         bill(ledger, payer, new_size - old_size);

@@ -70,7 +70,7 @@ static void raise_in_hook(const struct dh_preempt *p, lua_State *L) {
     lua_error(L);
 }
 
-/* What the task was left with when it was taken off the CPU, or told by the allocator. */
+/* What the task has to raise, as it was told when it was off the CPU, or by the allocator. */
 static void raise_what_waits(const struct dh_preempt *p, struct dh_task *t, lua_State *L) {
     bool is_memory = t->raises == DH_RAISE_MEMORY;
     dh_task_push_raised(L, t);
@@ -81,13 +81,19 @@ static void raise_what_waits(const struct dh_preempt *p, struct dh_task *t, lua_
 }
 
 /* The run is over its line. */
-static void collect(const struct dh_preempt *p, struct dh_task *t, lua_State *L) {
+static void collect(struct dh_preempt *p, lua_State *L) {
+    struct dh_task *t = p->vm->current;
+    p->collect_in_slice = 0;
     if (dh_preempt_can_yield(p->vm, L)) {
         t->collects = DH_COLLECT_OVER;
         yield_to_scheduler(p->vm, L);
     } else if (dh_cap_postpone(p->vm, t)) {
         raise_what_waits(p, t, L);
     }
+}
+
+static bool must_collect(const struct dh_preempt *p) {
+    return p->collect_in_slice == p->number && p->vm->current != NULL;
 }
 
 /* The slice is over its hang_timeout, by over_ns. Who catches the error and goes on all the same
@@ -180,16 +186,15 @@ static void on_count(lua_State *L, lua_Debug *ar) {
     struct dh_preempt *p = mine;
     (void)ar;
     restore_user_hook(p, L);
-    struct dh_task *t = p->vm->current;
-    if (t != NULL && t->raises != DH_RAISE_NOTHING && t->inner == L) {
-        raise_what_waits(p, t, L);
+    if (p->raises_in == L) {
+        p->raises_in = NULL;
+        raise_what_waits(p, p->vm->current, L);
     }
-    if (t != NULL && p->collect_in_slice == p->number) {
-        p->collect_in_slice = 0;
-        collect(p, t, L);
-        return;
+    if (must_collect(p)) {
+        collect(p, L);
+    } else {
+        obey(p, L);
     }
-    obey(p, L);
 }
 
 /* For tests: stays armed, and new coroutines inherit it. */
@@ -212,6 +217,8 @@ void dh_preempt_in_hook(lua_State *L) {
         if (++p->forced % (unsigned)p->force_count == 0 && dh_preempt_can_yield(p->vm, L)) {
             yield_to_scheduler(p->vm, L);
         }
+    } else if (must_collect(p)) {
+        collect(p, L);
     } else if (atomic_load_explicit(&p->wanted, memory_order_relaxed) != DH_PREEMPT_NOTHING) {
         obey(p, L);
     }
@@ -280,7 +287,7 @@ static void on_signal(int number) {
     if (!was_heard) {
         note_holder(p, L, can_look ? 1 : -1);
     }
-    /* a debug hook looks by itself; where a hook is being armed the signal comes again */
+    /* a hook of the user's looks by itself; whoever arms just now need not be helped */
     if (!p->is_arming && !dh_debughook_is(lua_gethook(L))) {
         arm(p, L);
     }
@@ -291,12 +298,15 @@ void dh_preempt_ask_to_collect(struct dh_preempt *p) {
         return;
     }
     p->collect_in_slice = p->number;
-    p->is_arming = 1;
-    arm(p, p->running);
-    p->is_arming = 0;
+    if (!dh_debughook_is(lua_gethook(p->running))) {
+        p->is_arming = 1;
+        arm(p, p->running);
+        p->is_arming = 0;
+    }
 }
 
 void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co) {
+    p->raises_in = co;
     arm(p, co);
 }
 
@@ -349,10 +359,10 @@ void dh_preempt_end_slice(struct dh_preempt *p) {
     if (atomic_load_explicit(&p->looked_ns, memory_order_relaxed) != p->billed_ns) {
         dh_preempt_bill(p);
     }
-    struct dh_task *t = p->vm->current;
-    if (t != NULL && t->raises == DH_RAISE_CANCELLATION) {
-        t->raises = DH_RAISE_NOTHING; /* it ended, waits or stands preempted elsewhere */
-        t->has_seen_cancel = false;
+    if (p->raises_in != NULL) { /* it ended, waits or stands preempted elsewhere: not raised yet */
+        p->raises_in = NULL;
+        p->vm->current->raises = DH_RAISE_NOTHING;
+        p->vm->current->has_seen_cancel = false;
     }
 }
 

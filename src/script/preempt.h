@@ -80,9 +80,10 @@ struct dh_preempt {
     const uint64_t *moves;       /* blocks of memory that have moved, ever; NULL: nobody counts */
     uint64_t still_moves;        /* that number, unchanged ... */
     uint64_t still_since_ns;     /* ... since then */
-    uint64_t overdue_slice;      /* one that goes on although it was told to end, 0: none yet */
+    lua_State *raises_in;        /* the next hook in there raises what the task has to, or NULL */
     uint64_t collect_in_slice;   /* the slice in which the hook is to wait for the collector */
     volatile sig_atomic_t is_arming;
+    uint64_t overdue_slice; /* one that goes on although it was told to end, 0: none yet */
     bool is_started;
 
     /* loop thread to monitor */
@@ -173,8 +174,7 @@ bool dh_preempt_holder(struct dh_preempt *p, struct dh_holder *ret_holder);
 /* The monitor's thread; arg is the struct dh_preempt. In monitor.c. */
 void dh_preempt_monitor(void *arg);
 
-/* Make the task of co, its root coroutine, raise what it has to (dh_task's 'raises') when it goes
-** on. */
+/* Make co, which was preempted, raise what its task has to (task.h) in the slice that begins now. */
 void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co);
 
 /* Make the slice under way wait for the collector as soon as it can. For the allocator: allocates

@@ -169,8 +169,8 @@ int dh_vm_close(struct dh_vm *vm) {
     }
     dh_offload_close(vm);
     dh_luv_close_all(vm);
-    dh_files_fini(&vm->files);
     dh_leftover_close(vm);
+    dh_files_fini(&vm->files);
     return dh_loop_close(&vm->loop);
 }
 
