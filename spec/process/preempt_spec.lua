@@ -21,7 +21,7 @@ describe("the CPU", function()
       end)
     ]]
     local least = tonumber(child:ends(0):stdout())
-    assert.is_true(least >= 0 and least < 0.0007, least)
+    assert.is_true(least >= 0 and least < 0.0009, least)
   end)
 
   -- It was taken every millisecond: libuv's timeout without any handle is 0, "now".
@@ -73,11 +73,11 @@ describe("the CPU", function()
       values[#values + 1] = tonumber(word)
     end
     local own, fresh, total, lazy, busy, sleeper = table.unpack(values)
-    assert.is_true(own > 0.15 and own < 0.45, own)
+    assert.is_true(own > 0.03 and own < 0.6, own)
     assert.is_true(fresh < 0.05, fresh)
     assert.is_true(sleeper < 0.05, sleeper)
-    assert.is_true(busy > 1.5 * lazy, busy .. " " .. lazy)
-    assert.is_true(lazy > 0 and busy + lazy + own < 1.2 * total, total)
+    assert.is_true(busy > 1.3 * lazy, busy .. " " .. lazy)
+    assert.is_true(lazy > 0 and busy + lazy + own < 1.5 * total, total)
   end)
 
   -- One call that Lua cannot interrupt, on line 4; a hook strikes on the next.

@@ -157,7 +157,8 @@ static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
 
 /* host(options): a new host, which becomes the current one. Options: virtual, signals,
 ** ends_process, keep_alive (booleans), shutdown_timeout, slice (seconds), max_memory (bytes, of all
-** that Lua holds), preempt_every (instructions, for tests), seed, log (false: none), log_level, log_format, log_fd. */
+** that Lua holds), monitor (false: none, to measure what it costs), preempt_every (instructions, for
+** tests), seed, log (false: none), log_level, log_format, log_fd. */
 static int l_host(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -194,7 +195,11 @@ static int l_host(lua_State *L) {
     vm->warning.untold = 0;
     uint64_t slice_ns = option_ns(L, 1, "slice");
     int force_count = (int)option_number(L, 1, "preempt_every", 0);
-    int err = dh_preempt_start(&vm->preempt, vm, slice_ns != DH_NEVER ? slice_ns : DH_SLICE_NS);
+    lua_getfield(L, 1, "monitor");
+    bool has_monitor = lua_isnil(L, -1) || lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    int err = dh_preempt_start(&vm->preempt, vm, slice_ns != DH_NEVER ? slice_ns : DH_SLICE_NS,
+                               has_monitor);
     vm->preempt.force_count = force_count;
     uint64_t max_memory = option_bytes(L, 1, "max_memory");
     dh_cap_set_ceiling(vm, max_memory != UINT64_MAX ? max_memory : 0);

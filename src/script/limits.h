@@ -44,10 +44,11 @@
 /* What a thread gets to end when the state closes; an abandoned Lua function needs less than 1 ms. */
 #define DH_OFFLOAD_CLOSE_S 2
 
-/* The monitor looks once in each cell of this length while there is something to see, and less often
-** at a slice that it has seen before. */
+/* The monitor looks once in each cell of this length while there is something to see; the cells grow
+** with the age of the slice they see, because each wake-up of the monitor may cost the worker 20 us
+** where the two share a CPU. */
 #define DH_LOOK_NS 500000u
-#define DH_LOOK_AGAIN_NS 1000000u
+#define DH_LOOK_MAX_NS 4000000u
 
 /* Looks without a new turn before the monitor parks. */
 #define DH_LINGER_LOOKS 2

@@ -95,10 +95,13 @@ static void park(struct dh_preempt *p, struct watch *w) {
 static void look(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64_t now) {
     uint64_t cell_end_ns = w->cell_ns + w->cell_len_ns;
     uint64_t next_ns = now > cell_end_ns ? now : cell_end_ns; /* the machine was busy */
-    bool is_seen_again = slice != 0 && slice == w->looked_slice;
+    uint64_t age_ns = slice != 0 && slice == w->slice ? now - w->seen_ns : 0;
     if (slice != 0) {
         uint64_t cpu_ns = cpu_time(p);
         double ns = (double)(next_ns - w->cell_ns) * share(w, slice, now, cpu_ns);
+        if (now > cell_end_ns && ns > (double)(cpu_ns - w->looked_cpu_ns)) {
+            ns = (double)(cpu_ns - w->looked_cpu_ns);
+        }
         atomic_fetch_add_explicit(&p->looked_ns, (uint64_t)ns, memory_order_relaxed);
         w->looked_cpu_ns = cpu_ns;
     }
@@ -112,7 +115,7 @@ static void look(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64_t
         park(p, w);
         next_ns = dh_loop_now();
     }
-    begin_cell(w, next_ns, is_seen_again ? DH_LOOK_AGAIN_NS : DH_LOOK_NS);
+    begin_cell(w, next_ns, earlier(DH_LOOK_NS + age_ns / 4, DH_LOOK_MAX_NS));
 }
 
 /* Watching */

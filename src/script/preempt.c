@@ -373,7 +373,7 @@ uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p) {
     return dh_loop_now() - atomic_load_explicit(&p->began_ns, memory_order_relaxed);
 }
 
-int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns) {
+int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns, bool has_monitor) {
     memset(p, 0, sizeof(*p));
     p->vm = vm;
     p->slice_ns = slice_ns;
@@ -389,6 +389,9 @@ int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns) 
         p->moves = dh_pool_moves(pool);
     }
     mine = p;
+    if (!has_monitor) {
+        return 0;
+    }
     struct sigaction action;
     memset(&action, 0, sizeof(action));
     action.sa_handler = on_signal;
@@ -418,6 +421,7 @@ err_after_sem:
 }
 
 void dh_preempt_stop(struct dh_preempt *p) {
+    mine = NULL; /* a signal still on its way finds nobody */
     if (!p->is_started) {
         return;
     }
@@ -429,7 +433,6 @@ void dh_preempt_stop(struct dh_preempt *p) {
     uv_mutex_destroy(&p->mutex);
     uv_sem_destroy(&p->unpark);
     p->is_started = false;
-    mine = NULL; /* a signal still on its way finds nobody */
 }
 
 bool dh_preempt_holder(struct dh_preempt *p, struct dh_holder *ret_holder) {

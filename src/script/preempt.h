@@ -129,7 +129,7 @@ struct dh_preempt {
 
 /* Start the monitor for the loop that runs on the calling thread. slice_ns: what a task may use
 ** while others wait. Returns 0 or a libuv error code; without a monitor nobody is preempted. */
-int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns);
+int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns, bool has_monitor);
 void dh_preempt_stop(struct dh_preempt *p);
 
 /* A turn begins, ends. */
