@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
--- What the monitor costs a worker that overruns nothing: the same computing worker with the monitor and
--- without, in turn.
+-- What the monitor costs a worker that overruns nothing: the same computing worker with the monitor
+-- and without, in turn.
 --
 --   build/release/decnet-host lua bench/monitor.lua [rounds] [million loops a round]
 --
--- 'worker' is the CPU time of the loop's thread, which other processes hardly change: how much longer
--- the worker takes. 'process' is that of all threads: what the monitor itself uses is in it.
+-- 'worker' is the CPU time of the loop's thread, which other processes hardly change: how much
+-- longer the worker takes. 'process' is that of all threads: what the monitor itself uses is in it.
 
 local core = require "decnet.core"
 local decnet = require "decnet"
