@@ -61,6 +61,7 @@
 ** that grows with the depth of the stack (2 ms where it overflows), and must not be all that is done. */
 #define DH_RESEND_NS 500000u
 #define DH_RESEND_MAX_NS 16000000u
+#define DH_RESEND_SHARE 8u /* so many times what the last one took to handle, on top */
 
 /* A slice that disturbs nobody is looked into this often: it may be over its hang_timeout. */
 #define DH_PROBE_NS 50000000u

@@ -204,7 +204,8 @@ static void judge(struct dh_preempt *p, struct watch *w, uint64_t now, bool has_
     atomic_store(&p->wanted, w->slice * (DH_PREEMPT_WISHES + 1) + wish);
     pthread_kill(p->loop_thread, DH_PREEMPT_SIGNAL);
     w->probe_ns = now + DH_PROBE_NS;
-    w->quiet_until_ns = now + w->pause_ns;
+    uint64_t arming_ns = atomic_load_explicit(&p->arming_ns, memory_order_relaxed);
+    w->quiet_until_ns = now + w->pause_ns + DH_RESEND_SHARE * arming_ns;
     w->pause_ns = earlier(2 * w->pause_ns, DH_RESEND_MAX_NS);
 }
 

@@ -289,7 +289,9 @@ static void on_signal(int number) {
     }
     /* a hook of the user's looks by itself; whoever arms just now need not be helped */
     if (!p->is_arming && !dh_debughook_is(lua_gethook(L))) {
+        uint64_t began_ns = dh_loop_now();
         arm(p, L);
+        atomic_store_explicit(&p->arming_ns, dh_loop_now() - began_ns, memory_order_relaxed);
     }
 }
 

@@ -88,6 +88,7 @@ struct dh_preempt {
 
     /* loop thread to monitor */
     _Atomic uint64_t slice;       /* number of the slice under way, 0: none */
+    _Atomic uint64_t arming_ns;   /* what the last signal took to handle */
     _Atomic uint64_t deadline_ns; /* earliest one when the slice began */
     _Atomic bool has_others;      /* somebody else is ready, or libuv has news for epoll */
     _Atomic uint64_t turn;        /* as 'turns' */
