@@ -40,6 +40,29 @@ describe("the CPU", function()
     assert.is_true(preemptions < 10, preemptions)
   end)
 
+  -- To arm a hook takes longer the deeper the stack is: signals came faster than they could be
+  -- handled, and neither this worker nor any other got anywhere, for a minute.
+  it("is not used up by taking it from a deep stack", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker("ticker", function()
+        while true do
+          decnet.sleep(0.005)
+        end
+      end)
+      decnet.worker("deep", function()
+        local function deeper()
+          return 1 + deeper()
+        end
+        for _ = 1, 4 do
+          print(select(2, pcall(deeper)):match "stack overflow")
+        end
+        decnet.stop()
+      end)
+    ]]
+    assert.equal(("stack overflow\n"):rep(4), child:ends(0, 20):stdout())
+  end)
+
   it("is accounted for, per run", function()
     local child = process.run [[
       local decnet = require "decnet"
