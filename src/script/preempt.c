@@ -349,8 +349,9 @@ void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
 void dh_preempt_bill(struct dh_preempt *p) {
     const struct dh_task *t = p->vm->current;
     uint64_t looked_ns = atomic_load_explicit(&p->looked_ns, memory_order_relaxed);
-    if (t != NULL && t->run->unit != NULL) {
-        t->run->unit->cpu_ns += looked_ns - p->billed_ns;
+    struct dh_trouble *trouble = NULL;
+    if (t != NULL && t->run->unit != NULL && (trouble = dh_unit_trouble(t->run->unit)) != NULL) {
+        trouble->cpu_ns += looked_ns - p->billed_ns;
     }
     p->billed_ns = looked_ns;
 }

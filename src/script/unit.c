@@ -50,7 +50,9 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     lua_xmove(L, co, 1);
     dh_task_start(L, &run->main, run, co, 1);
     unit->run = run;
-    unit->cpu_ns = 0;
+    if (unit->trouble != NULL) {
+        unit->trouble->cpu_ns = 0;
+    }
 }
 
 void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit) {
@@ -310,7 +312,7 @@ static int handle_status(lua_State *L) {
     dh_table_set_integer(L, "preemptions",
                          unit->trouble != NULL ? (lua_Integer)unit->trouble->preemptions : 0);
     dh_table_set_seconds(L, "slice_max_s", unit->trouble != NULL ? unit->trouble->slice_max_ns : 0);
-    dh_table_set_seconds(L, "cpu_s", unit->cpu_ns);
+    dh_table_set_seconds(L, "cpu_s", unit->trouble != NULL ? unit->trouble->cpu_ns : 0);
     set_memory(L, unit);
     dh_table_set_integer(L, "tasks", unit->run != NULL ? unit->run->task_count : 0);
     dh_table_set_integer(L, "handles", unit->run != NULL ? unit->run->handle_count : 0);

@@ -22,7 +22,8 @@ struct dh_instance;
 struct dh_run;
 struct dh_vm;
 
-/* What only a worker needs that has ended, been preempted, left memory behind or has a max_memory. */
+/* What only a worker needs that has ended, been seen to use the CPU, left memory
+** behind or has a max_memory. */
 struct dh_trouble {
     struct dh_crash_loop loop;
     struct dh_dossier dossier;
@@ -30,6 +31,7 @@ struct dh_trouble {
     struct dh_failure *cause;   /* why the run under way is being ended, if that is its own fault */
     uint64_t preemptions;
     uint64_t slice_max_ns;       /* longest slice that was preempted */
+    uint64_t cpu_ns;             /* used by the current or last run, as the monitor saw it */
     struct dh_cap cap;           /* of the current run */
     struct dh_gc_modes gc_modes; /* of the current run, if it has_gc_modes */
     uint64_t leftover_bytes;     /* that dead runs hold, as of the last cycle of the collector */
@@ -41,7 +43,6 @@ struct dh_unit {
     struct dh_instance *instance; /* NULL: removed, or the host is gone */
     struct dh_run *run;           /* the current one, until it is closed */
     struct dh_trouble *trouble;
-    uint64_t cpu_ns; /* used by the current or last run, as the monitor saw it */
     int anchor;
     char name[];
 };
