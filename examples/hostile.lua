@@ -94,6 +94,11 @@ local function take_lateness()
   return percentile(late, 0.99), late[#late] or 0, late
 end
 
+-- How many of its ticks are overdue.
+local function overdue()
+  return floor((now() - victim.began) / PERIOD) - victim.ticks
+end
+
 -- What is wrong with it, or nil.
 local function complaint()
   local status = victim.handle:status()
@@ -102,7 +107,7 @@ local function complaint()
   end
   local give_up = now() + PATIENCE
   while true do
-    local lost = floor((now() - victim.began) / PERIOD) - victim.ticks
+    local lost = overdue()
     if lost <= 1 and victim.came == victim.ticks then
       return nil
     elseif now() > give_up then
@@ -223,13 +228,17 @@ local function stop(handles)
   return line
 end
 
--- What there is, at a moment when the victim has nothing under way.
+-- What there is, at a moment when the victim has nothing under way. The victim waits meanwhile.
 local function count_all()
   local give_up = now() + PATIENCE
   while (victim.written < victim.ticks or victim.came < victim.ticks) and now() < give_up do
     sleep(PERIOD / 10)
   end
-  return atomic(count.all)
+  local all = atomic(count.all)
+  repeat -- the victim makes up for that
+    sleep(PERIOD)
+  until overdue() <= 1 or now() > give_up
+  return all
 end
 
 -- Wait until there is no more of anything than before; what there is in the end.
