@@ -501,6 +501,10 @@ static void on_event(struct world *world, const struct dh_event *ev) {
         case DH_EVENT_GROUP_RESTART:
         case DH_EVENT_GROUP_FAILED:
             break;
+        case DH_EVENT_PROVEN:
+        case DH_EVENT_REJECTED:
+            WALK_CHECK(walk, false); /* nothing is on trial here */
+            break;
         case DH_EVENT_GONE:
             WALK_CHECK(walk, dh_state_is_final(m->state));
             m->body = NULL;

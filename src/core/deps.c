@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/change.h"
 #include "core/machine.h"
 #include "core/names.h"
 
@@ -75,45 +76,59 @@ static void unlink_edge(struct dh_edge *e) {
     e->to = NULL;
 }
 
-int dh_deps_init(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec) {
+int dh_deps_make(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec,
+                 struct dh_change *ret_change) {
     struct dh_alloc *alloc = sup->env->alloc;
-    struct dh_extra *x = w->extra;
-    size_t size = spec->after_count * sizeof *x->edges;
+    size_t size = spec->after_count * sizeof(struct dh_edge);
+    struct dh_edge *edges;
     char *text;
 
+    if (spec->after_count == 0) {
+        return 0;
+    }
     for (size_t i = 0; i < spec->after_count; i++) {
         size += spec->after[i].len;
     }
-    x->edges = alloc->fn(alloc, NULL, 0, size);
-    if (x->edges == NULL) {
+    edges = alloc->fn(alloc, NULL, 0, size);
+    if (edges == NULL) {
         return DH_ENOMEM;
     }
-    x->edges_size = size;
-    x->edge_count = (uint16_t)spec->after_count;
-    x->missing = x->edge_count;
-    text = (char *)(x->edges + spec->after_count);
+    text = (char *)(edges + spec->after_count);
     for (size_t i = 0; i < spec->after_count; i++) {
         size_t len = spec->after[i].len;
-        x->edges[i] = (struct dh_edge){.from = w, .name = text, .name_len = (unsigned char)len};
+        edges[i] = (struct dh_edge){.from = w, .name = text, .name_len = (unsigned char)len};
         memcpy(text, spec->after[i].text, len);
         text += len;
     }
-    set_dangling(sup, x, true);
+    ret_change->edges = edges;
+    ret_change->edges_size = size;
+    ret_change->edge_count = (uint16_t)spec->after_count;
     return 0;
 }
 
-void dh_deps_fini(struct dh_sup *sup, struct dh_worker *w) {
+static void take_edges(struct dh_sup *sup, struct dh_extra *x, struct dh_change *change) {
+    x->edges = change->edges;
+    x->edges_size = change->edges_size;
+    x->edge_count = change->edge_count;
+    x->missing = x->edge_count;
+    change->edges = NULL;
+    set_dangling(sup, x, x->edge_count > 0);
+}
+
+int dh_deps_init(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec) {
+    struct dh_change made = {0};
+    int rc = dh_deps_make(sup, w, spec, &made);
+
+    if (rc == 0) {
+        take_edges(sup, w->extra, &made);
+    }
+    return rc;
+}
+
+static void free_edges(struct dh_sup *sup, struct dh_worker *w) {
     struct dh_alloc *alloc = sup->env->alloc;
     struct dh_extra *x = w->extra;
 
-    if (x == NULL) {
-        return;
-    }
-    while (x->in != NULL) {
-        struct dh_extra *waiting = x->in->from->extra;
-        unlink_edge(x->in);
-        set_dangling(sup, waiting, true);
-    }
     for (uint16_t i = 0; i < x->edge_count; i++) {
         if (x->edges[i].to != NULL) {
             unlink_edge(&x->edges[i]);
@@ -126,6 +141,26 @@ void dh_deps_fini(struct dh_sup *sup, struct dh_worker *w) {
     x->edges = NULL;
     x->edge_count = 0;
     x->missing = 0;
+}
+
+void dh_deps_replace(struct dh_sup *sup, struct dh_worker *w, struct dh_change *change) {
+    free_edges(sup, w);
+    take_edges(sup, w->extra, change);
+    dh_deps_resolve(sup, w, NULL); /* what is missing dangles: it may come yet */
+}
+
+void dh_deps_fini(struct dh_sup *sup, struct dh_worker *w) {
+    struct dh_extra *x = w->extra;
+
+    if (x == NULL) {
+        return;
+    }
+    while (x->in != NULL) {
+        struct dh_extra *waiting = x->in->from->extra;
+        unlink_edge(x->in);
+        set_dangling(sup, waiting, true);
+    }
+    free_edges(sup, w);
 }
 
 int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err) {

@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 
+struct dh_change;
 struct dh_spec;
 struct dh_sup;
 struct dh_worker;
@@ -29,6 +30,13 @@ struct dh_edge {
 
 /* Give w the edges of spec, all dangling. 0 or DH_ENOMEM. */
 int dh_deps_init(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec);
+
+/* Make the edges of spec for w in ret_change, all dangling; w keeps its own. 0 or DH_ENOMEM. */
+int dh_deps_make(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec,
+                 struct dh_change *ret_change);
+
+/* Exchange the edges of w, which is not alive, for those of the change, and link what can be. */
+void dh_deps_replace(struct dh_sup *sup, struct dh_worker *w, struct dh_change *change);
 
 /* Take w out of the graph: its edges are freed, those of others to it dangle. */
 void dh_deps_fini(struct dh_sup *sup, struct dh_worker *w);

@@ -30,7 +30,7 @@ void dh_extra_free(struct dh_sup *sup, struct dh_worker *w) {
     if (x == NULL) {
         return;
     }
-    assert(x->edges == NULL && x->in == NULL && x->group == NULL);
+    assert(x->edges == NULL && x->in == NULL && x->group == NULL && x->change == NULL);
     sup->env->disarm(sup->env, &x->start_timer);
     sup->env->disarm(sup->env, &x->beat_timer);
     dh_window_fini(&x->window, alloc);

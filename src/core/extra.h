@@ -13,6 +13,7 @@
 #include "core/timerq.h"
 #include "core/window.h"
 
+struct dh_change;
 struct dh_edge;
 struct dh_group;
 struct dh_sup;
@@ -60,6 +61,10 @@ struct dh_extra {
     bool has_outage;
     uint64_t outage_since_ns; /* when the first crashed run of the streak ended */
     struct dh_window window;
+
+    /* a new declaration: see change.h */
+    struct dh_change *change; /* in effect when the run under way is closed */
+    bool is_on_trial;         /* the declaration in force has yet to last reset_after */
 
     /* deadlines while it runs */
     uint8_t cause; /* enum dh_cause: in STOPPING */

@@ -88,16 +88,20 @@ static void free_group(struct dh_sup *sup, struct dh_group *g) {
     alloc->fn(alloc, g, sizeof *g + g->spec.name.len, 0);
 }
 
-int dh_sup_remove_group(struct dh_sup *sup, struct dh_group *group) {
+static void unlink_group(struct dh_sup *sup, struct dh_group *g) {
     struct dh_group **link = &sup->groups;
 
-    if (group->member_count > 0) {
-        return DH_EBUSY;
-    }
-    while (*link != group) {
+    while (*link != g) {
         link = &(*link)->next;
     }
-    *link = group->next;
+    *link = g->next;
+}
+
+int dh_sup_remove_group(struct dh_sup *sup, struct dh_group *group) {
+    if (group->member_count > 0 || group->announced > 0) {
+        return DH_EBUSY;
+    }
+    unlink_group(sup, group);
     free_group(sup, group);
     return 0;
 }
@@ -110,28 +114,64 @@ void dh_group_fini_all(struct dh_sup *sup) {
     }
 }
 
-void dh_group_join(struct dh_group *g, struct dh_worker *w) {
+static void free_if_unused(struct dh_sup *sup, struct dh_group *g) {
+    if (g->is_dropped && g->member_count == 0 && g->announced == 0) {
+        unlink_group(sup, g);
+        free_group(sup, g);
+    }
+}
+
+void dh_sup_drop_group(struct dh_sup *sup, struct dh_group *group) {
+    group->is_dropped = true;
+    free_if_unused(sup, group);
+}
+
+int dh_sup_change_group(struct dh_sup *sup, struct dh_group *group,
+                        const struct dh_group_spec *spec, struct dh_error *err) {
+    if (sup->is_shutting_down) {
+        return dh_error_set(err, DH_ESHUTDOWN, "%s", dh_error_text(DH_ESHUTDOWN));
+    }
+    group->is_dropped = false;
+    group->spec.strategy = spec->strategy;
+    if (group->spec.max_restarts != spec->max_restarts ||
+        group->spec.within_ns != spec->within_ns) {
+        group->spec.max_restarts = spec->max_restarts;
+        group->spec.within_ns = spec->within_ns;
+        dh_window_clear(&group->window);
+    }
+    return 0;
+}
+
+void dh_group_announce(struct dh_group *g) {
+    g->announced++;
+}
+
+void dh_group_renounce(struct dh_sup *sup, struct dh_group *g) {
+    g->announced--;
+    free_if_unused(sup, g);
+}
+
+/* Link w before 'next', or at the end. */
+static void insert(struct dh_group *g, struct dh_worker *w, struct dh_worker *next) {
     struct dh_extra *x = w->extra;
 
-    x->group = g;
-    x->group_prev = g->last;
-    if (g->last != NULL) {
-        g->last->extra->group_next = w;
+    x->group_next = next;
+    x->group_prev = next != NULL ? next->extra->group_prev : g->last;
+    if (x->group_prev != NULL) {
+        x->group_prev->extra->group_next = w;
     } else {
         g->first = w;
     }
-    g->last = w;
-    g->member_count++;
+    if (next != NULL) {
+        next->extra->group_prev = w;
+    } else {
+        g->last = w;
+    }
 }
 
-void dh_group_leave(struct dh_worker *w) {
+static void take_out(struct dh_group *g, struct dh_worker *w) {
     struct dh_extra *x = w->extra;
-    struct dh_group *g = dh_group_of(w);
 
-    if (g == NULL) {
-        return;
-    }
-    assert(x->gate == DH_GATE_NONE);
     if (x->group_prev != NULL) {
         x->group_prev->extra->group_next = x->group_next;
     } else {
@@ -142,8 +182,35 @@ void dh_group_leave(struct dh_worker *w) {
     } else {
         g->last = x->group_prev;
     }
+}
+
+void dh_group_join(struct dh_group *g, struct dh_worker *w) {
+    struct dh_worker *next = w->next;
+
+    while (next != NULL && dh_group_of(next) != g) {
+        next = next->next;
+    }
+    insert(g, w, next);
+    w->extra->group = g;
+    g->member_count++;
+}
+
+void dh_group_leave(struct dh_sup *sup, struct dh_worker *w) {
+    struct dh_group *g = dh_group_of(w);
+
+    if (g == NULL) {
+        return;
+    }
+    assert(w->extra->gate == DH_GATE_NONE);
+    take_out(g, w);
     g->member_count--;
-    x->group = NULL;
+    w->extra->group = NULL;
+    free_if_unused(sup, g);
+}
+
+void dh_group_move_last(struct dh_group *g, struct dh_worker *w) {
+    take_out(g, w);
+    insert(g, w, NULL);
 }
 
 /* --- the gate --------------------------------------------------------------------------------- */

@@ -28,11 +28,13 @@ struct dh_group {
     struct dh_worker *first; /* in order of declaration */
     struct dh_worker *last;
     uint32_t member_count;
-    uint32_t coming; /* members at DH_GATE_COMING */
+    uint32_t announced; /* workers that will join when their run is closed */
+    uint32_t coming;    /* members at DH_GATE_COMING */
     uint32_t arrived;
     uint32_t restart_step; /* the step in which the last restart began */
     uint32_t counted_step; /* the step in which the last failure was counted */
     bool is_failed;
+    bool is_dropped; /* freed when nobody is left */
     struct dh_window window;
     struct dh_group_spec spec; /* its name is 'text' */
     char text[];
@@ -52,8 +54,19 @@ struct dh_group *dh_group_of(const struct dh_worker *w);
 
 /* --- private ---------------------------------------------------------------------------------- */
 
+/* In its place by order of declaration; a worker that is not in the supervisor's list yet is the
+** last. */
 void dh_group_join(struct dh_group *g, struct dh_worker *w);
-void dh_group_leave(struct dh_worker *w);
+
+/* A dropped group is freed when the last one leaves. */
+void dh_group_leave(struct dh_sup *sup, struct dh_worker *w);
+
+/* Somebody will join g, or will not after all (or has joined). */
+void dh_group_announce(struct dh_group *g);
+void dh_group_renounce(struct dh_sup *sup, struct dh_group *g);
+
+/* w was moved to the end of the supervisor's list. */
+void dh_group_move_last(struct dh_group *g, struct dh_worker *w);
 
 /* Free all groups; their members must have left. */
 void dh_group_fini_all(struct dh_sup *sup);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/backoff.h"
+#include "core/change.h"
 #include "core/group.h"
 #include "core/machine.h"
 
@@ -202,6 +203,20 @@ static void plan_restart(struct dh_sup *sup, struct dh_worker *w, uint64_t ended
     dh_group_restart(sup, w, delay_ns);
 }
 
+/* A crash on trial says nothing about the worker, only about its new declaration. */
+static void reject(struct dh_sup *sup, struct dh_worker *w, const struct dh_outcome *outcome,
+                   const char *reason) {
+    struct verdict v = {.will_restart = true, .delay_ns = DH_TRIAL_DELAY_NS};
+    struct dh_event ev = dh_machine_event(sup, DH_EVENT_REJECTED, w);
+
+    w->extra->is_on_trial = false;
+    emit_crash(sup, w, outcome, reason, &v);
+    ev.outcome = outcome->start_failure == NULL ? outcome : NULL;
+    ev.reason = reason;
+    sup->env->emit(sup->env, &ev);
+    plan_restart(sup, w, outcome->ended_ns, v.delay_ns);
+}
+
 static void on_crash(struct dh_sup *sup, struct dh_worker *w, const struct dh_outcome *outcome,
                      const char *reason) {
     struct dh_extra *x = dh_extra_get(sup, w);
@@ -211,6 +226,10 @@ static void on_crash(struct dh_sup *sup, struct dh_worker *w, const struct dh_ou
     if (x != NULL && !x->has_outage) {
         x->has_outage = true;
         x->outage_since_ns = outcome->ended_ns;
+    }
+    if (dh_machine_is_on_trial(w)) {
+        reject(sup, w, outcome, reason);
+        return;
     }
     judge(sup, w, outcome, &v);
     emit_crash(sup, w, outcome, reason, &v);
@@ -228,6 +247,7 @@ static void on_crash(struct dh_sup *sup, struct dh_worker *w, const struct dh_ou
 static void on_return(struct dh_sup *sup, struct dh_worker *w, const struct dh_outcome *outcome) {
     uint64_t random;
 
+    dh_machine_prove(sup, w);
     if (w->policy->restart != DH_RESTART_ALWAYS) {
         w->after_closing = DH_DONE;
         w->is_wanted = false;
@@ -282,6 +302,7 @@ void dh_life_on_ended(struct dh_sup *sup, struct dh_worker *w, const struct dh_o
     }
     if ((w->state == DH_RUNNING && w->is_due) || was_long_enough(w, outcome->ended_ns)) {
         dh_machine_end_streak(sup, w);
+        dh_machine_prove(sup, w);
     }
     w->has_ended = false;
     dh_machine_move(sup, w, DH_CLOSING, outcome->ended_ns);
@@ -317,6 +338,7 @@ void dh_life_on_closed(struct dh_sup *sup, struct dh_worker *w) {
         to = DH_STOPPED;
     }
     dh_machine_move(sup, w, to, dh_machine_now(sup));
+    dh_change_apply(sup, w);
     if (to == DH_DONE) {
         dh_machine_emit(sup, DH_EVENT_DONE, w, NULL);
     } else if (to == DH_STOPPED) {

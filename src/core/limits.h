@@ -22,6 +22,10 @@
 ** pays for a limit of a million before the million happens. */
 #define DH_WINDOW_FIRST 4
 
+/* What crashed on trial is to be replaced at once by whoever put it on trial; if he cannot, it must
+** not spin. */
+#define DH_TRIAL_DELAY_NS UINT64_C(1000000000)
+
 /* Slots of a deadline queue's first block; doubled from there. */
 #define DH_TIMERQ_FIRST 16
 

@@ -161,7 +161,7 @@ static bool ensure_running(struct dh_sup *sup, struct dh_worker *w) {
     bool is_due = w->is_due;
     bool is_armed = true;
 
-    if (w->streak > 0 && p->reset_after_ns != DH_NEVER && !is_due) {
+    if ((w->streak > 0 || dh_machine_is_on_trial(w)) && p->reset_after_ns != DH_NEVER && !is_due) {
         is_armed = ensure(sup, &w->timer, dh_time_add(w->started_ns, p->reset_after_ns), &is_due);
         w->is_due = is_due;
     }
@@ -204,9 +204,21 @@ void dh_machine_clear_history(struct dh_sup *sup, struct dh_worker *w) {
         dh_window_clear(&w->extra->window);
         dh_group_on_order(w);
     }
-    if (w->state == DH_RUNNING) {
+    if (w->state == DH_RUNNING && !dh_machine_is_on_trial(w)) {
         sup->env->disarm(sup->env, &w->timer);
         w->is_due = false;
+    }
+}
+
+bool dh_machine_is_on_trial(const struct dh_worker *w) {
+    return w->extra != NULL && w->extra->is_on_trial;
+}
+
+void dh_machine_prove(struct dh_sup *sup, struct dh_worker *w) {
+    if (dh_machine_is_on_trial(w)) {
+        w->extra->is_on_trial = false;
+        sup->env->disarm(sup->env, &w->timer);
+        dh_machine_emit(sup, DH_EVENT_PROVEN, w, NULL);
     }
 }
 

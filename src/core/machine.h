@@ -61,8 +61,17 @@ void dh_machine_clear_history(struct dh_sup *sup, struct dh_worker *w);
 /* The streak, if there is one, ended well: emits recovered. */
 void dh_machine_end_streak(struct dh_sup *sup, struct dh_worker *w);
 
+/* A trial, if w is on one, ended well: emits proven. */
+void dh_machine_prove(struct dh_sup *sup, struct dh_worker *w);
+
+/* Is w on trial? */
+bool dh_machine_is_on_trial(const struct dh_worker *w);
+
 /* An event about w with its common fields filled in. */
 struct dh_event dh_machine_event(struct dh_sup *sup, enum dh_event_kind kind, struct dh_worker *w);
+
+/* Everything of a declaration but the name and what it refers to. */
+int dh_sup_check_spec(const struct dh_spec *spec, struct dh_error *err);
 
 /* Take w, at rest and not queued, out of everything, and emit gone: its memory may be no more when
 ** this returns. */

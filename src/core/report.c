@@ -37,7 +37,9 @@ void dh_sup_on_beat(struct dh_sup *sup, struct dh_worker *w, uint32_t run) {
 }
 
 void dh_sup_on_healthy(struct dh_sup *sup, struct dh_worker *w, uint32_t run) {
-    if (is_current(sup, w, run) && w->state == DH_RUNNING && w->streak > 0) {
+    bool is_of_use = w->streak > 0 || dh_machine_is_on_trial(w);
+
+    if (is_current(sup, w, run) && w->state == DH_RUNNING && is_of_use) {
         w->is_due = true; /* as if its time of reset_after had come */
         dh_machine_mark(sup, w);
     }

@@ -61,6 +61,7 @@ static void in_running(struct dh_sup *sup, struct dh_worker *w) {
     if (w->is_due) {
         w->is_due = false;
         dh_machine_end_streak(sup, w);
+        dh_machine_prove(sup, w);
     }
     if (!w->is_wanted || w->is_start_asked || is_group_restart) {
         if (!dh_deps_is_held(sup, w)) {

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "core/change.h"
 #include "core/deps.h"
 #include "core/group.h"
 #include "core/intern.h"
@@ -28,7 +29,8 @@ void dh_sup_fini(struct dh_sup *sup) {
         if (w->extra != NULL) {
             w->extra->gate = DH_GATE_NONE;
         }
-        dh_group_leave(w);
+        dh_change_drop(sup, w);
+        dh_group_leave(sup, w);
         dh_deps_fini(sup, w);
     }
     for (struct dh_worker *w = sup->first; w != NULL; w = w->next) {
@@ -64,13 +66,9 @@ static int check_name(struct dh_sup *sup, struct dh_name name, struct dh_error *
     return dh_error_set(err, DH_EEXIST, "worker \"%.*s\" is already declared", len, name.text);
 }
 
-static int check_spec(struct dh_sup *sup, const struct dh_spec *spec, struct dh_error *err) {
-    int rc = check_name(sup, spec->name, err);
+int dh_sup_check_spec(const struct dh_spec *spec, struct dh_error *err) {
+    int rc = dh_policy_check(spec->policy, err);
 
-    if (rc < 0) {
-        return rc;
-    }
-    rc = dh_policy_check(spec->policy, err);
     if (rc == 0 && spec->after_count > DH_AFTER_MAX) {
         rc = dh_error_set(err, DH_EINVAL, "after: more than %d names", DH_AFTER_MAX);
     }
@@ -169,7 +167,8 @@ int dh_sup_add(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *sp
     if (sup->is_shutting_down) {
         return dh_error_set(err, DH_ESHUTDOWN, "%s", dh_error_text(DH_ESHUTDOWN));
     }
-    rc = check_spec(sup, spec, err);
+    rc = check_name(sup, spec->name, err);
+    rc = rc < 0 ? rc : dh_sup_check_spec(spec, err);
     if (rc < 0) {
         return rc;
     }
@@ -209,7 +208,7 @@ void dh_sup_forget(struct dh_sup *sup, struct dh_worker *w) {
     assert(dh_state_is_final(w->state) && !w->is_dirty && !w->has_ended);
     dh_names_remove(sup, w);
     leave_list(sup, w);
-    dh_group_leave(w);
+    dh_group_leave(sup, w);
     dh_deps_fini(sup, w);
     dh_extra_free(sup, w);
     sup->env->disarm(sup->env, &w->timer);

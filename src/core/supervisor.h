@@ -101,6 +101,34 @@ struct dh_group *dh_sup_find_group(struct dh_sup *sup, const char *name, size_t 
 /* Free a group without members; DH_EBUSY if it has some. */
 int dh_sup_remove_group(struct dh_sup *sup, struct dh_group *group);
 
+/* Free a group as soon as it has no members; until then its rules are in force. */
+void dh_sup_drop_group(struct dh_sup *sup, struct dh_group *group);
+
+/* Give a group another strategy and another limit (spec's name is not read); what was counted for
+** another limit is forgotten. One that was dropped stays. 0 or DH_ESHUTDOWN. */
+int dh_sup_change_group(struct dh_sup *sup, struct dh_group *group,
+                        const struct dh_group_spec *spec, struct dh_error *err);
+
+/*
+** Replace the declaration of a worker, all but its name. It is in effect at once where no run is
+** alive, else when the run under way is closed; the last change wins. Counters, history and what is
+** wanted stay, and nothing is started or stopped: that takes an order. Names in 'after' may be
+** unknown (it waits for them); that the graph has no cycle is the caller's to check before.
+**
+** is_trial: a crash before a run has lasted reset_after is neither counted nor final, whatever the
+** policy says: DH_EVENT_REJECTED tells the caller to change it back, and if he does not, it starts
+** again as it is after DH_TRIAL_DELAY_NS. The trial is over, with DH_EVENT_PROVEN, when a run has
+** lasted that long, has returned, or has said that it is healthy.
+**
+** Errors: DH_EINVAL as dh_sup_add, DH_ESTATE (being removed), DH_ENOMEM, DH_ESHUTDOWN; on error
+** nothing has changed.
+*/
+int dh_sup_change(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec,
+                  bool is_trial, struct dh_error *err);
+
+/* Make w the last in order of declaration, in its group too. */
+void dh_sup_move_last(struct dh_sup *sup, struct dh_worker *w);
+
 /* Validate the whole graph: every dependency exists (DH_ENOENT), none leads back to where it came
 ** from (DH_ECYCLE, the text shows "a -> b -> a"). Starts nothing; may be called again. */
 int dh_sup_check(struct dh_sup *sup, struct dh_error *err);

@@ -160,7 +160,9 @@ struct dh_worker {
     X(STOP, "stop")           /* has stopped because it was asked to */                            \
     X(GONE, "gone")           /* removed: the caller may free w now, inside the call */            \
     X(GROUP_RESTART, "group_restart") /* group; worker is the member that failed; delay_ns */      \
-    X(GROUP_FAILED, "group_failed")   /* group at its limit; worker is the member that failed */
+    X(GROUP_FAILED, "group_failed")   /* group at its limit; worker is the member that failed */   \
+    X(PROVEN, "proven")     /* a changed declaration has lasted: it is no longer on trial */       \
+    X(REJECTED, "rejected") /* crashed on trial: outcome, reason; right after its CRASH */
 
 enum dh_event_kind {
 #define X(name, text) DH_EVENT_##name,
