@@ -7,6 +7,7 @@
 #include "script/channel.h"
 #include "script/event.h"
 #include "script/failure.h"
+#include "script/fingerprint.h"
 #include "script/hostlib.h"
 #include "script/offload.h"
 #include "script/request.h"
@@ -42,6 +43,7 @@ int luaopen_decnet_core(lua_State *L) {
     dh_offload_open(L);
     dh_unit_open(L);
     dh_worklog_open(L);
+    dh_fingerprint_open(L);
     dh_hostlib_open(L);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);

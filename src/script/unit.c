@@ -174,6 +174,11 @@ static struct dh_unit *check_handle(lua_State *L) {
     return luaL_checkudata(L, 1, HANDLE_TYPE);
 }
 
+const char *dh_unit_name_of(lua_State *L, int idx) {
+    const struct dh_unit *unit = luaL_testudata(L, idx, HANDLE_TYPE);
+    return unit != NULL ? unit->name : NULL;
+}
+
 static int fail(lua_State *L, int code, const char *text) {
     lua_pushnil(L);
     lua_pushstring(L, text);

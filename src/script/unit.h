@@ -65,6 +65,9 @@ void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit);
 /* The worker is removed, or its host ends. */
 void dh_unit_detach(struct dh_unit *unit);
 
+/* The name of the worker whose handle is at idx; NULL: it is no handle. */
+const char *dh_unit_name_of(lua_State *L, int idx);
+
 /* The record of endings, made at the first; NULL when memory is out. */
 struct dh_trouble *dh_unit_trouble(struct dh_unit *unit);
 
