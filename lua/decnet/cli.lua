@@ -30,7 +30,8 @@ options:
   --keep-alive           stay when no worker can run again
   --version, --help
 
-signals: SIGTERM and SIGINT stop politely, a second one at once; SIGUSR1 logs what every worker does
+signals: SIGTERM and SIGINT stop politely, a second one at once; SIGHUP loads the script again and
+         restarts what has changed; SIGUSR1 logs what every worker does
 exit codes: 0 ended cleanly or stopped in time, 1 a worker failed, 2 usage or configuration,
             3 something would not stop
 ]]

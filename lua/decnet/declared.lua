@@ -70,7 +70,7 @@ function M.host(declared, body_of, on_event, options)
   end
   for _, worker in ipairs(declared.workers) do
     local policy = M.with(worker.options, OURS)
-    assert(host:declare(worker.name, body_of(worker), policy, policy.after))
+    assert(host:declare(worker.name, body_of(worker), policy))
   end
   assert(host:boot())
   return host

@@ -19,7 +19,7 @@ M.PAUSE = 1
 M.EVENTS = { "start", "ready", "crash", "restart", "recovered", "give_up", "done", "stop" }
 
 local ipairs, next, setmetatable = ipairs, next, setmetatable
-local format, insert = string.format, table.insert
+local format, insert, remove = string.format, table.insert, table.remove
 
 local Hooks = {}
 Hooks.__index = Hooks
@@ -41,9 +41,9 @@ local function call(host, fn, event)
 end
 
 function Hooks:send(event)
-  for _, fn in ipairs(self.of[event.event] or {}) do
+  for _, hook in ipairs(self.of[event.event] or {}) do
     self.host:hold()
-    self.host:spawn(call, self.host, fn, copy(event))
+    self.host:spawn(call, self.host, hook.fn, copy(event))
   end
 end
 
@@ -92,10 +92,20 @@ function Hooks:on_event(event)
   end
 end
 
---- Call `fn(event)` at each such event.
-function Hooks:add(event, fn)
-  self.of[event] = self.of[event] or {}
-  insert(self.of[event], fn)
+--- Call `hook.fn(event)` at each `hook.event`, until it is removed.
+---@param hook { event: string, fn: fun(event: decnet.Event) }
+function Hooks:add(hook)
+  self.of[hook.event] = self.of[hook.event] or {}
+  insert(self.of[hook.event], hook)
+end
+
+function Hooks:remove(hook)
+  local list = self.of[hook.event]
+  for i = #list, 1, -1 do
+    if list[i] == hook then
+      remove(list, i)
+    end
+  end
 end
 
 --- The hooks of a host; `observers` are called with every event at once, and must not wait.

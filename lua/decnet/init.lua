@@ -39,25 +39,34 @@ local M = {
   yield = core.yield,
 }
 
--- What belongs to one host: its defaults and its hooks.
+-- What belongs to one host: defaults, groups, hooks (decnet.hooks), added (the hooks that decnet.on
+-- was given while a script is loaded, as { event =, fn = }).
 local states = setmetatable({}, { __mode = "k" })
 
 local function state_of(host)
   local state = states[host]
   if not state then
-    state = { defaults = nil, hooks = nil }
+    state = { groups = {} }
     states[host] = state
   end
   return state
 end
 
+-- Of a script that is loaded beside what runs (decnet.reload): load -> its state.
+local stages = setmetatable({}, { __mode = "k" })
+
+-- Returns the host, the state that declarations change, and what takes them: the host, or a load.
 local function current_host(what)
   local host = core.current_host()
   if not host then
     error(string.format("%s: there is no host here; declare workers in a script for "
       .. "decnet-host, or pass them to decnet.run_group", what), 3)
   end
-  return host, state_of(host)
+  local load = core.loading()
+  if load then
+    return host, stages[load], load
+  end
+  return host, state_of(host), host
 end
 
 -- Events cost something: a host asks for them only when somebody listens.
@@ -68,10 +77,15 @@ local function listening(host)
 end
 
 local function declare(host, name, run, policy)
-  local handle, message = host:declare(name, run, policy, policy.after)
+  local handle, message = host:declare(name, run, policy)
   if not handle then
     return nil, string.find(message, "^worker ") and message
       or string.format("worker %q: %s", name, message)
+  end
+  local stage = stages[host]
+  if stage then
+    stage.entries[#stage.entries + 1] =
+      { name = name, run = message, policy = policy, handle = handle }
   end
   return handle
 end
@@ -83,12 +97,12 @@ end
 ---@param second? function|thread
 ---@return decnet.Handle
 function M.worker(first, second, third)
-  local host, state = current_host "decnet.worker"
+  local _, state, target = current_host "decnet.worker"
   local name, run, policy = spec.worker(state.defaults, first, second, third)
   if not name then
     error(run, 2)
   end
-  local ok, handle, message = pcall(declare, host, name, run, policy)
+  local ok, handle, message = pcall(declare, target, name, run, policy)
   if not ok then
     local reason = string.gsub(handle, "^bad argument #%d+ to '[^']*' ", "")
     error(string.format("worker %q: run: %s", name, reason), 2)
@@ -103,15 +117,16 @@ end
 ---@param name string
 ---@param options? decnet.GroupOptions
 function M.group(name, options)
-  local host = current_host "decnet.group"
+  local _, state, target = current_host "decnet.group"
   local checked, filled = spec.group(name, options)
   if not checked then
     error("decnet." .. filled, 2)
   end
-  local ok, message = host:group(checked, filled)
+  local ok, message = target:group(checked, filled)
   if not ok then
     error("decnet.group: " .. message, 2)
   end
+  state.groups[checked] = filled
 end
 
 --- Set the defaults of the workers declared after it.
@@ -130,7 +145,7 @@ end
 ---@param event "start"|"ready"|"crash"|"restart"|"recovered"|"give_up"|"done"|"stop"
 ---@param fn fun(event: decnet.Event)
 function M.on(event, fn)
-  local host = current_host "decnet.on"
+  local host, state, target = current_host "decnet.on"
   if not is_event[event] then
     local near = suggest.near(tostring(event), hooks.EVENTS)
     error(string.format("decnet.on: event: no event is named %q%s", tostring(event),
@@ -139,7 +154,13 @@ function M.on(event, fn)
   elseif type(fn) ~= "function" then
     error(string.format("decnet.on: fn: expected a function, got %s", type(fn)), 2)
   end
-  listening(host):add(event, fn)
+  local hook = { event = event, fn = fn }
+  if state.added then
+    state.added[#state.added + 1] = hook
+  end
+  if target == host then
+    listening(host):add(hook)
+  end
 end
 
 --- Ask the host to stop: its workers are cancelled and awaited.
@@ -188,9 +209,8 @@ end
 M._declare = declare
 M._declare_all = declare_all
 M._listening = listening
-function M._defaults(host)
-  return states[host] and states[host].defaults
-end
+M._state_of = state_of
+M._stages = stages
 
 -- Loaded when first used: not every script embeds, offloads or talks to luv.
 local LAZY = {

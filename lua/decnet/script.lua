@@ -3,6 +3,7 @@
 
 local _ENV = require "decnet.stdlib"()
 local decnet = require "decnet"
+local made = require "decnet.made"
 local show = require "decnet.show"
 local spec = require "decnet.spec"
 
@@ -22,8 +23,11 @@ local function complain(path, message, errno)
   return string.format("%s: cannot be read: %s", path, reason)
 end
 
--- Not loadfile: it takes a directory for an empty file, and a pipe can be read only once.
-local function read_file(path)
+--- The text of a file, or nil and a message. Not loadfile: it takes a directory for an empty file,
+--- and a pipe can be read only once.
+---@param path string
+---@return string? text, string? message
+function M.read(path)
   local file, message, errno = io.open(path, "rb")
   if not file then
     return nil, complain(path, message, errno)
@@ -37,9 +41,14 @@ local function read_file(path)
   return text
 end
 
--- As loadfile does: a byte order mark and a first line that begins with # are skipped.
-local function compile(path, text)
-  return load(string.gsub(string.gsub(text, "^\xEF\xBB\xBF", ""), "^#[^\n]*", ""), "@" .. path)
+--- As loadfile does: a byte order mark and a first line that begins with # are skipped.
+---@param path string
+---@param text string
+---@param env table
+---@return function? chunk, string? message
+function M.compile(path, text, env)
+  text = string.gsub(string.gsub(text, "^\xEF\xBB\xBF", ""), "^#[^\n]*", "")
+  return load(text, "@" .. path, "bt", env)
 end
 
 local function text_of(err)
@@ -56,8 +65,10 @@ local function text_of(err)
   return string.format("raised %s; raise a text that says what is wrong", show(err))
 end
 
--- Message handler: whatever was raised becomes one text that begins with file:line.
-local function locate(err)
+--- Message handler: whatever was raised becomes one text that begins with file:line.
+---@param err any
+---@return string
+function M.locate(err)
   local text = text_of(err)
   if string.find(text, "(global 'decnet')", 1, true) then
     text = text .. '; begin the script with: local decnet = require "decnet"'
@@ -87,13 +98,19 @@ local function search_beside(path)
   end
 end
 
-local function declare_list(host, value, path)
-  local entries, message = spec.list(value, decnet._defaults(host))
+--- Declare the list that a script returned; true, or nil and a message.
+---@param target any a host, or a load
+---@param value any
+---@param path string
+---@param defaults decnet.Policy?
+---@return true?, string? message
+function M.declare_list(target, value, path, defaults)
+  local entries, message = spec.list(value, defaults)
   if not entries then
     return nil, string.format("%s: %s", path, message)
   end
   local ok
-  ok, message = decnet._declare_all(host, entries)
+  ok, message = decnet._declare_all(target, entries)
   if not ok then
     return nil, string.format("%s: %s", path, message)
   end
@@ -107,22 +124,26 @@ end
 ---@param args string[] for the global `arg`
 ---@return true?, string? message
 function M.load(host, path, args)
-  local text, message = read_file(path)
+  local text, message = M.read(path)
   if not text then
     return nil, message
   end
   local chunk
-  chunk, message = compile(path, text)
+  chunk, message = M.compile(path, text, _G)
   if not chunk then
     return nil, message
   end
   search_beside(path)
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
-  local ok, value = xpcall(chunk, locate, table.unpack(args))
+  local state = decnet._state_of(host)
+  local script = { path = path, args = args, base = made.base() }
+  state.added = {}
+  local ok, value = xpcall(chunk, M.locate, table.unpack(args))
+  script.hooks, state.added = state.added, nil
   if not ok then
     return nil, value
   end
-  ok, message = declare_list(host, value, path)
+  ok, message = M.declare_list(host, value, path, state.defaults)
   if not ok then
     return nil, message
   end
@@ -130,6 +151,8 @@ function M.load(host, path, args)
   if not ok then
     return nil, string.format("%s: %s", path, message)
   end
+  made.note(host, state, script)
+  host:on_reload(function() require "decnet.reload".request(host) end)
   return true
 end
 

@@ -4,6 +4,7 @@
 local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
 local decnet = require "decnet"
+local reload = require "decnet.reload"
 local script = require "decnet.script"
 
 local M = {}
@@ -87,6 +88,24 @@ function Test:load(path, ...)
   if not ok then
     error(message, 2)
   end
+end
+
+--- Load the script again, as SIGHUP does: the clock moves until every worker that it concerns has
+--- been stopped and started. Returns true or false, and what the log says.
+---@return boolean ok, string message
+function Test:reload()
+  boot(self)
+  local ok, message
+  reload.request(self.host, function(...)
+    ok, message = ...
+  end)
+  local limit = self.host:after(STOP_LIMIT)
+  while ok == nil and self.host:step(limit) do end
+  if ok == nil then
+    error("the reload does not end: a worker with stop_timeout = math.huge ignores its "
+      .. "cancellation", 2)
+  end
+  return ok, message
 end
 
 --- Stop the host politely and run it to its end; returns the exit code. `status` still answers.

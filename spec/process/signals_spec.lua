@@ -66,14 +66,6 @@ describe("a signal", function()
     end
   end)
 
-  it("SIGHUP changes nothing in this release", function()
-    local child = process.run(PATIENT)
-    child:says "worker=patient msg=up"
-    child:kill "sighup"
-    child:says "SIGHUP"
-    child:stop "sigterm"
-  end)
-
   it("SIGUSR1 logs what every worker is doing, with tracebacks", function()
     local child = process.run [[
       local decnet = require "decnet"

@@ -161,8 +161,8 @@ static void take_signals(struct dh_host *host) {
     if (pending & DH_SIGNAL_USR1) {
         host->options.runner->dump(host);
     }
-    if (pending & DH_SIGNAL_HUP) {
-        dh_report_text(host, "SIGHUP is ignored: restart the host to load a changed script");
+    if ((pending & DH_SIGNAL_HUP) && !host->is_stopping && !host->options.runner->reload(host)) {
+        dh_report_text(host, "SIGHUP is ignored: there is no script that could be loaded again");
     }
 }
 

@@ -55,6 +55,9 @@ struct dh_runner {
     /* SIGUSR1: log what every worker is doing. */
     void (*dump)(struct dh_host *host);
 
+    /* SIGHUP: load the script again. False: there is none. */
+    bool (*reload)(struct dh_host *host);
+
     /* Should the host stop for another reason than its workers? (run_group's stop event) */
     bool (*wants_stop)(struct dh_host *host);
 };

@@ -31,8 +31,8 @@ static bool is_bound(lua_State *L, int idx) {
 }
 
 static void push_anchor(lua_State *L, struct dh_run *run) {
-    if (run->unit != NULL) {
-        dh_run_push_self(L, run);
+    if (run != &run->instance->own) {
+        dh_vm_push_anchored(dh_vm_of(L), L, run->main.anchor);
     } else {
         dh_instance_push(L, run->instance);
     }

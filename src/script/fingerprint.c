@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "script/bytecode.h"
+#include "script/table.h"
 #include "script/unit.h"
 
 #define SESSION_TYPE "decnet.fingerprints"
@@ -163,6 +164,28 @@ static uint64_t hash_string(lua_State *L, int idx) {
     return dh_hash_bytes(4, text, len);
 }
 
+static uint64_t hash_identity(lua_State *L, int idx) {
+    lua_CFunction f = lua_tocfunction(L, idx); /* whichever closure of it */
+    return dh_combine(OF_FOREIGN, f != NULL ? (uint64_t)(uintptr_t)f
+                                            : (uint64_t)(uintptr_t)lua_topointer(L, idx));
+}
+
+/* Is the value at the absolute index not the script's? */
+static bool look_at_library(lua_State *L, int session, int idx, uint64_t *ret_hash) {
+    if (lua_iscfunction(L, idx)) {
+        *ret_hash = hash_identity(L, idx);
+        return true;
+    }
+    lua_getiuservalue(L, session, FOREIGN);
+    lua_pushvalue(L, idx);
+    int type = lua_rawget(L, -2);
+    if (type != LUA_TNIL) {
+        *ret_hash = hash_identity(L, type == LUA_TBOOLEAN ? idx : -1);
+    }
+    lua_pop(L, 2);
+    return type != LUA_TNIL;
+}
+
 /* The node of the value at the absolute index, or NO_NODE and its hash. */
 static uint32_t look_at(lua_State *L, int session, struct session *s, int idx, uint64_t *ret_hash) {
     int type = lua_type(L, idx);
@@ -185,15 +208,11 @@ static uint32_t look_at(lua_State *L, int session, struct session *s, int idx, u
         default:
             break;
     }
-    lua_CFunction f = lua_tocfunction(L, idx);
-    const void *id = lua_topointer(L, idx);
-    if (f != NULL || is_in(L, session, FOREIGN, idx)) {
-        *ret_hash = f != NULL ? dh_combine(OF_FOREIGN, (uint64_t)(uintptr_t)f)
-                              : dh_combine(OF_FOREIGN, (uint64_t)(uintptr_t)id);
+    if (look_at_library(L, session, idx, ret_hash)) {
         return NO_NODE;
     }
     *ret_hash = 0;
-    return node_of(L, session, s, id, idx);
+    return node_of(L, session, s, lua_topointer(L, idx), idx);
 }
 
 /* Exploring: give a node its own hash and its edges */
@@ -606,6 +625,7 @@ static const luaL_Reg methods[] = {{"hash", session_hash}, {"link", session_link
 
 void dh_fingerprint_open(lua_State *L) {
     luaL_newmetatable(L, SESSION_TYPE);
+    dh_table_seal(L);
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, session_gc);

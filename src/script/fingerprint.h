@@ -19,7 +19,7 @@
 ** In Lua: decnet.core.fingerprints{ foreign =, globals =, environments =, code = } returns a session
 ** whose methods are hash(value) -> integer and link(list) -> list: which of the values belong
 ** together, by number; 0: with none. 'foreign', 'environments' and 'code' are sets (tables with the
-** values as keys): what is not the script's; the tables that _ENV may be; tables that hold no state.
+** values as keys): what is not the script's (a value other than true: what it stands for); the tables that _ENV may be; tables that hold no state.
 ** 'globals' maps names to what the script made of them.
 */
 #ifndef DH_SCRIPT_FINGERPRINT_H

@@ -9,6 +9,7 @@
 
 #include "core/group.h"
 #include "host/limits.h"
+#include "script/declare.h"
 #include "script/event.h"
 #include "script/instance.h"
 #include "script/leftover.h"
@@ -26,7 +27,7 @@
 /* Policy tables that have been read: table -> userdata with a struct dh_policy. Weak keys. */
 static const char policies_key = 0;
 
-static struct dh_instance *check_host(lua_State *L) {
+struct dh_instance *dh_hostlib_check(lua_State *L) {
     struct dh_instance *instance = luaL_checkudata(L, 1, HOST_TYPE);
     if (instance->vm == NULL) {
         luaL_error(L, "this host is closed");
@@ -102,8 +103,7 @@ static void read_policy(lua_State *L, int idx, struct dh_policy *p) {
     p->max_memory_bytes = option_bytes(L, idx, "max_memory");
 }
 
-/* The policy of the table at idx, read once; the userdata is pushed. */
-static const struct dh_policy *push_policy(lua_State *L, int idx) {
+const struct dh_policy *dh_hostlib_policy(lua_State *L, int idx) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &policies_key);
     lua_pushvalue(L, idx);
     if (lua_rawget(L, -2) == LUA_TUSERDATA) {
@@ -185,6 +185,7 @@ static int l_host(lua_State *L) {
     instance->events = luaL_ref(L, LUA_REGISTRYINDEX);
     instance->on_event = LUA_NOREF;
     instance->stop_event = LUA_NOREF;
+    instance->on_reload = LUA_NOREF;
     lua_pushvalue(L, -1);
     instance->anchor = dh_vm_anchor(vm, L);
     dh_host_init(&instance->host, &options);
@@ -218,16 +219,6 @@ void dh_instance_push(lua_State *L, struct dh_instance *instance) {
 
 /* Declaring */
 
-/* Replace the coroutine at idx by the function it would start with. */
-static void take_body(lua_State *L, int idx) {
-    lua_State *co = lua_tothread(L, idx);
-    luaL_argcheck(L, dh_task_can_take(co), idx,
-                  "the coroutine has already started or ended: pass a function, or a coroutine "
-                  "that has not started");
-    lua_xmove(co, L, 1);
-    lua_replace(L, idx);
-}
-
 static enum dh_strategy check_strategy(lua_State *L, int idx) {
     static const char *const names[] = {"one_for_one", "one_for_all", "rest_for_one", NULL};
     lua_getfield(L, idx, "strategy");
@@ -236,105 +227,19 @@ static enum dh_strategy check_strategy(lua_State *L, int idx) {
     return (enum dh_strategy)choice; /* the order of the enum */
 }
 
-/* host:group(name, options): declare a group from options that lua/decnet/spec.lua has checked and
-** filled; true, or nil and a message. */
-static int host_group(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
-    struct dh_group_spec spec;
-    dh_group_spec_init_defaults(&spec);
-    spec.name.text = luaL_checklstring(L, 2, &spec.name.len);
+void dh_hostlib_read_group(lua_State *L, struct dh_group_spec *ret_spec) {
+    dh_group_spec_init_defaults(ret_spec);
+    ret_spec->name.text = luaL_checklstring(L, 2, &ret_spec->name.len);
     luaL_checktype(L, 3, LUA_TTABLE);
-    spec.strategy = check_strategy(L, 3);
-    spec.max_restarts = option_count(L, 3, "max_restarts");
-    spec.within_ns = option_ns(L, 3, "within");
-    struct dh_group *group;
-    struct dh_error err;
-    if (dh_sup_add_group(&instance->host.sup, &spec, &group, &err) != 0) {
-        lua_pushnil(L);
-        lua_pushstring(L, err.text);
-        return 2;
-    }
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-/* The group that the policy at idx names, or NULL if it names none; false if there is no such. */
-static bool find_group(lua_State *L, int idx, struct dh_sup *sup, struct dh_group **ret_group) {
-    size_t len;
-    bool is_named = lua_getfield(L, idx, "group") == LUA_TSTRING;
-    const char *name = is_named ? lua_tolstring(L, -1, &len) : NULL;
-    *ret_group = is_named ? dh_sup_find_group(sup, name, len) : NULL;
-    lua_pop(L, 1);
-    return !is_named || *ret_group != NULL;
-}
-
-/* host:declare(name, run, policy [, after]): returns the handle, or nil and a message. */
-static int host_declare(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
-    struct dh_name name;
-    name.text = luaL_checklstring(L, 2, &name.len);
-    luaL_checkany(L, 3);
-    luaL_checktype(L, 4, LUA_TTABLE);
-    lua_settop(L, 5);
-    if (lua_isthread(L, 3)) {
-        take_body(L, 3);
-    }
-    const struct dh_policy *policy = push_policy(L, 4); /* 6 */
-    if (policy->max_memory_bytes != UINT64_MAX && instance->vm->ledger == NULL) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "max_memory: only decnet-host can count a run's memory: remove it, or "
-                           "host the script with decnet-host");
-        return 2;
-    }
-    struct dh_group *group;
-    if (!find_group(L, 4, &instance->host.sup, &group)) {
-        lua_getfield(L, 4, "group");
-        lua_pushnil(L);
-        lua_pushfstring(L,
-                        "group: no group is named \"%s\"; declare it before its members with "
-                        "decnet.group",
-                        lua_tostring(L, -2));
-        return 2;
-    }
-    struct dh_name *after = NULL;
-    size_t after_count = 0;
-    if (lua_istable(L, 5) && lua_rawlen(L, 5) > 0) {
-        after_count = lua_rawlen(L, 5);
-        luaL_checkstack(L, (int)after_count + LUA_MINSTACK, "too many names in 'after'");
-        after = lua_newuserdatauv(L, after_count * sizeof(*after), 0);
-        for (size_t i = 0; i < after_count; i++) {
-            lua_rawgeti(L, 5, (lua_Integer)i + 1);
-            after[i].text = luaL_checklstring(L, -1, &after[i].len);
-        }
-    }
-    lua_pushvalue(L, 3);
-    struct dh_unit *unit = dh_unit_new(L, name.text, name.len, after_count > 0 ? 5 : 0);
-    struct dh_spec spec = {
-        .name = {unit->name, name.len},
-        .policy = policy,
-        .after = after,
-        .after_count = after_count,
-        .group = group,
-    };
-    lua_pushvalue(L, -1);
-    unit->anchor = dh_vm_anchor(instance->vm, L);
-    unit->instance = instance;
-    struct dh_error err;
-    int code = dh_sup_add(&instance->host.sup, &unit->worker, &spec, &err);
-    if (code != 0) {
-        dh_unit_detach(unit);
-        lua_pushnil(L);
-        lua_pushstring(L, err.text);
-        return 2;
-    }
-    dh_loop_wake(&instance->vm->loop);
-    return 1;
+    ret_spec->strategy = check_strategy(L, 3);
+    ret_spec->max_restarts = option_count(L, 3, "max_restarts");
+    ret_spec->within_ns = option_ns(L, 3, "within");
 }
 
 /* host:check(): validate what has been declared; true, or nil and a message. */
 static int host_check(lua_State *L) {
     struct dh_error err;
-    if (dh_sup_check(&check_host(L)->host.sup, &err) != 0) {
+    if (dh_sup_check(&dh_hostlib_check(L)->host.sup, &err) != 0) {
         lua_pushnil(L);
         lua_pushstring(L, err.text);
         return 2;
@@ -347,7 +252,7 @@ static int host_check(lua_State *L) {
 
 /* host:run(): run to the end; returns the exit code, and a message if it is 2. */
 static int host_run(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     struct dh_error err = {0, ""};
     if (instance->host.is_running || instance->host.options.is_virtual) {
         return luaL_error(L, "this host is running already");
@@ -363,7 +268,7 @@ static int host_run(lua_State *L) {
 
 /* host:boot(): virtual clock only; true, or nil and a message. */
 static int host_boot(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     struct dh_error err;
     if (!instance->host.sup.is_booted && dh_sup_boot(&instance->host.sup, &err) != 0) {
         lua_pushnil(L);
@@ -377,7 +282,7 @@ static int host_boot(lua_State *L) {
 /* host:step(limit_ns): one move of a virtual clock; false when there is nothing left to do until
 ** then. */
 static int host_step(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     uint64_t limit_ns = (uint64_t)luaL_checkinteger(L, 2);
     luaL_argcheck(L, instance->host.options.is_virtual, 1, "a host with a virtual clock expected");
     if (instance->vm->current != NULL) {
@@ -389,7 +294,7 @@ static int host_step(lua_State *L) {
 
 /* host:after(seconds): the nanosecond that long from now, as host:step takes it. */
 static int host_after(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     uint64_t at = dh_wait_deadline(instance->vm, dh_wait_seconds(L, 2, "seconds"));
     lua_pushinteger(L, at > (uint64_t)INT64_MAX ? INT64_MAX : (lua_Integer)at);
     return 1;
@@ -398,7 +303,7 @@ static int host_after(lua_State *L) {
 /* host:idle_for(): seconds of a virtual clock until something is to be done; 0: there is now,
 ** math.huge: nothing ever will be, unless somebody outside does something. */
 static int host_idle_for(lua_State *L) {
-    struct dh_host *host = &check_host(L)->host;
+    struct dh_host *host = &dh_hostlib_check(L)->host;
     uint64_t next = dh_host_next(host);
     uint64_t now = dh_host_now(host);
     lua_Number seconds = next > now ? (lua_Number)(next - now) / 1e9 : 0;
@@ -407,14 +312,14 @@ static int host_idle_for(lua_State *L) {
 }
 
 static int host_now(lua_State *L) {
-    lua_pushnumber(L, (lua_Number)dh_host_now(&check_host(L)->host) / 1e9);
+    lua_pushnumber(L, (lua_Number)dh_host_now(&dh_hostlib_check(L)->host) / 1e9);
     return 1;
 }
 
 /* host:stop(): ask it to stop politely. Asking again changes nothing: only a signal can be that
 ** impatient. */
 static int host_stop(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     if (!instance->host.is_stopping) {
         dh_host_stop(&instance->host);
         dh_loop_wake(&instance->vm->loop);
@@ -424,7 +329,7 @@ static int host_stop(lua_State *L) {
 
 /* host:kill(): stop it at once, as a second signal does. */
 static int host_kill(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     do {
         dh_host_stop(&instance->host);
     } while (instance->host.stops < 2);
@@ -433,12 +338,12 @@ static int host_kill(lua_State *L) {
 }
 
 static int host_is_over(lua_State *L) {
-    lua_pushboolean(L, dh_host_is_over(&check_host(L)->host));
+    lua_pushboolean(L, dh_host_is_over(&dh_hostlib_check(L)->host));
     return 1;
 }
 
 static int host_exit_code(lua_State *L) {
-    lua_pushinteger(L, dh_host_exit_code(&check_host(L)->host));
+    lua_pushinteger(L, dh_host_exit_code(&dh_hostlib_check(L)->host));
     return 1;
 }
 
@@ -454,7 +359,7 @@ static void set_ref(lua_State *L, int *ref, int idx) {
 /* host:on_event(fn [, with_states]): fn(event) for each event, after the step that caused it; must
 ** not wait. With states each move of a worker's state machine is an event, too. */
 static int host_on_event(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     instance->wants_states = lua_toboolean(L, 3);
     set_ref(L, &instance->on_event, 2);
     return 0;
@@ -462,8 +367,15 @@ static int host_on_event(lua_State *L) {
 
 /* host:stop_on(event): stop when this decnet.event is set. */
 static int host_stop_on(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     set_ref(L, &instance->stop_event, 2);
+    return 0;
+}
+
+/* host:on_reload(fn): called when SIGHUP comes; must not wait. */
+static int host_on_reload(lua_State *L) {
+    struct dh_instance *instance = dh_hostlib_check(L);
+    set_ref(L, &instance->on_reload, 2);
     return 0;
 }
 
@@ -480,7 +392,7 @@ bool dh_hostlib_stop_is_set(struct dh_instance *instance) {
 
 /* host:spawn(fn, ...): a task that belongs to no worker. */
 static int host_spawn(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     if (dh_run_is_over(&instance->own)) {
         return 0; /* the host is being closed: nobody would run it */
     }
@@ -490,18 +402,18 @@ static int host_spawn(lua_State *L) {
 
 /* host:hold(), host:release(): the host ends after what somebody has to finish. */
 static int host_hold(lua_State *L) {
-    dh_host_hold(&check_host(L)->host);
+    dh_host_hold(&dh_hostlib_check(L)->host);
     return 0;
 }
 
 static int host_release(lua_State *L) {
-    dh_host_release(&check_host(L)->host);
+    dh_host_release(&dh_hostlib_check(L)->host);
     return 0;
 }
 
 /* host:log(level, message): a line of the host's own. */
 static int host_log(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     enum dh_level level;
     if (dh_log_level_parse(luaL_checkstring(L, 2), &level) != 0) {
         return luaL_argerror(L, 2, "one of " DH_LEVEL_NAMES " expected");
@@ -514,7 +426,7 @@ static int host_log(lua_State *L) {
 
 /* host:get(name): the handle, or nil and a message. */
 static int host_get(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     size_t len;
     const char *name = luaL_checklstring(L, 2, &len);
     struct dh_worker *w = dh_sup_find(&instance->host.sup, name, len);
@@ -530,7 +442,7 @@ static int host_get(lua_State *L) {
 
 /* host:workers(): the handles in order of declaration. */
 static int host_workers(lua_State *L) {
-    struct dh_instance *instance = check_host(L);
+    struct dh_instance *instance = dh_hostlib_check(L);
     lua_createtable(L, (int)instance->host.sup.worker_count, 0);
     lua_Integer n = 0;
     for (struct dh_worker *w = dh_sup_first(&instance->host.sup); w != NULL; w = dh_sup_next(w)) {
@@ -556,7 +468,7 @@ static void push_group(lua_State *L, const struct dh_group *group) {
 static int host_groups(lua_State *L) {
     lua_newtable(L);
     lua_Integer n = 0;
-    for (const struct dh_group *g = check_host(L)->host.sup.groups; g != NULL; g = g->next) {
+    for (const struct dh_group *g = dh_hostlib_check(L)->host.sup.groups; g != NULL; g = g->next) {
         push_group(L, g);
         lua_rawseti(L, -2, ++n);
     }
@@ -567,7 +479,7 @@ static int host_groups(lua_State *L) {
 ** worker, run, since and line (nil while it is not known), or nil. */
 static int host_holder(lua_State *L) {
     struct dh_holder holder;
-    if (!dh_preempt_holder(&check_host(L)->vm->preempt, &holder)) {
+    if (!dh_preempt_holder(&dh_hostlib_check(L)->vm->preempt, &holder)) {
         return 0;
     }
     lua_createtable(L, 0, 4);
@@ -592,8 +504,9 @@ static void end_everything(struct dh_instance *instance) {
     dh_sup_step(&host->sup);
     dh_instance_runner.kill_all(host);
     dh_run_end_own(own);
+    dh_load_end_all(instance);
     uint64_t until = dh_loop_now() + DH_VIRTUAL_STAND_NS;
-    while (!dh_sup_is_quiet(&host->sup) || own->phase != DH_RUN_CLOSED) {
+    while (!dh_sup_is_quiet(&host->sup) || own->phase != DH_RUN_CLOSED || instance->loads != NULL) {
         if (dh_loop_now() >= until) {
             break;
         }
@@ -625,9 +538,13 @@ static void close_instance(lua_State *L, struct dh_instance *instance) {
     free(instance->own.closing);
     instance->own.closing = NULL;
     instance->own.instance = NULL;
+    while (instance->loads != NULL) { /* what would not close */
+        dh_load_on_closed(&instance->loads->run);
+    }
     luaL_unref(L, LUA_REGISTRYINDEX, instance->events);
     luaL_unref(L, LUA_REGISTRYINDEX, instance->on_event);
     luaL_unref(L, LUA_REGISTRYINDEX, instance->stop_event);
+    luaL_unref(L, LUA_REGISTRYINDEX, instance->on_reload);
     dh_vm_release(vm, instance->anchor);
     vm->instance = NULL;
     instance->vm = NULL;
@@ -676,11 +593,9 @@ static const luaL_Reg methods[] = {
     {"boot", host_boot},
     {"check", host_check},
     {"close", host_close},
-    {"declare", host_declare},
     {"exit_code", host_exit_code},
     {"get", host_get},
     {"holder", host_holder},
-    {"group", host_group},
     {"groups", host_groups},
     {"idle_for", host_idle_for},
     {"hold", host_hold},
@@ -689,6 +604,7 @@ static const luaL_Reg methods[] = {
     {"log", host_log},
     {"now", host_now},
     {"on_event", host_on_event},
+    {"on_reload", host_on_reload},
     {"release", host_release},
     {"run", host_run},
     {"spawn", host_spawn},
@@ -703,6 +619,7 @@ void dh_hostlib_open(lua_State *L) {
     luaL_newmetatable(L, HOST_TYPE);
     dh_table_seal(L);
     luaL_newlib(L, methods);
+    luaL_setfuncs(L, dh_declare_host_methods, 0);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, host_gc);
     lua_setfield(L, -2, "__gc");

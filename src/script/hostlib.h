@@ -8,7 +8,19 @@
 #include <lua.h>
 #include <stdbool.h>
 
+struct dh_group_spec;
 struct dh_instance;
+struct dh_policy;
+
+/* The host whose userdata is at 1; raises if it is closed. */
+struct dh_instance *dh_hostlib_check(lua_State *L);
+
+/* The policy of the table at idx, which lua/decnet/spec.lua has checked and filled; read once. The
+** userdata it lives in is pushed. */
+const struct dh_policy *dh_hostlib_policy(lua_State *L, int idx);
+
+/* The group of (name, options) at 2 and 3. */
+void dh_hostlib_read_group(lua_State *L, struct dh_group_spec *ret_spec);
 
 /* Has run_group's stop event been set? */
 bool dh_hostlib_stop_is_set(struct dh_instance *instance);

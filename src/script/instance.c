@@ -148,6 +148,9 @@ static void push_event(lua_State *L, const struct dh_event *ev) {
         dh_table_set_string(L, "from", dh_state_name(ev->from));
         dh_table_set_string(L, "to", dh_state_name(ev->to));
     }
+    if (ev->kind == DH_EVENT_REJECTED) {
+        dh_table_set_seconds(L, "lasted", ev->at_ns - ev->worker->started_ns);
+    }
     if (ev->kind == DH_EVENT_RECOVERED) {
         dh_table_set_seconds(L, "outage", ev->outage_ns);
     }
@@ -402,6 +405,20 @@ static void dump(struct dh_host *host) {
     }
 }
 
+static bool reload(struct dh_host *host) {
+    struct dh_instance *instance = instance_of(host);
+    lua_State *L = instance->vm->L;
+    if (instance->on_reload == LUA_NOREF) {
+        return false;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, instance->on_reload);
+    if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
+        dh_instance_report_cleanup(&instance->own, dh_failure_capture(L, -1, 0));
+        lua_pop(L, 1);
+    }
+    return true;
+}
+
 static bool wants_stop(struct dh_host *host) {
     return dh_hostlib_stop_is_set(instance_of(host));
 }
@@ -421,6 +438,7 @@ const struct dh_runner dh_instance_runner = {
     .kill_all = kill_all,
     .name_stuck = name_stuck,
     .dump = dump,
+    .reload = reload,
     .wants_stop = wants_stop,
 };
 

@@ -17,6 +17,7 @@
 
 struct dh_failure;
 struct dh_holder;
+struct dh_load;
 struct dh_vm;
 
 /* Timers that are the script layer's. */
@@ -32,6 +33,8 @@ struct dh_instance {
     int anchor;                /* of its own userdata, while it is current */
     int events;                /* registry: events not yet delivered */
     int on_event;              /* registry: the function that gets every event, or LUA_NOREF */
+    struct dh_load *loads;     /* scripts loaded beside what runs, whose handles are open */
+    int on_reload;             /* registry: the function that SIGHUP calls, or LUA_NOREF */
     int stop_event;            /* registry: run_group's stop event, or LUA_NOREF */
     bool wants_states;         /* on_event gets every move of the state machine, too */
 };

@@ -5,6 +5,7 @@
 
 #include "script/await.h"
 #include "script/channel.h"
+#include "script/declare.h"
 #include "script/event.h"
 #include "script/failure.h"
 #include "script/fingerprint.h"
@@ -44,6 +45,7 @@ int luaopen_decnet_core(lua_State *L) {
     dh_unit_open(L);
     dh_worklog_open(L);
     dh_fingerprint_open(L);
+    dh_declare_open(L);
     dh_hostlib_open(L);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "script/declare.h"
 #include "script/failure.h"
 #include "script/files.h"
 #include "script/idle.h"
@@ -95,6 +96,8 @@ static void close_run(struct dh_run *run) {
         }
         dh_sup_on_closed(&instance->host.sup, &run->unit->worker, run->number);
         dh_instance_add_closed(instance, run);
+    } else if (run != &instance->own) {
+        dh_load_on_closed(run);
     }
 }
 

@@ -17,7 +17,8 @@
 **
 ** A run lives inside the userdata 'self' (user value: the main task's coroutine; once it is closed,
 ** the worker handle) and is anchored until CLOSED. The host has a run of its own for what belongs to no
-** worker (hooks, shared handles): it has no worker and no main task.
+** worker (hooks, shared handles), and so has each load (declare.h): these have no worker and no main
+** task.
 */
 #ifndef DH_SCRIPT_RUN_H
 #define DH_SCRIPT_RUN_H
@@ -48,6 +49,7 @@ struct dh_run {
     bool is_killed : 1;
     bool is_ready_reported : 1;
     bool has_gc_modes : 1;  /* see gclib.h */
+    bool is_loading : 1;    /* of a load: its tasks are a script's top level, and cannot wait */
     bool has_preempted : 1; /* one of its tasks stands preempted: the others wait */
     struct dh_task main;
 };

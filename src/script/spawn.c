@@ -60,7 +60,7 @@ bool dh_spawn_callback(lua_State *L, struct dh_run *run, int nargs) {
 static int l_spawn(lua_State *L) {
     dh_wait_check_callable(L, 1, "fn");
     const struct dh_task *t = dh_vm_of(L)->current;
-    if (t == NULL) {
+    if (t == NULL || t->run->is_loading) {
         return luaL_error(L, "spawn: only a worker has tasks: call it inside one");
     }
     if (dh_run_is_over(t->run)) {

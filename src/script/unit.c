@@ -17,19 +17,15 @@
 #define HANDLE_TYPE "decnet.handle"
 #define SELF_TYPE "decnet.self"
 
-struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len, int after_idx) {
-    struct dh_unit *unit =
-        lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, after_idx != 0 ? 2 : 1);
+struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len) {
+    struct dh_unit *unit = lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, DH_UNIT_POLICY);
     memset(unit, 0, sizeof(*unit));
     memcpy(unit->name, name, name_len);
     unit->name[name_len] = '\0';
     unit->anchor = LUA_NOREF;
-    lua_insert(L, -2);
-    lua_setiuservalue(L, -2, 1);
-    if (after_idx != 0) {
-        lua_pushvalue(L, after_idx);
-        lua_setiuservalue(L, -2, 2);
-    }
+    lua_insert(L, -3);
+    lua_setiuservalue(L, -3, DH_UNIT_POLICY);
+    lua_setiuservalue(L, -2, DH_UNIT_RUN);
     luaL_setmetatable(L, HANDLE_TYPE);
     return unit;
 }
@@ -43,7 +39,7 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     lua_State *co = lua_newthread(L);
     lua_setiuservalue(L, -2, 1);
     dh_unit_push(L, vm, unit);
-    lua_getiuservalue(L, -1, 1);
+    lua_getiuservalue(L, -1, DH_UNIT_RUN);
     lua_xmove(L, co, 1);
     lua_pop(L, 1);
     lua_pushvalue(L, -1);
@@ -170,8 +166,12 @@ static int self_tostring(lua_State *L) {
 
 /* handle */
 
+struct dh_unit *dh_unit_check(lua_State *L, int idx) {
+    return luaL_checkudata(L, idx, HANDLE_TYPE);
+}
+
 static struct dh_unit *check_handle(lua_State *L) {
-    return luaL_checkudata(L, 1, HANDLE_TYPE);
+    return dh_unit_check(L, 1);
 }
 
 const char *dh_unit_name_of(lua_State *L, int idx) {
@@ -205,6 +205,10 @@ static int order(lua_State *L, int (*give)(struct dh_sup *, struct dh_worker *))
         return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
     }
     struct dh_task *t = vm->current;
+    if (t != NULL && t->run->is_loading) {
+        return fail(L, DH_ESTATE,
+                    "a script that is loaded again gives no orders: give them in a worker");
+    }
     bool is_own_end = t != NULL && t->run == unit->run && t->run->phase != DH_RUN_LIVE;
     if (t != NULL && (t->is_killed || t->forbids_waits || is_own_end)) {
         t = NULL; /* the cleanup of a killed run cannot wait, nobody can for his own end: both ask */
@@ -228,6 +232,19 @@ static int order(lua_State *L, int (*give)(struct dh_sup *, struct dh_worker *))
     }
     lua_settop(L, 1);
     return dh_wait_in_line(L, t, &settle_wait, &instance->settling, DH_NEVER, 0, settle_k);
+}
+
+int dh_unit_settle(lua_State *L) {
+    const struct dh_unit *unit = check_handle(L);
+    struct dh_task *t = dh_wait_begin(L, "settle");
+    if (dh_task_is_cancelled(t)) {
+        return dh_wait_cancelled(L, t);
+    }
+    if (unit->instance == NULL || dh_worker_is_settled(&unit->worker)) {
+        return 0;
+    }
+    lua_settop(L, 1);
+    return dh_wait_in_line(L, t, &settle_wait, &unit->instance->settling, DH_NEVER, 0, settle_k);
 }
 
 static int handle_start(lua_State *L) {
@@ -333,14 +350,15 @@ static const char *const restart_names[] = {
 /* A copy of what the handle at 1 waits for. */
 static void push_after(lua_State *L) {
     lua_newtable(L);
-    if (lua_getiuservalue(L, 1, 2) == LUA_TTABLE) {
+    lua_getiuservalue(L, 1, DH_UNIT_POLICY);
+    if (lua_getfield(L, -1, "after") == LUA_TTABLE) {
         lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
         for (lua_Integer i = 1; i <= n; i++) {
             lua_rawgeti(L, -1, i);
-            lua_rawseti(L, -3, i);
+            lua_rawseti(L, -4, i);
         }
     }
-    lua_pop(L, 1);
+    lua_pop(L, 2);
 }
 
 /* The name of w's group, or false. */

@@ -3,8 +3,8 @@
 ** A worker as the script layer sees it, and the two values by which Lua knows it: the handle that
 ** decnet.worker returns, and 'self', which each run gets anew.
 **
-** A unit lives inside the handle's userdata (user value 1: the function to run; 2, if there are any:
-** the names it waits for); the instance anchors it until the worker is removed. A handle may outlive
+** A unit lives inside the handle's userdata (user values: what is declared to run, and the policy, a
+** Lua table); the instance anchors it until the worker is removed. A handle may outlive
 ** both: then it is detached, and says so.
 */
 #ifndef DH_SCRIPT_UNIT_H
@@ -38,11 +38,16 @@ struct dh_trouble {
     uint64_t leftover_told;      /* the same when it was logged last */
 };
 
+/* User values of the handle. */
+enum { DH_UNIT_RUN = 1, DH_UNIT_POLICY };
+
 struct dh_unit {
     struct dh_worker worker;      /* first member */
     struct dh_instance *instance; /* NULL: removed, or the host is gone */
     struct dh_run *run;           /* the current one, until it is closed */
     struct dh_trouble *trouble;
+    uint64_t fingerprint; /* of the function, when the script that declared it was loaded */
+    uint32_t script;      /* number of the script that declared it while it was loaded, or 0 */
     int anchor;
     char name[];
 };
@@ -51,9 +56,15 @@ static inline struct dh_unit *dh_unit_of(struct dh_worker *w) {
     return (struct dh_unit *)w;
 }
 
-/* Push a new unit: the function to run is at -1 and is popped; the list of names it waits for is at
-** the absolute index after_idx, which is 0 if there is none. Raises on memory errors. */
-struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len, int after_idx);
+/* Push a new unit that is in no host: what to run is at -2, the policy at -1; both are popped. Raises
+** on memory errors. */
+struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len);
+
+/* The unit whose handle is at idx; raises if it is none. */
+struct dh_unit *dh_unit_check(lua_State *L, int idx);
+
+/* settle(handle): in a task, wait until what was ordered so far is carried out. */
+int dh_unit_settle(lua_State *L);
 
 /* Start the run number worker.run: push its 'self', make its main task and queue it. Its account is
 ** the one that is being billed. Leaves the stack as it was. Raises on memory errors, and then there is no run. */

@@ -73,7 +73,7 @@ static bool push_boundary_name(lua_State *L, lua_State *co) {
 struct dh_task *dh_wait_begin(lua_State *L, const char *what) {
     struct dh_vm *vm = dh_vm_of(L);
     struct dh_task *t = vm->current;
-    if (t == NULL) {
+    if (t == NULL || t->run->is_loading) {
         luaL_error(L, "%s: only a worker can wait: call it inside one", what);
     }
     if (t->is_killed || t->forbids_waits) {

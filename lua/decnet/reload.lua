@@ -1,0 +1,627 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- Loading the script again while its workers run (SIGHUP).
+--
+--   stage      the script is loaded aside (decnet.stage) by a task that can be given up
+--   compare    who has changed, by declaration or fingerprint, or shares state with who has
+--   commit     without a wait in it; the core stops and starts in dependency order
+--   trial      a changed worker that crashes too soon goes back to the version before
+--
+-- Whatever is wrong with the script is found before the commit, and then nothing has happened.
+
+local stdlib = require "decnet.stdlib"()
+local _ENV = stdlib
+
+if stdlib.kept "decnet.reload" then -- somebody has cleared package.loaded
+  return stdlib.kept "decnet.reload"
+end
+
+local core = require "decnet.core"
+local decnet = require "decnet"
+local made = require "decnet.made"
+local policies = require "decnet.policy"
+local stage_of = require "decnet.stage"
+
+local M = {}
+
+--- Seconds that loading the script may take.
+M.LIMIT = 10
+
+-- Names in one list of the log line.
+local NAMES = 10
+
+-- What a reload that is under way, or whose workers are on trial, keeps: host -> table.
+local states = setmetatable({}, { __mode = "k" })
+
+local function state_of(host)
+  local state = states[host]
+  if not state then
+    state = { trials = {} }
+    states[host] = state
+  end
+  return state
+end
+
+-- ---- stage -------------------------------------------------------------------------------------
+
+-- Workers that the script did not declare stay: what it declares may wait for them.
+local function add_others(stage)
+  local named, others = {}, {}
+  for _, entry in ipairs(stage.entries) do
+    named[entry.name] = true
+  end
+  for _, handle in ipairs(stage.host:workers()) do
+    local _, _, _, number = stage.host:version(handle)
+    if number ~= stage.script.number and not named[handle.name]
+      and not stage.host:is_removing(handle) then
+      others[#others + 1] = handle
+      named[handle.name] = true
+    end
+  end
+  for _, handle in ipairs(others) do
+    local run, policy = stage.host:version(handle)
+    local after = {}
+    for _, name in ipairs(policy.after) do
+      after[#after + 1] = named[name] and name or nil
+    end
+    stage.load:declare(handle.name, run,
+      setmetatable({ after = after, group = false }, { __index = policy }))
+  end
+  return others
+end
+
+-- Returns true, or nil and a message.
+local function load_aside(stage)
+  local path = stage.script.path
+  local task = stage.load:spawn(stage_of.run, stage)
+  local ok, message = task:join(M.LIMIT)
+  if ok then
+    stage.others = add_others(stage)
+    ok, message = stage.load:check()
+    return ok, message and string.format("%s: %s", path, message)
+  elseif message == "timeout" then
+    return nil, string.format("%s: loading it took longer than %g s", path, M.LIMIT)
+  elseif message == "crashed" or message == "cancelled" then
+    return nil, string.format("%s: loading it was broken off", path)
+  end
+  return nil, message
+end
+
+-- ---- compare -----------------------------------------------------------------------------------
+
+local function same_list(a, b)
+  if #a ~= #b then
+    return false
+  end
+  for i = 1, #a do
+    if a[i] ~= b[i] then
+      return false
+    end
+  end
+  return true
+end
+
+local function same_policy(a, b)
+  if a == b then
+    return true
+  end
+  for _, option in ipairs(policies.options) do
+    local x, y = a[option.key], b[option.key]
+    if type(x) == "table" and type(y) == "table" then
+      if not same_list(x, y) then
+        return false
+      end
+    elseif x ~= y then
+      return false
+    end
+  end
+  return true
+end
+
+-- Modules whose tables nobody has written to since they were loaded hold code, not state.
+local function code_modules(stage)
+  local script, code = stage.script, {}
+  local before = made.session(script.base, script.globals, script.modules)
+  for name, module in next, stage.modules do
+    local old = script.modules[name]
+    if type(module) == "table"
+      and (old == nil or before:hash(old) == script.hashes.modules[name]) then
+      code[module] = true
+    end
+  end
+  return code
+end
+
+local function compare_workers(stage, session)
+  for _, entry in ipairs(stage.entries) do
+    local run, policy, hash = stage.host:version(entry.handle)
+    entry.hash = session:hash(entry.run)
+    entry.is_new = run == nil
+    entry.is_changed = run ~= nil and not (hash == entry.hash and same_policy(policy, entry.policy))
+  end
+end
+
+local function compare_hooks(stage, session)
+  local old, hashes = stage.script.hooks, stage.script.hashes.hooks
+  for i, hook in ipairs(stage.added) do
+    hook.hash = session:hash(hook.fn)
+    hook.is_changed = not (old[i] and old[i].event == hook.event and hashes[i] == hook.hash)
+  end
+end
+
+-- Whoever shares state with somebody who is new or has changed is replaced with him: numbers in
+-- 'group', and tainted groups.
+local function find_groups(stage, session)
+  local values, owners = {}, {}
+  local function add(value, owner)
+    values[#values + 1], owners[#owners + 1] = value, owner
+  end
+  for _, entry in ipairs(stage.entries) do
+    add(entry.run, entry)
+  end
+  for _, hook in ipairs(stage.added) do
+    add(hook.fn, hook)
+  end
+  stage.of_global, stage.of_module = {}, {}
+  for name, value in next, stage.new_globals do
+    stage.of_global[name] = { hash = session:hash(value) }
+    add(value, stage.of_global[name])
+  end
+  for name, value in next, stage.modules do
+    stage.of_module[name] = { hash = session:hash(value) }
+    add(value, stage.of_module[name])
+  end
+  local tainted = {}
+  for i, group in ipairs(session:link(values)) do
+    local owner = owners[i]
+    owner.group = group
+    if group ~= 0 and (owner.is_new or owner.is_changed) then
+      tainted[group] = true
+    end
+  end
+  for _, owner in ipairs(owners) do
+    owner.is_changed = owner.is_changed or (tainted[owner.group] and not owner.is_new)
+  end
+end
+
+-- Is something of the script gone, or something of it new or changed?
+local function differs(old_hashes, items)
+  for name in next, old_hashes do
+    if not items[name] then
+      return true
+    end
+  end
+  for name, item in next, items do
+    if item.is_changed or old_hashes[name] ~= item.hash then
+      return true
+    end
+  end
+  return false
+end
+
+local function groups_differ(old, new)
+  for name, options in next, old do
+    local other = new[name]
+    if not other then
+      return true
+    end
+    for key, value in next, options do
+      if other[key] ~= value then
+        return true
+      end
+    end
+  end
+  for name in next, new do
+    if not old[name] then
+      return true
+    end
+  end
+  return false
+end
+
+-- What there is to do.
+local function compare(stage)
+  local host, script = stage.host, stage.script
+  stage.new_globals = stage:globals()
+  local session = made.session(script.base, stage.new_globals, stage.modules, stage.env,
+    code_modules(stage), stage.stand_ins)
+  compare_workers(stage, session)
+  compare_hooks(stage, session)
+  find_groups(stage, session)
+  local plan = { changed = {}, added = {}, removed = {}, same = 0, names = {} }
+  for _, entry in ipairs(stage.entries) do
+    plan.names[entry.name] = true
+    if entry.is_new then
+      plan.added[#plan.added + 1] = entry
+    elseif entry.is_changed then
+      plan.changed[#plan.changed + 1] = entry
+    else
+      plan.same = plan.same + 1
+    end
+  end
+  local order = {}
+  for _, handle in ipairs(host:workers()) do
+    local _, _, _, number = host:version(handle)
+    if number == script.number and not host:is_removing(handle) then
+      if plan.names[handle.name] then
+        order[#order + 1] = handle
+      else
+        plan.removed[#plan.removed + 1] = handle
+      end
+    end
+  end
+  for i, entry in ipairs(stage.entries) do
+    plan.is_reordered = plan.is_reordered or order[i] ~= entry.handle
+  end
+  plan.is_empty = #plan.changed + #plan.added + #plan.removed == 0 and not plan.is_reordered
+    and not differs(script.hashes.globals, stage.of_global)
+    and not differs(script.hashes.modules, stage.of_module)
+    and not differs(script.hashes.hooks, stage.added)
+    and not groups_differ(script.groups, stage.groups)
+  return plan
+end
+
+-- ---- trial -------------------------------------------------------------------------------------
+
+-- The version that worked: one that is still on trial has not, and what crashes has not either.
+local function version_to_keep(host, handle)
+  local trial = state_of(host).trials[handle]
+  if trial and not trial.is_proven then
+    return trial.previous
+  end
+  local status = handle:status()
+  if status.streak > 0 or status.state == "failed" then
+    return nil
+  end
+  local run, policy, hash, number = host:version(handle)
+  return { run = run, policy = policy, hash = hash, number = number }
+end
+
+-- Old function and options; but whom it waits for and its group are the new script's, or it might
+-- wait for somebody who is no more.
+local function go_back_alone(host, handle, previous)
+  local _, current = host:version(handle)
+  if not current then
+    return false -- removed meanwhile
+  end
+  local policy = {}
+  for key, value in next, previous.policy do
+    policy[key] = value
+  end
+  policy.after, policy.group = current.after, current.group
+  if same_policy(policy, previous.policy) then
+    policy = previous.policy
+  end
+  return host:change(handle, previous.run, policy, previous.hash, previous.number, false)
+end
+
+-- Those who share state go back together, whoever of them it was.
+local function go_back(host, event)
+  local trials = state_of(host).trials
+  local handle = host:get(event.worker)
+  local trial = handle and trials[handle]
+  if not trial then
+    return
+  end
+  local with = {}
+  for _, member in ipairs(trial.batch) do
+    local of_member = trials[member]
+    trials[member] = nil
+    if of_member and go_back_alone(host, member, of_member.previous) and member ~= handle then
+      with[#with + 1] = member.name
+    end
+  end
+  local when = event.lasted < 0.001 and "at once" or string.format("after %.3g s", event.lasted)
+  host:log("warn", string.format("worker %q: the new version crashed %s: back to the version that "
+    .. "worked%s; mend the script and reload", event.worker, when,
+    with[1] and ", with it " .. table.concat(with, ", ") or ""))
+end
+
+-- A version is forgotten when nobody can go back to it any more.
+local function prove(host, event)
+  local trials = state_of(host).trials
+  local handle = host:get(event.worker)
+  local trial = handle and trials[handle]
+  if not trial then
+    return
+  end
+  trial.is_proven = true
+  for _, member in ipairs(trial.batch) do
+    if trials[member] and not trials[member].is_proven then
+      return
+    end
+  end
+  for _, member in ipairs(trial.batch) do
+    trials[member] = nil
+  end
+end
+
+local function watch_trials(host)
+  local state = state_of(host)
+  if not state.is_watching then
+    state.is_watching = true
+    table.insert(decnet._listening(host).observers, function(event)
+      if event.event == "rejected" then
+        go_back(host, event)
+      elseif event.event == "proven" then
+        prove(host, event)
+      end
+    end)
+  end
+end
+
+-- ---- commit ------------------------------------------------------------------------------------
+
+local function change_workers(stage, plan)
+  local host, trials = stage.host, state_of(stage.host).trials
+  local batches = {}
+  for _, entry in ipairs(plan.changed) do
+    local previous = version_to_keep(host, entry.handle)
+    local ok, is_restarted = host:change(entry.handle, entry.run, entry.policy, entry.hash,
+      stage.script.number, previous ~= nil)
+    entry.error, entry.is_restarted = not ok and is_restarted or nil, ok and is_restarted
+    trials[entry.handle] = nil
+    if ok and previous then
+      local batch = entry.group ~= 0 and batches[entry.group] or {}
+      batches[entry.group] = batch
+      batch[#batch + 1] = entry.handle
+      trials[entry.handle] = { previous = previous, batch = batch }
+    end
+  end
+  if next(trials) then
+    watch_trials(host)
+  end
+end
+
+local function put_in_order(stage)
+  for _, entry in ipairs(stage.entries) do
+    stage.host:move_last(entry.handle)
+  end
+  for _, handle in ipairs(stage.others) do
+    stage.host:move_last(handle)
+  end
+end
+
+-- What has not changed stays as it is: somebody may have written to it.
+local function put(target, old_hashes, new, items, base)
+  for name, item in next, items do
+    if item.is_changed or item.hash ~= old_hashes[name] then
+      target[name] = new[name]
+    end
+  end
+  for name in next, old_hashes do
+    if not items[name] then
+      target[name] = base[name]
+    end
+  end
+end
+
+local function put_hooks(stage)
+  local script, hooks = stage.script, {}
+  for i, hook in ipairs(stage.added) do
+    hooks[i] = hook.is_changed and hook or script.hooks[i]
+  end
+  if #hooks == 0 and #script.hooks == 0 then
+    return hooks
+  end
+  local listening = decnet._listening(stage.host)
+  for _, hook in ipairs(script.hooks) do
+    listening:remove(hook)
+  end
+  for _, hook in ipairs(hooks) do
+    listening:add(hook)
+  end
+  return hooks
+end
+
+local function hashes_of(items)
+  local hashes = {}
+  for name, item in next, items do
+    hashes[name] = item.hash
+  end
+  return hashes
+end
+
+local function commit(stage, plan)
+  local host, script, state = stage.host, stage.script, decnet._state_of(stage.host)
+  for name, options in next, stage.groups do
+    host:change_group(name, options)
+    state.groups[name] = options
+  end
+  change_workers(stage, plan)
+  for _, handle in ipairs(plan.removed) do
+    state_of(host).trials[handle] = nil
+    host:remove(handle)
+  end
+  stage:keep()
+  for _, entry in ipairs(plan.added) do
+    local handle
+    handle, entry.error = host:adopt(entry.handle, entry.hash, script.number)
+    entry.error = not handle and entry.error or nil
+  end
+  for name in next, script.groups do
+    if not stage.groups[name] then
+      host:drop_group(name)
+      state.groups[name] = nil
+    end
+  end
+  if plan.is_reordered then
+    put_in_order(stage)
+  end
+  put(_G, script.hashes.globals, stage.new_globals, stage.of_global, script.base.globals)
+  put(package.loaded, script.hashes.modules, stage.modules, stage.of_module, {})
+  script.hooks = put_hooks(stage)
+  script.globals, script.modules = {}, {}
+  for name in next, stage.of_global do
+    script.globals[name] = _G[name]
+  end
+  for name in next, stage.of_module do
+    script.modules[name] = package.loaded[name]
+  end
+  script.groups, state.defaults = stage.groups, stage.defaults
+  script.hashes = { globals = hashes_of(stage.of_global), modules = hashes_of(stage.of_module),
+    hooks = hashes_of(stage.added) }
+end
+
+-- ---- what to say -------------------------------------------------------------------------------
+
+local function list(items)
+  local names = {}
+  for i = 1, math.min(#items, NAMES) do
+    names[i] = items[i].name
+  end
+  if #items > NAMES then
+    names[#names + 1] = "..."
+  end
+  return string.format("(%s)", table.concat(names, ", "))
+end
+
+local function summary(plan)
+  local restarted, down, failed = {}, {}, {}
+  for _, entry in ipairs(plan.changed) do
+    local to = entry.error and failed or entry.is_restarted and restarted or down
+    to[#to + 1] = entry
+  end
+  local parts = {}
+  local function add(items, what)
+    if #items > 0 then
+      parts[#parts + 1] = string.format("%d %s %s", #items, what, list(items))
+    end
+  end
+  add(restarted, "restarted")
+  add(down, "changed but stopped")
+  add(failed, "not changed")
+  add(plan.added, "added")
+  add(plan.removed, "removed")
+  if #parts == 0 then
+    parts[1] = plan.is_empty and "nothing changed" or "no worker changed"
+  end
+  if plan.same > 0 then
+    parts[#parts + 1] = plan.same .. " unchanged"
+  end
+  return table.concat(parts, ", ")
+end
+
+local function log_errors(host, plan)
+  for _, entries in ipairs { plan.changed, plan.added } do
+    for _, entry in ipairs(entries) do
+      if entry.error then
+        host:log("error", string.format("worker %q: %s", entry.name, entry.error))
+      end
+    end
+  end
+end
+
+-- ---- the whole of it ---------------------------------------------------------------------------
+
+-- A name that is being removed is free when its worker has ended.
+local function await_names(stage)
+  for _, entry in ipairs(stage.entries) do
+    local old = stage.host:get(entry.name)
+    if old and stage.host:is_removing(old) then
+      core.settle(old)
+    end
+  end
+end
+
+-- Returns the plan that was carried out, or nil and a message.
+local function reload(host, script)
+  local stage <close> = stage_of.new(host, script)
+  local ok, message = load_aside(stage)
+  if not ok then
+    return nil, message
+  end
+  await_names(stage)
+  local plan = compare(stage)
+  if not plan.is_empty then
+    core.atomic(commit, stage, plan)
+    log_errors(host, plan)
+  end
+  return plan
+end
+
+local function await_all(plan)
+  for _, entries in ipairs { plan.changed, plan.added } do
+    for _, entry in ipairs(entries) do
+      core.settle(entry.handle)
+    end
+  end
+  for _, handle in ipairs(plan.removed) do
+    core.settle(handle)
+  end
+end
+
+local function answer(waiting, plans, ...)
+  for _, plan in ipairs(plans) do
+    await_all(plan)
+  end
+  for _, done in ipairs(waiting) do
+    done(...)
+  end
+end
+
+-- Returns the plan, if it was carried out, and the line for the log.
+local function reload_script(host, script)
+  local ok, plan, message = xpcall(reload, debug.traceback, host, script)
+  if not ok then
+    plan, message = nil, string.format("%s: reload failed: %s", script.path, plan)
+  end
+  if plan then
+    message = string.format("reloaded %s: %s", script.path, summary(plan))
+    host:log("info", message)
+  else
+    message = "not reloaded, all goes on as before: " .. message
+    host:log("error", message)
+  end
+  return plan, message
+end
+
+local function reload_once(host, waiting)
+  local plans, messages, is_ok = {}, {}, true
+  for i, script in ipairs(decnet._state_of(host).scripts) do
+    local plan, message = reload_script(host, script)
+    plans[#plans + 1] = plan
+    messages[i] = message
+    is_ok = is_ok and plan ~= nil
+  end
+  if #waiting > 0 then
+    host:spawn(answer, waiting, plans, is_ok, table.concat(messages, "\n"))
+  end
+end
+
+local function reload_all(host)
+  local state = state_of(host)
+  local _ <close> = setmetatable({}, { __close = function()
+    state.is_under_way = false
+    host:release()
+  end })
+  while state.waiting do
+    local waiting = state.waiting
+    state.waiting = nil
+    reload_once(host, waiting)
+  end
+end
+
+--- Load the host's script again, or, if that is being done already, once more after that. Does not
+--- wait. `done(ok, message)` is called when it has been refused, or all workers have been stopped
+--- and started that it concerns.
+---@param host any
+---@param done? fun(ok: boolean, message: string)
+function M.request(host, done)
+  local state = state_of(host)
+  state.waiting = state.waiting or {}
+  table.insert(state.waiting, done)
+  if not state.is_under_way then
+    state.is_under_way = true
+    host:hold()
+    host:spawn(reload_all, host)
+  end
+end
+
+--- The same, in a task: wait until it is done.
+---@param host any
+---@return boolean ok, string message
+function M.reload(host)
+  return core.await(function(resume) M.request(host, resume) end)
+end
+
+return stdlib.keep("decnet.reload", M)
