@@ -110,8 +110,21 @@ describe("the CPU", function()
     { "a debug hook that never ends",
       [[debug.sethook(function() while true do end end, "l")]], "workers.lua:5" },
     { "a finalizer that never ends", [[
-      setmetatable({}, { __gc = function() while true do end end }) collectgarbage()]] },
+      setmetatable({}, { __gc = function() while true do end end }) while {} do end]] },
   }
+
+  it("is missed while a finalizer in nobody's slice never ends, and the log says so", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker("victim", function() decnet.sleep(0.01) print "victim" decnet.sleep(3600) end)
+      decnet.worker("collects", function() decnet.sleep(0.1)
+        setmetatable({}, { __gc = function() while true do end end }) collectgarbage()
+      end)
+    ]]
+    child:says "victim"
+    child:says 'level=warn msg="has held the CPU for [1-9]%.%d s in one call'
+    child:kill "sigkill"
+  end)
 
   for _, case in ipairs(CALLS) do
     it("is missed while one has it, and the log says who and where: " .. case[1], function()

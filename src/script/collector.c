@@ -86,9 +86,11 @@ bool dh_collector_has_debt(const struct dh_vm *vm) {
     return !c->is_idle_done && grown > DH_COLLECT_MIN_BYTES && grown > c->base_bytes / 2;
 }
 
-/* One cycle at most, and not for longer than that. */
+/* One cycle at most, and not for longer than that. A slice of nobody's: a finalizer may never end, and
+** the monitor should say so. */
 static void collect(struct dh_vm *vm, uint64_t until_ns) {
     uint64_t cycles = vm->collector.cycles;
+    dh_preempt_begin_slice(&vm->preempt, vm->L);
     lua_gc(vm->L, LUA_GCINC, 0, 0, DH_COLLECT_STEP);
     do {
         if (lua_gc(vm->L, LUA_GCSTEP, 0) == 1) {
@@ -96,6 +98,7 @@ static void collect(struct dh_vm *vm, uint64_t until_ns) {
         }
     } while (vm->collector.cycles == cycles && dh_loop_now() < until_ns);
     lua_gc(vm->L, LUA_GCINC, 0, 0, DH_COLLECT_OWN_STEP);
+    dh_preempt_end_slice(&vm->preempt);
 }
 
 /* Somebody waits whom the collector must not keep waiting. */
@@ -132,8 +135,10 @@ static void act_on_cycle(struct dh_vm *vm) {
 }
 
 void dh_collector_idle(struct dh_vm *vm) {
+    dh_preempt_begin_turn(&vm->preempt);
     collect(vm, dh_loop_now() + DH_COLLECT_IDLE_NS);
     act_on_cycle(vm);
+    dh_preempt_end_turn(&vm->preempt);
 }
 
 /* Those who wait */

@@ -340,7 +340,8 @@ void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
     atomic_store_explicit(&p->deadline_ns, deadline_ns, memory_order_relaxed);
     atomic_store_explicit(&p->has_others, has_others, memory_order_relaxed);
     p->running = co;
-    if (p->force_count > 0 && lua_gethook(co) != on_count && !dh_debughook_is(lua_gethook(co))) {
+    if (p->force_count > 0 && vm->current != NULL && lua_gethook(co) != on_count &&
+        !dh_debughook_is(lua_gethook(co))) {
         lua_sethook(co, on_forced_count, LUA_MASKCOUNT, p->force_count);
     }
     atomic_store_explicit(&p->slice, ++p->number, memory_order_release);
