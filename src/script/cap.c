@@ -29,7 +29,7 @@ static int64_t line_of(const struct dh_run *run) {
 
 static void draw_line(struct dh_vm *vm, struct dh_run *run, uint64_t bytes) {
     int64_t to = bytes != NO_CAP ? (int64_t)bytes : DH_ACCOUNT_NO_LINE;
-    dh_account_move_line(vm->ledger, run->main.account, line_of(run), to);
+    dh_account_move_line(vm->ledger, run->account, line_of(run), to);
     cap_of(run)->line = to;
 }
 
@@ -41,11 +41,11 @@ static void draw_next_line(struct dh_vm *vm, struct dh_run *run, uint64_t held) 
 }
 
 uint64_t dh_cap_held(const struct dh_vm *vm, const struct dh_run *run) {
-    return dh_account_held(vm->ledger, run->main.account, line_of(run));
+    return dh_account_held(vm->ledger, run->account, line_of(run));
 }
 
 int dh_cap_start(struct dh_vm *vm, struct dh_run *run) {
-    if (vm->ledger == NULL || run->main.account == DH_ACCOUNT_HOST ||
+    if (vm->ledger == NULL || run->account == DH_ACCOUNT_HOST ||
         (cap_bytes(run) == NO_CAP && run->unit->trouble == NULL)) {
         return 0;
     }
@@ -140,7 +140,7 @@ void dh_cap_open(struct dh_vm *vm) {
 }
 
 static uint64_t freed(const struct dh_vm *vm, const struct dh_run *run) {
-    return vm->ledger->accounts[run->main.account].allocated - dh_cap_held(vm, run);
+    return vm->ledger->accounts[run->account].allocated - dh_cap_held(vm, run);
 }
 
 static void tell(struct dh_vm *vm, struct dh_run *run) {

@@ -28,7 +28,7 @@ void dh_leftover_add(struct dh_vm *vm, struct dh_run *run) {
     l->next = vm->leftovers;
     l->unit = run->unit;
     l->since_cycle = vm->collector.cycles;
-    l->account = run->main.account;
+    l->account = run->account;
     l->run = run->number;
     vm->leftovers = l;
 }

@@ -90,7 +90,7 @@ static void close_run(struct dh_run *run) {
     free(run->owned);
     run->owned = NULL;
     if (run->unit != NULL) {
-        if (run->main.account != DH_ACCOUNT_HOST) {
+        if (run->account != DH_ACCOUNT_HOST) {
             dh_cap_end(vm, run);
             dh_leftover_add(vm, run);
         }
@@ -211,7 +211,7 @@ static void advance(struct dh_run *run) {
             run->phase = DH_RUN_CLEANUP;
             lua_pushcfunction(L, start_cleanup);
             lua_pushlightuserdata(L, run);
-            uint32_t before = dh_vm_bill(run->instance->vm, run->main.account);
+            uint32_t before = dh_vm_bill(run->instance->vm, run->account);
             bool is_started = lua_pcall(L, 1, 0, 0) == LUA_OK;
             dh_vm_bill(run->instance->vm, before);
             if (is_started) {

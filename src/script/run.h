@@ -39,6 +39,7 @@ struct dh_run {
     struct dh_task *first_task;
     struct dh_closing *closing; /* made when the run ends */
     uint32_t number;
+    uint32_t account;       /* pays for what its tasks allocate */
     struct dh_owned *owned; /* what it opened through luv; NULL: nothing yet */
     uint32_t handle_count;  /* opened and not yet fully closed */
     int defers;             /* reference of the list for self:defer, LUA_NOREF: none */

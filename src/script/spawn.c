@@ -47,7 +47,7 @@ bool dh_spawn_callback(lua_State *L, struct dh_run *run, int nargs) {
     lua_pushlightuserdata(L, run);
     lua_rotate(L, -3 - nargs, 2);
     struct dh_vm *vm = run->instance->vm;
-    uint32_t before = dh_vm_bill(vm, run->main.account);
+    uint32_t before = dh_vm_bill(vm, run->account);
     int status = lua_pcall(L, nargs + 2, 0, 0);
     dh_vm_bill(vm, before);
     if (status != LUA_OK) {

@@ -138,7 +138,6 @@ void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_Stat
     int anchor = dh_vm_anchor(vm, L);
     t->co = co;
     t->anchor = anchor;
-    t->account = run->main.account;
     t->ending = DH_TASK_RETURNED;
     t->forbids_waits = run->is_killed; /* nobody would kill it again */
     t->timer.kind = DH_TIMER_TASK;

@@ -85,7 +85,6 @@ struct dh_task {
     struct dh_failure *failure; /* captured while the stack stood; on its way to the run */
     struct dh_timer timer;      /* deadline of the wait */
     int anchor;                 /* reference that keeps the userdata alive */
-    uint32_t account;           /* who pays for what it allocates: its run */
     int early;         /* reference of what it was resumed with before it yielded, 0: nothing */
     uint16_t nresults; /* values for 'inner' on top of its stack */
     uint8_t state;

@@ -34,7 +34,7 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     struct dh_vm *vm = unit->instance->vm;
     struct dh_run *run = lua_newuserdatauv(L, sizeof(*run), 1);
     dh_run_init(run, unit->instance, unit, unit->worker.run);
-    run->main.account = *vm->payer;
+    run->account = *vm->payer;
     luaL_setmetatable(L, SELF_TYPE);
     lua_State *co = lua_newthread(L);
     lua_setiuservalue(L, -2, 1);
@@ -291,7 +291,7 @@ static void set_memory(lua_State *L, const struct dh_unit *unit) {
     }
     if (run != NULL && run->phase != DH_RUN_CLOSED) {
         held = dh_cap_held(vm, run);
-        allocated = vm->ledger->accounts[run->main.account].allocated;
+        allocated = vm->ledger->accounts[run->account].allocated;
     }
     dh_table_set_integer(L, "memory_bytes", (lua_Integer)held);
     dh_table_set_integer(L, "allocated_bytes", (lua_Integer)allocated);

@@ -209,7 +209,7 @@ void dh_vm_push_cancelled(struct dh_vm *vm, lua_State *L) {
 void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t) {
     bool is_workers = t != NULL && t->run->unit != NULL;
     vm->current = t;
-    *vm->payer = t != NULL ? t->account : DH_ACCOUNT_HOST;
+    *vm->payer = t != NULL ? t->run->account : DH_ACCOUNT_HOST;
     dh_tag_set_unlisted(vm->L, is_workers); /* what new coroutines copy */
     dh_signals_set_holder(is_workers ? t->run->unit->worker.name : NULL);
 }
