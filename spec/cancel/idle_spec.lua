@@ -75,6 +75,23 @@ describe("a generator that was left in the middle", function()
     end
   end)
 
+  it("is closed though the collector comes between the end of the run and its cleanup", function()
+    local log = log_of(function(_, l)
+      decnet.worker("collector", function()
+        for _ = 1, 10 do
+          decnet.atomic(collectgarbage)
+          decnet.yield()
+        end
+      end)
+      decnet.yield()
+      local kept = {}
+      for i = 1, 3 do
+        kept[i] = stopped(function() l[#l + 1] = i end)
+      end
+    end)
+    assert.same({ 3, 2, 1 }, log)
+  end)
+
   it("is closed wherever its <close> stands: a call, a for loop, a task, a generator", function()
     local kept = {}
     local log = log_of(function(_, l)

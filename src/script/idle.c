@@ -50,6 +50,15 @@ void dh_idle_list(lua_State *L, struct dh_vm *vm, lua_State *co) {
     lua_pop(L, 1);
 }
 
+void dh_idle_hold(lua_State *L, const struct dh_run *run) {
+    if (run->idle != LUA_NOREF) {
+        dh_vm_push_anchored(run->instance->vm, L, run->idle);
+        lua_pushnil(L);
+        lua_setmetatable(L, -2);
+        lua_pop(L, 1);
+    }
+}
+
 bool dh_idle_has_any(lua_State *L, const struct dh_run *run) {
     if (run->idle == LUA_NOREF) {
         return false;

@@ -239,6 +239,7 @@ static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *fa
     struct dh_closing *c = run->closing;
     run->phase = DH_RUN_ENDING;
     run->is_cancelled = true;
+    dh_idle_hold(run->instance->vm->L, run);
     c->failure = failure;
     dh_outcome_init(&c->outcome, ending, dh_host_now(host));
     c->outcome.was_killed = run->is_killed;
