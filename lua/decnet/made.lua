@@ -10,7 +10,7 @@ local M = {}
 local searchpath = package.searchpath
 
 ---@class decnet.Script a script that was loaded into a host
----@field number integer from 1
+---@field number integer from 1 to 255
 ---@field path string
 ---@field args string[]
 ---@field base decnet.Base what was there before it was loaded for the first time
@@ -163,10 +163,10 @@ end
 function M.note(host, state, script)
   script.globals, script.modules = globals_of(script.base), modules_of(script.base)
   script.groups = copy(state.groups)
-  local session = M.session(script.base, script.globals, script.modules)
+  local session <close> = M.session(script.base, script.globals, script.modules)
   state.scripts = state.scripts or {}
-  script.number = #state.scripts + 1
-  state.scripts[script.number] = script
+  script.number = math.min(#state.scripts + 1, 255)
+  state.scripts[#state.scripts + 1] = script
   host:fingerprint(session, script.number)
   script.hashes = {
     globals = M.hashes(session, script.globals), modules = M.hashes(session, script.modules),

@@ -18,7 +18,6 @@ end
 local core = require "decnet.core"
 local decnet = require "decnet"
 local made = require "decnet.made"
-local policies = require "decnet.policy"
 local stage_of = require "decnet.stage"
 
 local M = {}
@@ -43,6 +42,15 @@ end
 
 -- ---- stage -------------------------------------------------------------------------------------
 
+-- The options of a worker as a declaration takes them; nil if it is gone.
+local function options_of(handle)
+  local options = handle:options()
+  if options then
+    options.max_memory = options.max_memory or nil
+  end
+  return options
+end
+
 -- Workers that the script did not declare stay: what it declares may wait for them.
 local function add_others(stage)
   local named, others = {}, {}
@@ -50,7 +58,7 @@ local function add_others(stage)
     named[entry.name] = true
   end
   for _, handle in ipairs(stage.host:workers()) do
-    local _, _, _, number = stage.host:version(handle)
+    local _, _, number = stage.host:version(handle)
     if number ~= stage.script.number and not named[handle.name]
       and not stage.host:is_removing(handle) then
       others[#others + 1] = handle
@@ -58,13 +66,12 @@ local function add_others(stage)
     end
   end
   for _, handle in ipairs(others) do
-    local run, policy = stage.host:version(handle)
-    local after = {}
+    local policy, after = options_of(handle), {}
     for _, name in ipairs(policy.after) do
       after[#after + 1] = named[name] and name or nil
     end
-    stage.load:declare(handle.name, run,
-      setmetatable({ after = after, group = false }, { __index = policy }))
+    policy.after, policy.group = after, false
+    stage.load:declare(handle.name, (stage.host:version(handle)), policy)
   end
   return others
 end
@@ -88,39 +95,10 @@ end
 
 -- ---- compare -----------------------------------------------------------------------------------
 
-local function same_list(a, b)
-  if #a ~= #b then
-    return false
-  end
-  for i = 1, #a do
-    if a[i] ~= b[i] then
-      return false
-    end
-  end
-  return true
-end
-
-local function same_policy(a, b)
-  if a == b then
-    return true
-  end
-  for _, option in ipairs(policies.options) do
-    local x, y = a[option.key], b[option.key]
-    if type(x) == "table" and type(y) == "table" then
-      if not same_list(x, y) then
-        return false
-      end
-    elseif x ~= y then
-      return false
-    end
-  end
-  return true
-end
-
 -- Modules whose tables nobody has written to since they were loaded hold code, not state.
 local function code_modules(stage)
   local script, code = stage.script, {}
-  local before = made.session(script.base, script.globals, script.modules)
+  local before <close> = made.session(script.base, script.globals, script.modules)
   for name, module in next, stage.modules do
     local old = script.modules[name]
     if type(module) == "table"
@@ -133,10 +111,11 @@ end
 
 local function compare_workers(stage, session)
   for _, entry in ipairs(stage.entries) do
-    local run, policy, hash = stage.host:version(entry.handle)
+    local run, hash = stage.host:version(entry.handle)
     entry.hash = session:hash(entry.run)
     entry.is_new = run == nil
-    entry.is_changed = run ~= nil and not (hash == entry.hash and same_policy(policy, entry.policy))
+    entry.is_changed = run ~= nil
+      and not (hash == entry.hash and stage.host:is_same(entry.handle, entry.policy))
   end
 end
 
@@ -222,7 +201,7 @@ end
 local function compare(stage)
   local host, script = stage.host, stage.script
   stage.new_globals = stage:globals()
-  local session = made.session(script.base, stage.new_globals, stage.modules, stage.env,
+  local session <close> = made.session(script.base, stage.new_globals, stage.modules, stage.env,
     code_modules(stage), stage.stand_ins)
   compare_workers(stage, session)
   compare_hooks(stage, session)
@@ -240,7 +219,7 @@ local function compare(stage)
   end
   local order = {}
   for _, handle in ipairs(host:workers()) do
-    local _, _, _, number = host:version(handle)
+    local _, _, number = host:version(handle)
     if number == script.number and not host:is_removing(handle) then
       if plan.names[handle.name] then
         order[#order + 1] = handle
@@ -272,25 +251,18 @@ local function version_to_keep(host, handle)
   if status.streak > 0 or status.state == "failed" then
     return nil
   end
-  local run, policy, hash, number = host:version(handle)
-  return { run = run, policy = policy, hash = hash, number = number }
+  local run, hash, number = host:version(handle)
+  return { run = run, policy = options_of(handle), hash = hash, number = number }
 end
 
 -- Old function and options; but whom it waits for and its group are the new script's, or it might
 -- wait for somebody who is no more.
 local function go_back_alone(host, handle, previous)
-  local _, current = host:version(handle)
+  local policy, current = previous.policy, options_of(handle)
   if not current then
     return false -- removed meanwhile
   end
-  local policy = {}
-  for key, value in next, previous.policy do
-    policy[key] = value
-  end
   policy.after, policy.group = current.after, current.group
-  if same_policy(policy, previous.policy) then
-    policy = previous.policy
-  end
   return host:change(handle, previous.run, policy, previous.hash, previous.number, false)
 end
 
@@ -435,7 +407,7 @@ local function commit(stage, plan)
   stage:keep()
   for _, entry in ipairs(plan.added) do
     local handle
-    handle, entry.error = host:adopt(entry.handle, entry.hash, script.number)
+    handle, entry.error = host:adopt(entry.handle, entry.policy, entry.hash, script.number)
     entry.error = not handle and entry.error or nil
   end
   for name in next, script.groups do

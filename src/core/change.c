@@ -110,6 +110,33 @@ void dh_change_drop(struct dh_sup *sup, struct dh_worker *w) {
     }
 }
 
+/* --- what is declared -------------------------------------------------------------------------- */
+
+static const struct dh_change *pending(const struct dh_worker *w) {
+    return w->extra != NULL ? w->extra->change : NULL;
+}
+
+const struct dh_policy *dh_sup_policy(const struct dh_worker *w) {
+    return pending(w) != NULL ? pending(w)->policy : w->policy;
+}
+
+struct dh_group *dh_sup_group(const struct dh_worker *w) {
+    return pending(w) != NULL ? pending(w)->group : dh_group_of(w);
+}
+
+size_t dh_sup_after_count(const struct dh_worker *w) {
+    if (pending(w) != NULL) {
+        return pending(w)->edge_count;
+    }
+    return w->extra != NULL ? w->extra->edge_count : 0;
+}
+
+struct dh_name dh_sup_after(const struct dh_worker *w, size_t i) {
+    const struct dh_edge *edges = pending(w) != NULL ? pending(w)->edges : w->extra->edges;
+
+    return (struct dh_name){edges[i].name, edges[i].name_len};
+}
+
 /* --- order ------------------------------------------------------------------------------------ */
 
 void dh_sup_move_last(struct dh_sup *sup, struct dh_worker *w) {

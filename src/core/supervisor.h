@@ -126,6 +126,13 @@ int dh_sup_change_group(struct dh_sup *sup, struct dh_group *group,
 int dh_sup_change(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec,
                   bool is_trial, struct dh_error *err);
 
+/* What w is declared to be: the change that is pending, if there is one, else what is in force. The
+** text of names is core's, until the next change. */
+const struct dh_policy *dh_sup_policy(const struct dh_worker *w);
+struct dh_group *dh_sup_group(const struct dh_worker *w);
+size_t dh_sup_after_count(const struct dh_worker *w);
+struct dh_name dh_sup_after(const struct dh_worker *w, size_t i);
+
 /* Make w the last in order of declaration, in its group too. */
 void dh_sup_move_last(struct dh_sup *sup, struct dh_worker *w);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/group.h"
 #include "script/fingerprint.h"
 #include "script/hostlib.h"
 #include "script/instance.h"
@@ -120,7 +121,6 @@ static int make_unit(lua_State *L, struct dh_sup *sup, struct dh_spec *ret_spec)
         return 0;
     }
     lua_pushvalue(L, 3);
-    lua_pushvalue(L, 4);
     const struct dh_unit *unit = dh_unit_new(L, name, len);
     ret_spec->name.text = unit->name;
     ret_spec->name.len = len;
@@ -161,19 +161,54 @@ static struct dh_unit *check_unit(lua_State *L, struct dh_instance *instance) {
     return unit->instance == instance ? unit : NULL;
 }
 
-/* host:version(handle): what it is declared to run, its policy, its fingerprint, and the number of
-** its script (0: none); nil if it is not in the host. */
+/* host:version(handle): what it is declared to run, its fingerprint, and the number of its script (0:
+** none); nil if it is not in the host. */
 static int host_version(lua_State *L) {
     const struct dh_unit *unit = check_unit(L, dh_hostlib_check(L));
     if (unit == NULL) {
         lua_pushnil(L);
         return 1;
     }
-    lua_getiuservalue(L, 2, DH_UNIT_RUN);
-    lua_getiuservalue(L, 2, DH_UNIT_POLICY);
+    lua_getiuservalue(L, 2, 1);
     lua_pushinteger(L, (lua_Integer)unit->fingerprint);
     lua_pushinteger(L, unit->script);
-    return 4;
+    return 3;
+}
+
+static bool is_same_name(struct dh_name a, const char *text, size_t len) {
+    return a.len == len && memcmp(a.text, text, len) == 0;
+}
+
+/* Is w in the group that the policy at the absolute index names? */
+static bool is_same_group(lua_State *L, int idx, const struct dh_worker *w) {
+    const struct dh_group *group = dh_sup_group(w);
+    size_t len = 0;
+    bool is_named = lua_getfield(L, idx, "group") == LUA_TSTRING;
+    const char *name = is_named ? lua_tolstring(L, -1, &len) : NULL;
+    bool is_same =
+        is_named ? group != NULL && is_same_name(dh_group_name(group), name, len) : group == NULL;
+    lua_pop(L, 1);
+    return is_same;
+}
+
+/* host:is_same(handle, policy): is it declared with this policy? */
+static int host_is_same(lua_State *L) {
+    const struct dh_unit *unit = check_unit(L, dh_hostlib_check(L));
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_settop(L, 3);
+    struct dh_spec spec = {0};
+    bool is_same = unit != NULL && is_same_group(L, 3, &unit->worker) &&
+                   dh_policy_is_equal(dh_hostlib_policy(L, 3), dh_sup_policy(&unit->worker));
+    if (is_same) {
+        read_after(L, 3, &spec);
+        is_same = spec.after_count == dh_sup_after_count(&unit->worker);
+    }
+    for (size_t i = 0; is_same && i < spec.after_count; i++) {
+        is_same =
+            is_same_name(dh_sup_after(&unit->worker, i), spec.after[i].text, spec.after[i].len);
+    }
+    lua_pushboolean(L, is_same);
+    return 1;
 }
 
 /* Is it down because somebody wants it so? One that is done or has failed may try its new version. */
@@ -193,7 +228,7 @@ static int host_change(lua_State *L) {
     luaL_checkany(L, 3);
     luaL_checktype(L, 4, LUA_TTABLE);
     lua_Integer fingerprint = luaL_checkinteger(L, 5);
-    uint32_t script = (uint32_t)luaL_checkinteger(L, 6);
+    uint8_t script = (uint8_t)luaL_checkinteger(L, 6);
     bool is_trial = lua_toboolean(L, 7);
     struct dh_error err = {DH_ENOENT, "the worker has been removed"};
     struct dh_spec spec;
@@ -208,10 +243,8 @@ static int host_change(lua_State *L) {
         return refuse(L, &err);
     }
     lua_pushvalue(L, 3);
-    lua_setiuservalue(L, 2, DH_UNIT_RUN);
-    lua_pushvalue(L, 4);
-    lua_setiuservalue(L, 2, DH_UNIT_POLICY);
-    unit->fingerprint = (uint64_t)fingerprint;
+    lua_setiuservalue(L, 2, 1);
+    unit->fingerprint = (uint32_t)fingerprint;
     unit->script = script;
     if (must_restart) {
         dh_sup_restart(sup, &unit->worker);
@@ -222,23 +255,22 @@ static int host_change(lua_State *L) {
     return 2;
 }
 
-/* host:adopt(handle, fingerprint, script): add a worker that a load, which has been kept, declared. The
+/* host:adopt(handle, policy, fingerprint, script): add a worker that a load, which has been kept, declared. The
 ** handle, or nil and a message. */
 static int host_adopt(lua_State *L) {
     struct dh_instance *instance = dh_hostlib_check(L);
     struct dh_unit *unit = dh_unit_check(L, 2);
-    lua_Integer fingerprint = luaL_checkinteger(L, 3);
-    uint32_t script = (uint32_t)luaL_checkinteger(L, 4);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_Integer fingerprint = luaL_checkinteger(L, 4);
+    uint8_t script = (uint8_t)luaL_checkinteger(L, 5);
     struct dh_spec spec;
     luaL_argcheck(L, unit->instance == NULL, 2, "it has a host");
-    lua_settop(L, 4);
-    lua_getiuservalue(L, 2, DH_UNIT_POLICY);
-    if (!read_spec(L, 5, &instance->host.sup, &spec)) {
-        return refuse_group(L, 5);
+    if (!read_spec(L, 3, &instance->host.sup, &spec)) {
+        return refuse_group(L, 3);
     }
     spec.name.text = unit->name;
     spec.name.len = strlen(unit->name);
-    unit->fingerprint = (uint64_t)fingerprint;
+    unit->fingerprint = (uint32_t)fingerprint;
     unit->script = script;
     return add_unit(L, instance, 2, &spec);
 }
@@ -305,13 +337,13 @@ static int host_drop_group(lua_State *L) {
 static int host_fingerprint(lua_State *L) {
     struct dh_instance *instance = dh_hostlib_check(L);
     struct dh_sup *sup = &instance->host.sup;
-    uint32_t script = (uint32_t)luaL_checkinteger(L, 3);
+    uint8_t script = (uint8_t)luaL_checkinteger(L, 3);
     lua_settop(L, 3);
     for (struct dh_worker *w = dh_sup_first(sup); w != NULL; w = dh_sup_next(w)) {
         struct dh_unit *unit = dh_unit_of(w);
         if (unit->script == 0) {
             dh_unit_push(L, instance->vm, unit);
-            lua_getiuservalue(L, -1, DH_UNIT_RUN);
+            lua_getiuservalue(L, -1, 1);
             unit->script = script;
             unit->fingerprint = dh_fingerprint(L, 2, -1);
             lua_settop(L, 3);
@@ -474,6 +506,7 @@ const luaL_Reg dh_declare_host_methods[] = {
     {"fingerprint", host_fingerprint},
     {"group", host_group},
     {"is_removing", host_is_removing},
+    {"is_same", host_is_same},
     {"load", host_load},
     {"move_last", host_move_last},
     {"remove", host_remove},

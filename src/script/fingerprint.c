@@ -12,7 +12,7 @@
 
 #define SESSION_TYPE "decnet.fingerprints"
 
-/* What the session's user values are. */
+/* What the session's user values are. VALUES: of the nodes that are still to be explored. */
 enum { VALUES = 1, FOREIGN, GLOBALS, ENVIRONMENTS, CODE };
 
 /* What a hash begins with. */
@@ -68,6 +68,7 @@ struct session {
     uint64_t *rounds;
     size_t rounds_cap;
     size_t explored; /* nodes before this one have their edges */
+    size_t base;     /* the node whose value is the first in VALUES */
     uint32_t met;
     uint32_t cycle_count;
     struct dh_bytecode code;
@@ -130,7 +131,7 @@ static uint32_t node_of(lua_State *L, int session, struct session *s, const void
     lua_pushvalue(L, idx);
     lua_getiuservalue(L, session, VALUES);
     lua_insert(L, -2);
-    lua_rawseti(L, -2, (lua_Integer)s->node_count + 1);
+    lua_rawseti(L, -2, (lua_Integer)(s->node_count - s->base) + 1);
     lua_pop(L, 1);
     struct node n = {.id = id};
     PUSH(L, s, nodes, node_count, node_cap, n);
@@ -331,7 +332,9 @@ static uint64_t explore_userdata(lua_State *L, int idx) {
 
 static void explore(lua_State *L, int session, struct session *s, uint32_t i) {
     lua_getiuservalue(L, session, VALUES);
-    lua_rawgeti(L, -1, (lua_Integer)i + 1);
+    lua_rawgeti(L, -1, (lua_Integer)(i - s->base) + 1);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, (lua_Integer)(i - s->base) + 1);
     lua_remove(L, -2);
     int idx = lua_gettop(L);
     uint32_t first_edge = (uint32_t)s->edge_count;
@@ -490,6 +493,7 @@ static struct session *check_session(lua_State *L, int idx) {
 static uint32_t visit(lua_State *L, int session, int idx, uint64_t *ret_hash) {
     struct session *s = lua_touserdata(L, session);
     luaL_checkstack(L, LUA_MINSTACK, NULL);
+    s->base = s->node_count; /* all are explored */
     uint32_t root = look_at(L, session, s, lua_absindex(L, idx), ret_hash);
     while (s->explored < s->node_count) {
         explore(L, session, s, (uint32_t)s->explored);
@@ -504,10 +508,10 @@ static uint32_t visit(lua_State *L, int session, int idx, uint64_t *ret_hash) {
     return root;
 }
 
-uint64_t dh_fingerprint(lua_State *L, int session, int idx) {
+uint32_t dh_fingerprint(lua_State *L, int session, int idx) {
     uint64_t hash = 0;
     visit(L, session, idx, &hash);
-    return hash;
+    return (uint32_t)(hash ^ (hash >> 32));
 }
 
 static int session_hash(lua_State *L) {
@@ -629,7 +633,9 @@ void dh_fingerprint_open(lua_State *L) {
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, session_gc);
-    lua_setfield(L, -2, "__gc");
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "__gc");
+    lua_setfield(L, -2, "__close");
     lua_pop(L, 1);
     lua_pushcfunction(L, l_fingerprints);
     lua_setfield(L, -2, "fingerprints");

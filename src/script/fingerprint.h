@@ -20,7 +20,8 @@
 ** whose methods are hash(value) -> integer and link(list) -> list: which of the values belong
 ** together, by number; 0: with none. 'foreign', 'environments' and 'code' are sets (tables with the
 ** values as keys): what is not the script's (a value other than true: what it stands for); the tables that _ENV may be; tables that hold no state.
-** 'globals' maps names to what the script made of them.
+** 'globals' maps names to what the script made of them. What was hashed must not be collected before
+** the session is closed.
 */
 #ifndef DH_SCRIPT_FINGERPRINT_H
 #define DH_SCRIPT_FINGERPRINT_H
@@ -28,8 +29,9 @@
 #include <lua.h>
 #include <stdint.h>
 
-/* The hash of the value at idx in the session at the absolute index 'session'. Raises. */
-uint64_t dh_fingerprint(lua_State *L, int session, int idx);
+/* The hash of the value at idx in the session at the absolute index 'session', folded: one change in
+** four thousand million is missed, and a hundred thousand workers stay cheap. Raises. */
+uint32_t dh_fingerprint(lua_State *L, int session, int idx);
 
 void dh_fingerprint_open(lua_State *L);
 

@@ -18,14 +18,13 @@
 #define SELF_TYPE "decnet.self"
 
 struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len) {
-    struct dh_unit *unit = lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, DH_UNIT_POLICY);
+    struct dh_unit *unit = lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, 1);
     memset(unit, 0, sizeof(*unit));
     memcpy(unit->name, name, name_len);
     unit->name[name_len] = '\0';
     unit->anchor = LUA_NOREF;
-    lua_insert(L, -3);
-    lua_setiuservalue(L, -3, DH_UNIT_POLICY);
-    lua_setiuservalue(L, -2, DH_UNIT_RUN);
+    lua_insert(L, -2);
+    lua_setiuservalue(L, -2, 1);
     luaL_setmetatable(L, HANDLE_TYPE);
     return unit;
 }
@@ -39,7 +38,7 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     lua_State *co = lua_newthread(L);
     lua_setiuservalue(L, -2, 1);
     dh_unit_push(L, vm, unit);
-    lua_getiuservalue(L, -1, DH_UNIT_RUN);
+    lua_getiuservalue(L, -1, 1);
     lua_xmove(L, co, 1);
     lua_pop(L, 1);
     lua_pushvalue(L, -1);
@@ -347,38 +346,37 @@ static const char *const restart_names[] = {
     [DH_RESTART_NEVER] = "never",
 };
 
-/* A copy of what the handle at 1 waits for. */
-static void push_after(lua_State *L) {
-    lua_newtable(L);
-    lua_getiuservalue(L, 1, DH_UNIT_POLICY);
-    if (lua_getfield(L, -1, "after") == LUA_TTABLE) {
-        lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
-        for (lua_Integer i = 1; i <= n; i++) {
-            lua_rawgeti(L, -1, i);
-            lua_rawseti(L, -4, i);
-        }
+static void push_name(lua_State *L, struct dh_name name) {
+    lua_pushlstring(L, name.text, name.len);
+}
+
+/* What w waits for: a list. */
+static void push_after(lua_State *L, const struct dh_worker *w) {
+    size_t count = dh_sup_after_count(w);
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        push_name(L, dh_sup_after(w, i));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    lua_pop(L, 2);
 }
 
 /* The name of w's group, or false. */
 static void push_group(lua_State *L, const struct dh_worker *w) {
-    const struct dh_group *group = dh_group_of(w);
+    const struct dh_group *group = dh_sup_group(w);
     if (group == NULL) {
         lua_pushboolean(L, 0);
     } else {
-        struct dh_name name = dh_group_name(group);
-        lua_pushlstring(L, name.text, name.len);
+        push_name(L, dh_group_name(group));
     }
 }
 
-/* The options in force, defaults filled in. */
+/* The options declared last, defaults filled in. */
 static int handle_options(lua_State *L) {
     struct dh_unit *unit = check_handle(L);
     if (unit->instance == NULL) {
         return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
     }
-    const struct dh_policy *p = unit->worker.policy;
+    const struct dh_policy *p = dh_sup_policy(&unit->worker);
     lua_createtable(L, 0, 20);
     dh_table_set_string(L, "restart", restart_names[p->restart]);
     dh_table_set_seconds(L, "min_backoff", p->min_backoff_ns);
@@ -396,7 +394,7 @@ static int handle_options(lua_State *L) {
     dh_table_set_seconds(L, "within", p->within_ns);
     dh_table_set_boolean(L, "essential", p->is_essential);
     dh_table_set_seconds(L, "stop_timeout", p->stop_timeout_ns);
-    push_after(L);
+    push_after(L, &unit->worker);
     lua_setfield(L, -2, "after");
     dh_table_set_boolean(L, "notify", p->notifies);
     dh_table_set_seconds(L, "start_timeout", p->start_timeout_ns);

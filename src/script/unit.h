@@ -3,8 +3,7 @@
 ** A worker as the script layer sees it, and the two values by which Lua knows it: the handle that
 ** decnet.worker returns, and 'self', which each run gets anew.
 **
-** A unit lives inside the handle's userdata (user values: what is declared to run, and the policy, a
-** Lua table); the instance anchors it until the worker is removed. A handle may outlive
+** A unit lives inside the handle's userdata (user value: what is declared to run); the instance anchors it until the worker is removed. A handle may outlive
 ** both: then it is detached, and says so.
 */
 #ifndef DH_SCRIPT_UNIT_H
@@ -38,17 +37,14 @@ struct dh_trouble {
     uint64_t leftover_told;      /* the same when it was logged last */
 };
 
-/* User values of the handle. */
-enum { DH_UNIT_RUN = 1, DH_UNIT_POLICY };
-
 struct dh_unit {
     struct dh_worker worker;      /* first member */
     struct dh_instance *instance; /* NULL: removed, or the host is gone */
     struct dh_run *run;           /* the current one, until it is closed */
     struct dh_trouble *trouble;
-    uint64_t fingerprint; /* of the function, when the script that declared it was loaded */
-    uint32_t script;      /* number of the script that declared it while it was loaded, or 0 */
     int anchor;
+    uint32_t fingerprint; /* of the function, when the script that declared it was loaded */
+    uint8_t script;       /* number of the script that declared it while it was loaded, or 0 */
     char name[];
 };
 
@@ -56,8 +52,7 @@ static inline struct dh_unit *dh_unit_of(struct dh_worker *w) {
     return (struct dh_unit *)w;
 }
 
-/* Push a new unit that is in no host: what to run is at -2, the policy at -1; both are popped. Raises
-** on memory errors. */
+/* Push a new unit that is in no host: what to run is at -1 and is popped. Raises on memory errors. */
 struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len);
 
 /* The unit whose handle is at idx; raises if it is none. */
