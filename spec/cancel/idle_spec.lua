@@ -88,6 +88,7 @@ describe("a generator that was left in the middle", function()
       for i = 1, 3 do
         kept[i] = stopped(function() l[#l + 1] = i end)
       end
+      assert.equal(3, #kept)
     end)
     assert.same({ 3, 2, 1 }, log)
   end)

@@ -72,13 +72,15 @@ bool dh_files_may_close(const struct dh_vm *vm, const struct dh_run *run, int fd
 
 /* Values */
 
-/* Push the run's set of files and directories. Weak keys. */
+/* Push the run's set of files and directories, by their addresses. Weak values, because these are
+** taken out before their finalizers run, weak keys only a cycle later: a directory that luv has closed
+** must not be found. */
 static void push_values(lua_State *L, struct dh_run *run) {
     struct dh_owned *owned = dh_owned_of(L, run);
     if (owned->files == 0) {
         lua_newtable(L);
         lua_createtable(L, 0, 1);
-        lua_pushliteral(L, "k");
+        lua_pushliteral(L, "v");
         lua_setfield(L, -2, "__mode");
         lua_setmetatable(L, -2);
         owned->files = dh_vm_anchor(run->instance->vm, L);
@@ -89,8 +91,7 @@ static void push_values(lua_State *L, struct dh_run *run) {
 void dh_files_add_value(lua_State *L, struct dh_run *run) {
     push_values(L, run);
     lua_pushvalue(L, -2);
-    lua_pushboolean(L, 1);
-    lua_rawset(L, -3);
+    lua_rawsetp(L, -2, lua_touserdata(L, -1));
     lua_pop(L, 1);
 }
 
@@ -108,13 +109,13 @@ static void close_stream(luaL_Stream *stream) {
 static int close_values(lua_State *L) {
     lua_pushnil(L);
     while (lua_next(L, 1) != 0) {
-        lua_pop(L, 1);
         luaL_Stream *stream = luaL_testudata(L, -1, LUA_FILEHANDLE);
         if (stream != NULL) {
             close_stream(stream);
+            lua_pop(L, 1);
         } else {
             dh_luv_push_function(L, "fs_closedir"); /* one that is closed it refuses */
-            lua_pushvalue(L, -2);
+            lua_insert(L, -2);
             lua_call(L, 1, 0);
         }
     }
