@@ -98,6 +98,9 @@ static void collect(struct dh_vm *vm, uint64_t until_ns) {
         }
     } while (vm->collector.cycles == cycles && dh_loop_now() < until_ns);
     lua_gc(vm->L, LUA_GCINC, 0, 0, DH_COLLECT_OWN_STEP);
+    if (vm->collector.cycles == cycles) {
+        lua_gc(vm->L, LUA_GCSTEP, -DH_COLLECT_CREDIT_KB);
+    }
     dh_preempt_end_slice(&vm->preempt);
 }
 

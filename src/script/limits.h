@@ -94,6 +94,9 @@
 #define DH_COLLECT_OWN_STEP 13
 #define DH_COLLECT_IDLE_NS 100000u
 
+/* In a cycle that the host steps, workers may allocate so much before they must step, too. */
+#define DH_COLLECT_CREDIT_KB 1024
+
 /* Less than this allocated since the last cycle is not worth a cycle in idle time. */
 #define DH_COLLECT_MIN_BYTES 1000000u
 
