@@ -40,6 +40,19 @@ describe("docs/isolation.md", function()
     assert(n >= 30, n)
   end)
 
+  it("quotes a run with all rows of the gallery", function()
+    local names = rows()
+    local run = text:match "\n## A run, measured\n.-\n```\n(.-)\n```\n"
+    local lines = {}
+    for line in run:gmatch "[^\n]+" do
+      local name = line:match "^(.-) *%*?  +"
+      if names[name] then
+        lines[name] = true
+      end
+    end
+    assert.same(names, lines)
+  end)
+
   it("leads to each of its chapters", function()
     local anchors = {}
     for title in text:gmatch "\n##+ ([^\n]+)" do

@@ -19,6 +19,7 @@ local SCRIPT = [[
     uv.new_timer():start(60000, 0, print)
     assert(uv.spawn("true", {}, function() end))
     assert(io.open "/dev/null")
+    assert(uv.fs_open("/dev/null", "r", 0))
   end
 
   local crasher = decnet.worker { name = "crasher", min_backoff = 0, max_backoff = 0,
