@@ -2,6 +2,7 @@
 #include "script/unit.h"
 
 #include <lauxlib.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,10 +19,10 @@
 #define SELF_TYPE "decnet.self"
 
 struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len) {
-    struct dh_unit *unit = lua_newuserdatauv(L, sizeof(*unit) + name_len + 1, 1);
-    memset(unit, 0, sizeof(*unit));
+    size_t size = offsetof(struct dh_unit, name) + name_len + 1;
+    struct dh_unit *unit = lua_newuserdatauv(L, size, 1);
+    memset(unit, 0, size);
     memcpy(unit->name, name, name_len);
-    unit->name[name_len] = '\0';
     unit->anchor = LUA_NOREF;
     lua_insert(L, -2);
     lua_setiuservalue(L, -2, 1);
