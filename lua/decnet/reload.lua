@@ -81,7 +81,9 @@ local function load_aside(stage)
   local path = stage.script.path
   local task = stage.load:spawn(stage_of.run, stage)
   local ok, message = task:join(M.LIMIT)
-  if ok then
+  if ok and #stage.entries == 0 then -- as while an editor writes it
+    return nil, string.format("%s: declares no workers; to stop the host send it SIGTERM", path)
+  elseif ok then
     stage.others = add_others(stage)
     ok, message = stage.load:check()
     return ok, message and string.format("%s: %s", path, message)

@@ -68,7 +68,11 @@ local function requirer(stage)
     local file = not stage.is_over and type(name) == "string"
       and made.module_file(stage.script.base, name)
     if not file then
-      return require_any(name)
+      local found, value, where = pcall(require_any, name)
+      if not found then
+        error(value, type(value) == "string" and 2 or 0)
+      end
+      return value, where
     elseif stage.loading[name] then
       error(string.format("loop: module '%s' requires itself", name), 2)
     elseif stage.modules[name] == nil then

@@ -447,7 +447,8 @@ describe("a reload #reload", function()
         'workers.lua:1: worker "a": group: no group' },
       ["a bad list"] = { "return { { 'a' } }", "workers.lua: return value%[1%]" },
       ["a hook that is none"] = { "decnet.on('crash', 1)", "decnet.on: fn: expected a function" },
-      ["an unknown module"] = { "require 'no.such.module'", "module 'no.such.module' not found" },
+      ["an unknown module"] = { "require 'no.such.module'",
+        "^[^\n]*workers.lua:1: module 'no.such.module' not found" },
       ["a wait"] = { "decnet.sleep(1)", "sleep: only a worker can wait: call it inside one" },
       ["a task"] = { "decnet.spawn(park)", "spawn: only a worker has tasks" },
       ["a wait for an order"] = { "assert(decnet.get('a'):restart())", "gives no orders" },
@@ -466,6 +467,16 @@ describe("a reload #reload", function()
         end)
       end)
     end
+
+    it("a file without workers, as while an editor writes it", function()
+      host(script { { "a" } }, function(t)
+        for _, text in ipairs { "", HEAD, "-- half a line" } do
+          write("workers.lua", text)
+          assert.matches("workers.lua: declares no workers", refused(t))
+        end
+        assert.equal("a=running/1", states(t))
+      end)
+    end)
 
     it("a file that is gone", function()
       local path = script { { "a" } }

@@ -69,7 +69,10 @@ void dh_report_event(struct dh_host *host, const struct dh_event *ev,
             with_reason(host, DH_LEVEL_DEBUG, ev, "ready");
             break;
         case DH_EVENT_GIVE_UP:
-            with_reason(host, DH_LEVEL_WARN, ev, "given up: it will not be restarted");
+            with_reason(host, DH_LEVEL_WARN, ev,
+                        ev->worker->policy->is_essential
+                            ? "given up: it is essential, so the host stops"
+                            : "given up: it will not be restarted");
             break;
         case DH_EVENT_DONE:
             if (loop != NULL) {

@@ -90,7 +90,8 @@ static lua_State *main_thread(lua_State *L) {
 /* os.exit in a worker would close the state under the task that runs. Upvalue 1: the original. */
 static int l_exit(lua_State *L) {
     if (dh_vm_of(L)->current != NULL) {
-        return luaL_error(L, "os.exit: a worker cannot end the host: call decnet.stop()");
+        return luaL_error(L, "os.exit: a worker cannot end the host: return to end the worker, or "
+                             "call decnet.stop()");
     }
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
