@@ -62,7 +62,7 @@ int dh_coroutine_close(struct dh_vm *vm, lua_State *L, lua_State *co) {
     dh_errfunc_clear(co, vm->errfunc_at);
     dh_preempt_enter(&vm->preempt, co);
     int status = dh_close_thread(co, L);
-    vm->preempt.running = L;
+    dh_preempt_back(&vm->preempt, L);
     vm->boundaries--;
     vm->closings--;
     vm->boundary = boundary;
@@ -116,7 +116,7 @@ static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool
         }
         vm->preempt.running = co;
         int status = lua_resume(co, L, nargs, &n);
-        vm->preempt.running = L;
+        dh_preempt_back(&vm->preempt, L);
         vm->boundaries -= !can_yield;
         vm->boundary = boundary;
         if (status == LUA_YIELD && vm->is_host_yield) {

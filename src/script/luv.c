@@ -36,6 +36,11 @@ static bool is_handle(lua_State *L, int idx) {
     return is;
 }
 
+static bool is_closing(lua_State *L, int idx) {
+    const uv_handle_t *handle = is_handle(L, idx) ? *(uv_handle_t **)lua_touserdata(L, idx) : NULL;
+    return handle != NULL && uv_is_closing(handle);
+}
+
 /*
 ** Wrappers. Upvalue 1 is luv's function, which has no upvalues of its own, so it is called as the C
 ** function it is: it finds its arguments where it expects them, and its messages name the caller's
@@ -233,6 +238,12 @@ static int wrapped_start(lua_State *L) {
     int callback = run != NULL ? find_callback(L) : 0;
     if (callback == 0) {
         return call_luv_noted(L);
+    }
+    if (is_closing(L, 1)) { /* luv would keep the callback for ever: its handle closes no more */
+        lua_pushnil(L);
+        lua_pushliteral(L, "EINVAL: the handle is closed");
+        lua_pushliteral(L, "EINVAL");
+        return 3;
     }
     dh_series_new(L, run, callback);
     dh_bound_make(L, callback, run, DH_BOUND_SERIES);

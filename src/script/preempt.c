@@ -62,6 +62,30 @@ static void yield_to_scheduler(struct dh_vm *vm, lua_State *L) {
 }
 
 static void on_count(lua_State *L, lua_Debug *ar);
+static void on_return(lua_State *L, lua_Debug *ar);
+
+/* Set our hook; one of a C module's is put aside until then. */
+static void set_hook(struct dh_preempt *p, lua_State *L, lua_Hook ours, int mask, int count) {
+    lua_Hook hook = lua_gethook(L);
+    if (hook != on_count && hook != on_return) {
+        p->user.hook = hook;
+        p->user.mask = lua_gethookmask(L);
+        p->user.count = lua_gethookcount(L);
+    }
+    lua_sethook(L, ours, mask, count);
+}
+
+/* The slice should yield and cannot here: as soon as a function has returned to where it can. */
+static void yield_later(struct dh_preempt *p, lua_State *L) {
+    const struct dh_task *t = p->vm->current;
+    if (t == NULL || t->is_killed || !is_preemptible(t)) {
+        return;
+    }
+    p->refused = p->number;
+    if (!dh_debughook_is(lua_gethook(L))) {
+        set_hook(p, L, on_return, LUA_MASKRET, 0);
+    }
+}
 
 /* Raise the error on top of L's stack in a hook. It passes by message handlers, as memory errors do:
 ** a handler would run inside the hook, where no hook can end it. */
@@ -80,16 +104,19 @@ static void raise_what_waits(const struct dh_preempt *p, struct dh_task *t, lua_
     raise_in_hook(p, L);
 }
 
-/* The run is over its line. */
-static void collect(struct dh_preempt *p, lua_State *L) {
+/* The run is over its line. Returns false if the slice goes on. */
+static bool collect(struct dh_preempt *p, lua_State *L) {
     struct dh_task *t = p->vm->current;
     p->collect_in_slice = 0;
     if (dh_preempt_can_yield(p->vm, L)) {
         t->collects = DH_COLLECT_OVER;
         yield_to_scheduler(p->vm, L);
-    } else if (dh_cap_postpone(p->vm, t)) {
+        return true;
+    }
+    if (dh_cap_postpone(p->vm, t)) {
         raise_what_waits(p, t, L);
     }
+    return false;
 }
 
 static bool must_collect(const struct dh_preempt *p) {
@@ -108,8 +135,11 @@ static void break_hang(struct dh_preempt *p, lua_State *L, uint64_t over_ns) {
     if (over_ns >= DH_HANG_GRACE_NS) {
         p->overdue_slice = p->number;
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
-    } else if (t != NULL) {
-        dh_task_note_error(t, L, -1, 0);
+    } else {
+        if (t != NULL) {
+            dh_task_note_error(t, L, -1, 0);
+        }
+        yield_later(p, L); /* where it is caught */
     }
     raise_in_hook(p, L);
 }
@@ -164,16 +194,22 @@ static void obey(struct dh_preempt *p, lua_State *L) {
     p->unheard = 0;
     uint64_t wanted = atomic_exchange(&p->wanted, DH_PREEMPT_NOTHING);
     bool is_over = is_overdue(p);
-    if (wanted / (DH_PREEMPT_WISHES + 1) != p->number && !is_over) {
+    bool is_meant = wanted / (DH_PREEMPT_WISHES + 1) == p->number;
+    bool yields = (is_meant && (wanted & DH_PREEMPT_WISHES) == DH_PREEMPT_YIELD) || is_over ||
+                  p->refused == p->number;
+    if (!is_meant && !yields) {
         return; /* meant for another slice, or left over: a coroutine that was created while armed */
     }
     note_holder(p, L, 0);
     dh_gclib_check(p->vm);
     if (dh_preempt_can_yield(p->vm, L)) {
-        if ((wanted & DH_PREEMPT_WISHES) == DH_PREEMPT_YIELD || is_over) {
+        if (yields) {
             yield_to_scheduler(p->vm, L);
         }
         return;
+    }
+    if (yields) {
+        yield_later(p, L);
     }
     uint64_t elapsed_ns = dh_preempt_elapsed_ns(p);
     uint64_t limit_ns = hang_timeout_ns(p->vm->current);
@@ -185,15 +221,30 @@ static void obey(struct dh_preempt *p, lua_State *L) {
 static void on_count(lua_State *L, lua_Debug *ar) {
     struct dh_preempt *p = mine;
     (void)ar;
+    if (p == NULL) { /* the host has ended since */
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
     restore_user_hook(p, L);
     if (p->raises_in == L) {
         p->raises_in = NULL;
         raise_what_waits(p, p->vm->current, L);
     }
-    if (must_collect(p)) {
-        collect(p, L);
-    } else {
+    if (!must_collect(p) || !collect(p, L)) {
         obey(p, L);
+    }
+}
+
+/* A hook that returns cannot yield: the next instruction does. */
+static void on_return(lua_State *L, lua_Debug *ar) {
+    struct dh_preempt *p = mine;
+    (void)ar;
+    if (p == NULL) {
+        lua_sethook(L, NULL, 0, 0);
+    } else if (p->refused != p->number) {
+        restore_user_hook(p, L);
+    } else if (dh_preempt_can_yield(p->vm, L)) {
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     }
 }
 
@@ -217,26 +268,26 @@ void dh_preempt_in_hook(lua_State *L) {
         if (++p->forced % (unsigned)p->force_count == 0 && dh_preempt_can_yield(p->vm, L)) {
             yield_to_scheduler(p->vm, L);
         }
-    } else if (must_collect(p)) {
-        collect(p, L);
-    } else if (atomic_load_explicit(&p->wanted, memory_order_relaxed) != DH_PREEMPT_NOTHING) {
+    } else if ((!must_collect(p) || !collect(p, L)) && dh_preempt_is_wanted(p)) {
         obey(p, L);
     }
 }
 
 bool dh_preempt_is_hook(lua_Hook hook) {
-    return hook == on_count || hook == on_forced_count;
+    return hook == on_count || hook == on_return || hook == on_forced_count;
 }
 
-/* Let the next instruction of L call on_count; a hook of a C module's is put aside until then. */
+/* Let the next instruction of L call on_count. */
 static void arm(struct dh_preempt *p, lua_State *L) {
-    lua_Hook hook = lua_gethook(L);
-    if (hook != on_count) {
-        p->user.hook = hook;
-        p->user.mask = lua_gethookmask(L);
-        p->user.count = lua_gethookcount(L);
+    set_hook(p, L, on_count, LUA_MASKCOUNT, 1);
+}
+
+void dh_preempt_rearm(struct dh_preempt *p, lua_State *L) {
+    if (!dh_debughook_is(lua_gethook(L))) {
+        p->is_arming = 1;
+        arm(p, L);
+        p->is_arming = 0;
     }
-    lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
 }
 
 void dh_preempt_enter(struct dh_preempt *p, lua_State *co) {

@@ -83,6 +83,7 @@ struct dh_preempt {
     lua_State *raises_in;        /* the next hook in there raises what the task has to, or NULL */
     uint64_t collect_in_slice;   /* the slice in which the hook is to wait for the collector */
     volatile sig_atomic_t is_arming;
+    uint64_t refused;       /* slice that should yield and could not yet */
     uint64_t overdue_slice; /* one that goes on although it was told to end, 0: none yet */
     bool is_started;
 
@@ -149,6 +150,24 @@ static inline uint64_t dh_preempt_slice(const struct dh_preempt *p) {
 /* Within a slice: the next to run is co, which is being closed. Where the slice is long over its
 ** hang_timeout, what co would still run is broken off at once. */
 void dh_preempt_enter(struct dh_preempt *p, lua_State *co);
+
+/* Has the slice under way been told to yield, and has not? */
+static inline bool dh_preempt_is_wanted(const struct dh_preempt *p) {
+    return atomic_load_explicit(&p->wanted, memory_order_relaxed) != DH_PREEMPT_NOTHING ||
+           p->refused == p->number;
+}
+
+/* Let L obey what the slice under way has been told. */
+void dh_preempt_rearm(struct dh_preempt *p, lua_State *L);
+
+/* Within a slice: a coroutine that L resumed or closed has left the CPU to L again. What it was told
+** was meant for the slice, and may not have reached it: its body was a C function. */
+static inline void dh_preempt_back(struct dh_preempt *p, lua_State *L) {
+    p->running = L;
+    if (dh_preempt_is_wanted(p)) {
+        dh_preempt_rearm(p, L);
+    }
+}
 
 /* How long the last slice to begin has lasted since the monitor first saw it; 0: it has not. */
 uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p);
