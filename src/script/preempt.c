@@ -196,7 +196,7 @@ static void obey(struct dh_preempt *p, lua_State *L) {
     bool is_over = is_overdue(p);
     bool is_meant = wanted / (DH_PREEMPT_WISHES + 1) == p->number;
     bool yields = (is_meant && (wanted & DH_PREEMPT_WISHES) == DH_PREEMPT_YIELD) || is_over ||
-                  p->refused == p->number;
+                  dh_preempt_is_refused(p);
     if (!is_meant && !yields) {
         return; /* meant for another slice, or left over: a coroutine that was created while armed */
     }
@@ -241,7 +241,7 @@ static void on_return(lua_State *L, lua_Debug *ar) {
     (void)ar;
     if (p == NULL) {
         lua_sethook(L, NULL, 0, 0);
-    } else if (p->refused != p->number) {
+    } else if (!dh_preempt_is_refused(p)) {
         restore_user_hook(p, L);
     } else if (dh_preempt_can_yield(p->vm, L)) {
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);

@@ -83,7 +83,7 @@ struct dh_preempt {
     lua_State *raises_in;        /* the next hook in there raises what the task has to, or NULL */
     uint64_t collect_in_slice;   /* the slice in which the hook is to wait for the collector */
     volatile sig_atomic_t is_arming;
-    uint64_t refused;       /* slice that should yield and could not yet */
+    uint64_t refused;       /* slice that should yield and could not yet, 0: none */
     uint64_t overdue_slice; /* one that goes on although it was told to end, 0: none yet */
     bool is_started;
 
@@ -151,10 +151,15 @@ static inline uint64_t dh_preempt_slice(const struct dh_preempt *p) {
 ** hang_timeout, what co would still run is broken off at once. */
 void dh_preempt_enter(struct dh_preempt *p, lua_State *co);
 
+/* Should the slice under way yield, and could not yet? */
+static inline bool dh_preempt_is_refused(const struct dh_preempt *p) {
+    return p->refused != 0 && p->refused == dh_preempt_slice(p);
+}
+
 /* Has the slice under way been told to yield, and has not? */
 static inline bool dh_preempt_is_wanted(const struct dh_preempt *p) {
     return atomic_load_explicit(&p->wanted, memory_order_relaxed) != DH_PREEMPT_NOTHING ||
-           p->refused == p->number;
+           dh_preempt_is_refused(p);
 }
 
 /* Let L obey what the slice under way has been told. */
