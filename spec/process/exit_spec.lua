@@ -12,14 +12,19 @@ describe("the exit code", function()
         decnet.worker("quiet", function() decnet.park() end)
         decnet.worker("spinner", function(self)
           decnet.sleep(0)
-          self.log:info "spinning"
-          require "luv".sleep(1e9) -- a C function: nobody can take the CPU from it
+          decnet.atomic(function() -- nothing between the line and the sleep
+            self.log:info "spinning"
+            require "luv".sleep(1e9) -- a C function: nobody can take the CPU from it
+          end)
         end)
       ]],
       with_a_limit = process.run([[
-        require "decnet".worker("spinner", function(self)
-          self.log:info "spinning"
-          require "luv".sleep(1e9)
+        local decnet = require "decnet"
+        decnet.worker("spinner", function(self)
+          decnet.atomic(function()
+            self.log:info "spinning"
+            require "luv".sleep(1e9)
+          end)
         end)
       ]], { "--shutdown-timeout", "0.1" }),
       in_close = process.run [[
