@@ -17,18 +17,24 @@ local function never(t, name)
   return t:status(name).restarts == 0 and t:status(name).last_error == nil
 end
 
+-- A neighbour that ticks; returns a function that tells how often it has.
+local function ticker()
+  local ticks = 0
+  decnet.worker("victim", function()
+    while true do
+      decnet.sleep(0.01)
+      ticks = ticks + 1
+    end
+  end)
+  return function() return ticks end
+end
+
 describe("a worker that computes without waiting", function()
   it("L03 lets a neighbour's ticker run", function()
     run(function(t)
-      local ticks = 0
-      decnet.worker("victim", function()
-        while true do
-          decnet.sleep(0.01)
-          ticks = ticks + 1
-        end
-      end)
+      local ticks = ticker()
       decnet.worker("loop", spin)
-      assert.is_true(t:run_until(function() return ticks >= 5 end, 60))
+      assert.is_true(t:run_until(function() return ticks() >= 5 end, 60))
       assert.is_true(never(t, "victim"))
       assert.equal("running", t:status("loop").state)
       assert.is_true(t:status("loop").preemptions > 0)
@@ -269,16 +275,10 @@ describe("a worker that computes without waiting", function()
   for what, body in pairs(RESTLESS) do
     it("is preempted though it " .. what, function()
       run(function(t)
-        local ticks = 0
-        decnet.worker("victim", function()
-          while true do
-            decnet.sleep(0.01)
-            ticks = ticks + 1
-          end
-        end)
+        local ticks = ticker()
         decnet.worker { name = "loop", hang_timeout = 2, run = body }
         assert.is_true(t:run_until(function() return t:status("loop").preemptions >= 20 end, 60))
-        assert.is_true(ticks >= 10)
+        assert.is_true(ticks() >= 10)
         assert.is_true(never(t, "loop"))
       end)
     end)

@@ -347,14 +347,9 @@ static void on_signal(int number) {
 }
 
 void dh_preempt_ask_to_collect(struct dh_preempt *p) {
-    if (p->collect_in_slice == p->number) {
-        return;
-    }
-    p->collect_in_slice = p->number;
-    if (!dh_debughook_is(lua_gethook(p->running))) {
-        p->is_arming = 1;
-        arm(p, p->running);
-        p->is_arming = 0;
+    if (p->collect_in_slice != p->number) {
+        p->collect_in_slice = p->number;
+        dh_preempt_rearm(p, p->running);
     }
 }
 
