@@ -133,10 +133,20 @@ static void stop_now_if_wanted(struct dh_host *host) {
     }
 }
 
+static void note_lateness(struct dh_lateness *l, uint64_t late_ns) {
+    uint64_t units = late_ns / DH_LATENESS_NS;
+    unsigned bucket = units == 0 ? 0 : 64u - (unsigned)__builtin_clzll(units);
+    l->counts[bucket < DH_LATENESS_BUCKETS ? bucket : DH_LATENESS_BUCKETS]++;
+    l->sum_ns += late_ns;
+}
+
 static void fire_due(struct dh_host *host) {
     uint64_t now = dh_host_now(host);
+    uint64_t deadline_ns = dh_timerq_next(&host->timers);
     struct dh_timer *t;
-    while ((t = dh_timerq_pop(&host->timers, now)) != NULL) {
+    for (; (t = dh_timerq_pop(&host->timers, now)) != NULL;
+         deadline_ns = dh_timerq_next(&host->timers)) {
+        note_lateness(&host->lateness, now - deadline_ns);
         if (t->kind < DH_TIMER_OTHERS) {
             dh_sup_on_timer(&host->sup, t);
         } else if (t->kind == DH_TIMER_SHUTDOWN) {

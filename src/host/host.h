@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "core/supervisor.h"
+#include "host/limits.h"
 #include "host/loop.h"
 
 struct dh_host;
@@ -75,6 +76,13 @@ struct dh_host_options {
     uint64_t seed;                /* of jitter; 0: from the system */
 };
 
+/* How late deadlines were met: a histogram. */
+struct dh_lateness {
+    uint64_t
+        counts[DH_LATENESS_BUCKETS + 1]; /* [i]: by less than 2^i * DH_LATENESS_NS; last: more */
+    uint64_t sum_ns;
+};
+
 struct dh_host {
     struct dh_env env;
     struct dh_sup sup;
@@ -85,8 +93,9 @@ struct dh_host {
     uint64_t virtual_ns;
     uint64_t stood_since_ns; /* real time since which the virtual clock stands, 0: it does not */
     uint64_t random_state;
-    unsigned stops; /* how often a stop was asked for */
-    unsigned holds; /* hooks under way: the host ends after them */
+    struct dh_lateness lateness; /* of the timers in 'timers' */
+    unsigned stops;              /* how often a stop was asked for */
+    unsigned holds;              /* hooks under way: the host ends after them */
     bool is_hold_over;
     bool is_stopping;
     bool was_stopped; /* by somebody, not because all had ended */

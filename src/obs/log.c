@@ -59,6 +59,21 @@ void dh_log_set_level(struct dh_log *log, enum dh_level level) {
     atomic_store(&log->level, (int)level);
 }
 
+void dh_log_set_tap(struct dh_log *log, struct dh_tap *tap) {
+    atomic_store(&log->tap, tap);
+}
+
+/* buf: the line as it was written, which has colours if the log has. */
+static void give_to_tap(struct dh_log *log, struct dh_tap *tap, const struct dh_line_event *ev,
+                        char *buf, size_t len) {
+    if (log->options.has_colors) {
+        struct dh_log_options plain = log->options;
+        plain.has_colors = false;
+        len = dh_line_write(buf, &plain, ev);
+    }
+    tap->fn(tap, ev->time_ns, ev->level, ev->worker, buf, len - 1);
+}
+
 /* Write all of it, or as much as goes without waiting; returns how much that was. */
 static size_t write_all(struct dh_log *log, const char *data, size_t len) {
     size_t done = 0;
@@ -107,6 +122,7 @@ void dh_log_write(struct dh_log *log, enum dh_level level, const char *worker, c
         .nfields = nfields,
     };
     int saved_errno = errno;
+    struct dh_tap *tap;
     size_t skip;
     size_t len;
     size_t done;
@@ -133,6 +149,10 @@ void dh_log_write(struct dh_log *log, enum dh_level level, const char *worker, c
         if (done > 0 || skip == 0) {
             atomic_store(&log->is_torn, true);
         }
+    }
+    tap = atomic_load(&log->tap);
+    if (tap != NULL) {
+        give_to_tap(log, tap, &ev, buf + 1, len - 1);
     }
     errno = saved_errno;
 }

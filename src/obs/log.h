@@ -51,6 +51,14 @@ enum dh_log_clock {
     DH_LOG_CLOCK_ELAPSED /* since the start of a virtual clock: t=12.345000 (seconds) */
 };
 
+/* Somebody who wants to have each line, too: after it was written, and if it could not be. fn is
+** called by the thread that logs, must not wait, and may not log. line: one event, in the log's own
+** format but without colours, without its line end. The owner keeps it until the log has another. */
+struct dh_tap {
+    void (*fn)(struct dh_tap *tap, uint64_t time_ns, enum dh_level level, const char *worker,
+               const char *line, size_t len);
+};
+
 /* All zero but fd is a useful default: pretty, everything, no colours, real clock, write(2). */
 struct dh_log_options {
     enum dh_log_format format;
@@ -71,6 +79,7 @@ struct dh_log_options {
 
 struct dh_log {
     struct dh_log_options options; /* a copy; its level is the initial one */
+    struct dh_tap *_Atomic tap;    /* or NULL */
     _Atomic int level;             /* enum dh_level */
     _Atomic uint32_t name_width;   /* of the pretty column, in characters */
     _Atomic uint64_t dropped;      /* lines lost since init */
@@ -90,6 +99,9 @@ void dh_log_set_level(struct dh_log *log, enum dh_level level);
 static inline bool dh_log_is_on(struct dh_log *log, enum dh_level level) {
     return (int)level >= atomic_load_explicit(&log->level, memory_order_relaxed);
 }
+
+/* From now on tap has the lines; NULL: nobody. */
+void dh_log_set_tap(struct dh_log *log, struct dh_tap *tap);
 
 /* Write one event. worker NULL: the host. errno is left as it was. */
 void dh_log_write(struct dh_log *log, enum dh_level level, const char *worker, const char *msg,

@@ -142,12 +142,30 @@ void dh_dossier_on_event(struct dh_dossier *d, const struct dh_event *ev,
     }
 }
 
-static void push_ending(lua_State *L, const struct dh_ending_record *e) {
+bool dh_dossier_get(const struct dh_dossier *d, uint32_t n, struct dh_ending_view *ret_ending) {
+    uint32_t kept = d->count < d->room ? d->count : d->room;
+    if (n >= kept) {
+        return false;
+    }
+    const struct dh_ending_record *e = at(d, d->count - 1 - n);
+    *ret_ending = (struct dh_ending_view){
+        .at_ns = e->at_ns,
+        .delay_ns = e->delay_ns,
+        .run = e->run,
+        .ended = ended_names[e->ended],
+        .decision = decision_names[e->decision],
+        .reason = e->reason,
+        .failure = e->failure,
+    };
+    return true;
+}
+
+static void push_ending(lua_State *L, const struct dh_ending_view *e) {
     lua_createtable(L, 0, 10);
     dh_table_set_seconds(L, "at", e->at_ns);
     dh_table_set_integer(L, "run", e->run);
-    dh_table_set_string(L, "ended", ended_names[e->ended]);
-    dh_table_set_string(L, "decision", decision_names[e->decision]);
+    dh_table_set_string(L, "ended", e->ended);
+    dh_table_set_string(L, "decision", e->decision);
     if (e->delay_ns != DH_NEVER) {
         dh_table_set_seconds(L, "delay", e->delay_ns);
     }
@@ -165,11 +183,11 @@ static void push_ending(lua_State *L, const struct dh_ending_record *e) {
 }
 
 void dh_dossier_push(lua_State *L, const struct dh_dossier *d) {
-    uint32_t kept = d->count < d->room ? d->count : d->room;
-    lua_createtable(L, (int)kept, 0);
-    for (uint32_t i = 1; i <= kept; i++) {
-        push_ending(L, at(d, d->count - i));
-        lua_rawseti(L, -2, (lua_Integer)i);
+    struct dh_ending_view e;
+    lua_newtable(L);
+    for (uint32_t n = 0; dh_dossier_get(d, n, &e); n++) {
+        push_ending(L, &e);
+        lua_rawseti(L, -2, (lua_Integer)n + 1);
     }
 }
 

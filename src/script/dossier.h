@@ -7,11 +7,24 @@
 #define DH_SCRIPT_DOSSIER_H
 
 #include <lua.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct dh_event;
 struct dh_ending_record;
+struct dh_failure;
 struct dh_outcome;
+
+/* One of them, to read; the pointers are good until the next event. */
+struct dh_ending_view {
+    uint64_t at_ns;
+    uint64_t delay_ns; /* DH_NEVER: none */
+    uint32_t run;
+    const char *ended;    /* "returned", "crashed", "cancelled", "killed" */
+    const char *decision; /* "restart", "done", "failed", "stopped"; NULL: not yet taken */
+    const char *reason;   /* what the supervisor had to say, or NULL */
+    const struct dh_failure *failure; /* or NULL */
+};
 
 struct dh_dossier {
     struct dh_ending_record *endings; /* a ring once it is full */
@@ -29,6 +42,9 @@ void dh_dossier_on_event(struct dh_dossier *d, const struct dh_event *ev,
 ** "cancelled", "killed"), error, traceback, variables, reason, decision ("restart", "done",
 ** "failed", "stopped"; nil: not yet taken), delay. Raises on memory errors. */
 void dh_dossier_push(lua_State *L, const struct dh_dossier *d);
+
+/* The nth of the endings that are kept, 0 the last one; false: there is none. */
+bool dh_dossier_get(const struct dh_dossier *d, uint32_t n, struct dh_ending_view *ret_ending);
 
 void dh_dossier_fini(struct dh_dossier *d);
 

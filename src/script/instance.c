@@ -13,6 +13,7 @@
 #include "script/leftover.h"
 #include "script/limits.h"
 #include "script/luv.h"
+#include "script/port.h"
 #include "script/scope.h"
 #include "script/table.h"
 #include "script/unit.h"
@@ -197,6 +198,9 @@ static void on_event(struct dh_host *host, const struct dh_event *ev) {
             lua_pop(L, 1);
         }
     }
+    if (instance->port != NULL) {
+        instance->port->on_event(instance->port, ev);
+    }
     if (ev->kind == DH_EVENT_GONE) {
         if (unit->run != NULL) { /* closed in this very step */
             release(instance, unit->run);
@@ -265,6 +269,9 @@ static void on_stepped(struct dh_host *host) {
     }
     deliver_events(instance);
     wake_settled(instance);
+    if (instance->port != NULL) {
+        instance->port->on_stepped(instance->port);
+    }
 }
 
 /* The rest of the runner */

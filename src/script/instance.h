@@ -18,6 +18,7 @@
 struct dh_failure;
 struct dh_holder;
 struct dh_load;
+struct dh_port;
 struct dh_vm;
 
 /* Timers that are the script layer's. */
@@ -32,6 +33,7 @@ struct dh_instance {
     struct dh_closing *closed; /* runs to let go after the step that reported them */
     int anchor;                /* of its own userdata, while it is current */
     int events;                /* registry: events not yet delivered */
+    struct dh_port *port;      /* the control plane's, or NULL */
     int on_event;              /* registry: the function that gets every event, or LUA_NOREF */
     struct dh_load *loads;     /* scripts loaded beside what runs, whose handles are open */
     int on_reload;             /* registry: the function that SIGHUP calls, or LUA_NOREF */

@@ -42,6 +42,7 @@ struct dh_unit {
     struct dh_instance *instance; /* NULL: removed, or the host is gone */
     struct dh_run *run;           /* the current one, until it is closed */
     struct dh_trouble *trouble;
+    void *record; /* the control plane's, see port.h */
     int anchor;
     uint32_t fingerprint; /* of the function, when the script that declared it was loaded */
     uint8_t script;       /* number of the script that declared it while it was loaded, or 0 */
