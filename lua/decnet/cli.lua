@@ -6,6 +6,8 @@ local checks = require "decnet.checks"
 local show = require "decnet.show"
 local suggest = require "decnet.suggest"
 
+local loadlib = package.loadlib
+
 local M = {}
 
 local OK, FAILED, USAGE = 0, 1, 2
@@ -27,6 +29,9 @@ options:
   --max-memory SIZE      what Lua may hold in all, such as 512M; above it the run that holds most
                          is crashed (no limit)
   --seed N               of jitter: the same delays each time (simulate: 1)
+  --socket PATH          of the control socket (the default: see docs/control.md)
+  --listen ADDR:PORT     status, metrics and health over TCP, too; read only; 127.0.0.1 unless told
+  --no-control           no control socket
   --keep-alive           stay when no worker can run again
   --version, --help
 
@@ -77,6 +82,10 @@ local function size(text)
   return bytes
 end
 
+local function not_empty(value)
+  return value ~= "" and value or nil, "a value"
+end
+
 local function one_of(...)
   local words = { ... }
   return function(text)
@@ -98,6 +107,9 @@ local OPTIONS = {
   ["--max-memory"] = { key = "max_memory", read = size },
   ["--slice"] = { key = "slice", read = milliseconds },
   ["--seed"] = { key = "seed", read = seed },
+  ["--socket"] = { key = "socket", read = not_empty },
+  ["--listen"] = { key = "listen", read = not_empty },
+  ["--no-control"] = { key = "no_control" },
   ["--keep-alive"] = { key = "keep_alive" },
   ["--help"] = { key = "help" },
   ["--version"] = { key = "version" },
@@ -226,10 +238,41 @@ local function load_script(about, args, at, extra, has_operand)
   return host, path, options, operand
 end
 
+-- Starts the control plane: returns it, or nil where there is none, or nil and a message if there
+-- must be one. A host whose default socket is not to be had runs without.
+local function start_control(about, host, path, options)
+  if options.no_control then
+    return nil, (options.socket or options.listen)
+      and "--no-control leaves nothing for --socket and --listen to do" or nil
+  end
+  local is_asked_for = options.socket or options.listen
+  local open, message = loadlib(about.control, "luaopen_decnet_control")
+  if not open then
+    message = "the control plane cannot be loaded: " .. message
+    if not is_asked_for then
+      host:log("warn", message)
+    end
+    return nil, is_asked_for and message or nil
+  end
+  local plane, where, port = open().start(host, {
+    script = path, version = about.version, socket = options.socket, listen = options.listen,
+  })
+  if plane then
+    host:log("debug", "control socket: " .. where)
+    if options.listen then
+      host:log("info", "listening at " .. string.gsub(options.listen, "%d+$", port))
+    end
+    return plane
+  elseif is_asked_for then
+    return nil, where
+  end
+  host:log("warn", "no control socket: " .. where)
+end
+
 local function run(about, args, at)
   -- What workers print is seen when they print it, on a pipe too.
   io.stdout:setvbuf "line"
-  local host, path = load_script(about, args, at, { signals = true, ends_process = true })
+  local host, path, options = load_script(about, args, at, { signals = true, ends_process = true })
   if not host then
     return path
   end
@@ -237,7 +280,15 @@ local function run(about, args, at)
     io.stderr:write(string.format("decnet-host: %s declares no workers; declare one with "
       .. "decnet.worker(\"name\", function(self) ... end)\n", path))
   end
+  local plane, trouble = start_control(about, host, path, options)
+  if trouble then
+    host:close()
+    return complain(trouble)
+  end
   local code, message = host:run()
+  if plane then
+    plane:stop()
+  end
   host:close()
   if message then
     return complain(message)
@@ -333,7 +384,7 @@ VERBS = {
 }
 
 --- Carry out a command line; returns the exit code.
----@param about { version: string, build: string, lua: string } this build
+---@param about { version: string, build: string, lua: string, control: string } this build
 ---@param args string[] with the program's name at 0
 ---@return integer
 function M.main(about, args)

@@ -40,15 +40,19 @@ local function measure(child)
 end
 
 describe("many workers", function()
-  local is_sanitized, small, large, counts
+  local is_sanitized, small, large, watched, counts
 
   lazy_setup(function()
     is_sanitized = process.is_sanitized()
     counts = is_sanitized and { 1000, 20000 } or { 1000, 100000 }
-    local before = { "--log-level", "warn" }
+    local before = { "--log-level", "warn", "--no-control" }
     small = process.run(MANY, before, { tostring(counts[1]) })
     small:ends(0)
     large = process.run(MANY, before, { tostring(counts[2]) })
+    large:ends(0)
+    local socket = process.dir() .. "/c.sock"
+    watched = process.run(MANY, { "--log-level", "warn", "--socket", socket },
+      { tostring(counts[2]) })
   end)
 
   lazy_teardown(process.cleanup)
@@ -64,11 +68,13 @@ describe("many workers", function()
     assert(many_ended < 10 * factor * few_ended)
   end)
 
-  it("cost at most 1,750 bytes each", function()
+  it("cost at most 1,750 bytes each, and 150 more for the control plane", function()
     if is_sanitized then
       return pending "sanitizers have memory of their own"
     end
     local _, _, bytes = measure(large)
     assert(bytes <= 1750, bytes)
+    local _, _, with_control = measure(watched)
+    assert(with_control <= bytes + 150, with_control)
   end)
 end)

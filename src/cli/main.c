@@ -17,22 +17,42 @@
 #include "script/module.h"
 #include "script/pool.h"
 
+/* The directory that the program is in; false: not known. */
+static bool find_own_dir(char *dst, size_t cap) {
+    ssize_t n = readlink("/proc/self/exe", dst, cap - 1);
+    if (n <= 0) {
+        return false;
+    }
+    dst[n] = '\0';
+    char *slash = strrchr(dst, '/');
+    if (slash != NULL) {
+        *slash = '\0';
+    }
+    return slash != NULL;
+}
+
 /* Where the Lua half of decnet is: beside an installed binary, else in the source tree. */
 static void find_lua_dir(char *dst, size_t cap) {
-    char exe[4096];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    if (n > 0) {
-        exe[n] = '\0';
-        char *slash = strrchr(exe, '/');
-        if (slash != NULL) {
-            *slash = '\0';
-            snprintf(dst, cap, "%s/../share/decnet-host/lua", exe);
-            if (access(dst, R_OK) == 0) {
-                return;
-            }
+    char own[4096];
+    if (find_own_dir(own, sizeof(own))) {
+        snprintf(dst, cap, "%s/../share/decnet-host/lua", own);
+        if (access(dst, R_OK) == 0) {
+            return;
         }
     }
     snprintf(dst, cap, "%s", DECNET_LUA_PATH);
+}
+
+/* Where the modules in C are that only the program loads: beside an installed binary, else in the build tree. */
+static void find_module_dir(char *dst, size_t cap) {
+    char own[4096];
+    if (!find_own_dir(own, sizeof(own))) {
+        own[0] = '\0';
+    }
+    snprintf(dst, cap, "%s/../lib/decnet-host", own);
+    if (access(dst, R_OK) != 0) {
+        snprintf(dst, cap, "%s/lib", own);
+    }
 }
 
 /* package.path = DIR/?.lua;DIR/?/init.lua;package.path */
@@ -89,7 +109,11 @@ static int run(lua_State *L) {
     lua_pushliteral(L, "decnet.cli");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "main");
-    lua_createtable(L, 0, 3); /* about this build */
+    char modules[4200];
+    find_module_dir(modules, sizeof(modules));
+    lua_createtable(L, 0, 4); /* about this build */
+    lua_pushfstring(L, "%s/decnet/control.so", modules);
+    lua_setfield(L, -2, "control");
     lua_pushliteral(L, DECNET_VERSION);
     lua_setfield(L, -2, "version");
     lua_pushliteral(L, BUILD);

@@ -108,8 +108,6 @@ bool dh_port_ending(const struct dh_dossier *endings, uint32_t n,
     return dh_dossier_get(endings, n, ret_ending);
 }
 
-bool dh_port_get_holder(struct dh_instance *instance, struct dh_port_holder *ret_holder) {
-    (void)instance;
-    (void)ret_holder;
-    return false;
+bool dh_port_get_holder(struct dh_instance *instance, struct dh_holder *ret_holder) {
+    return dh_preempt_holder(&instance->vm->preempt, ret_holder);
 }

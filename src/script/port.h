@@ -18,6 +18,7 @@
 #include "script/dossier.h"
 #include "script/failure.h"
 
+struct dh_holder;
 struct dh_instance;
 struct dh_tap;
 struct dh_unit;
@@ -56,14 +57,6 @@ struct dh_port_host {
     bool is_stopping;
 };
 
-/* Who has had the CPU past his budget. */
-struct dh_port_holder {
-    char worker[DH_NAME_MAX + 1]; /* "": what belongs to no worker */
-    uint32_t run;
-    uint64_t since_ns;
-    char line[96]; /* FILE:LINE of the last known Lua code; "": not known */
-};
-
 enum dh_port_order {
     DH_ORDER_START,
     DH_ORDER_STOP,
@@ -78,8 +71,8 @@ struct dh_instance *dh_port_check(lua_State *L);
 /* From now on port is told; NULL: nobody. */
 void dh_port_attach(struct dh_instance *instance, struct dh_port *port);
 
-/* Who holds the CPU? False: nobody does. For any thread. */
-bool dh_port_get_holder(struct dh_instance *instance, struct dh_port_holder *ret_holder);
+/* dh_preempt_holder: who has had the CPU past his budget? For any thread. */
+bool dh_port_get_holder(struct dh_instance *instance, struct dh_holder *ret_holder);
 
 /* Let the loop come round to on_stepped soon. For any thread. */
 void dh_port_wake(struct dh_instance *instance);

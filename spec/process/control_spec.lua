@@ -1,0 +1,370 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- The control plane of a real host: docs/control.md says what it answers.
+local http = require "spec.process.http"
+local process = require "spec.process.process"
+local uv = require "luv"
+
+local WORKERS = [[
+  local decnet = require "decnet"
+  decnet.worker("steady", function() decnet.park() end)
+  decnet.worker { name = "flaky", min_backoff = 60, max_backoff = 60, run = function()
+    local secret, odd = "hush", "\xff"
+    error("boom " .. odd .. #secret)
+  end }
+  decnet.worker { name = "a/b é", after = { "late" }, run = function() end }
+  decnet.worker { name = "late", notify = true, run = function() decnet.park() end }
+  decnet.worker { name = "deaf", stop_timeout = 0.2, run = function()
+    while true do pcall(decnet.sleep, 60) end
+  end }
+  print "loaded"
+]]
+
+-- A host with its control socket in a directory of its own; waits until it answers.
+local function start(script, before, options)
+  local dir = process.dir()
+  local path = dir .. "/c.sock"
+  local args = { "--socket", path, "--log-format", "logfmt" }
+  table.move(before or {}, 1, #(before or {}), #args + 1, args)
+  local child = process.run(script or WORKERS, args, nil, options)
+  process.wait(function()
+    local ok, answer = pcall(http.ask, path, "GET", "/livez")
+    return child.code or ok and http.json(answer.body).silent_s == 0 -- its loop turns
+  end)
+  return child, path
+end
+
+local function get(where, target, options)
+  local answer = http.ask(where, "GET", target, options)
+  return answer.status, http.json(answer.body), answer
+end
+
+local function post(where, target, options)
+  local answer = http.ask(where, "POST", target, options)
+  return answer.status, http.json(answer.body), answer
+end
+
+local function worker_of(reply, name)
+  for _, worker in ipairs(reply.workers) do
+    if worker.name == name then
+      return worker
+    end
+  end
+end
+
+-- Wait until the worker is in this state; returns its status.
+local function in_state(path, name, state)
+  local worker
+  process.wait(function()
+    worker = worker_of(select(2, get(path, "/v1/workers")), name)
+    return worker.state == state
+  end)
+  assert.equal(state, worker.state)
+  return worker
+end
+
+describe("the control plane", function()
+  lazy_teardown(process.cleanup)
+
+  describe("answers", function()
+    local child, path
+    lazy_setup(function()
+      child, path = start(WORKERS, { "--listen", "0" })
+      in_state(path, "flaky", "backoff")
+    end)
+
+    it("what every worker does", function()
+      local status, reply = get(path, "/v1/workers")
+      assert.equal(200, status)
+      local names = {}
+      for i, worker in ipairs(reply.workers) do
+        names[i] = worker.name
+      end
+      assert.same({ "steady", "flaky", "a/b é", "late", "deaf" }, names)
+      assert.equal(child.pid, reply.host.pid)
+      assert.equal(5, reply.host.workers)
+      assert.equal(http.null, reply.holder)
+      local flaky = worker_of(reply, "flaky")
+      assert.equal("backoff", flaky.state)
+      assert.equal("up", flaky.wanted)
+      assert.is_true(flaky.next_retry_in > 0 and flaky.next_retry_in <= 60)
+      assert.equal(1, flaky.streak)
+      assert.matches("boom .*4$", flaky.last_error.message)
+      assert.matches("workers.lua:5", flaky.last_error.traceback, 1, true)
+      assert.equal("late", worker_of(reply, "a/b é").waiting_for)
+      assert.equal(http.null, worker_of(reply, "steady").last_error)
+      assert.equal(1, worker_of(reply, "steady").tasks)
+    end)
+
+    it("how one worker ended before", function()
+      local status, worker = get(path, "/v1/workers/flaky")
+      assert.equal(200, status)
+      assert.equal(1, #worker.endings)
+      local ending = worker.endings[1]
+      assert.equal("crashed", ending.ended)
+      assert.equal("restart", ending.decision)
+      assert.equal(60, ending.delay)
+      local values = {}
+      for _, variable in ipairs(ending.variables[1].locals) do
+        values[variable.name] = variable.value
+      end
+      assert.equal("***", values.secret)
+    end)
+
+    it("for names that need percent signs", function()
+      local status, worker = get(path, "/v1/workers/a%2Fb%20%C3%A9")
+      assert.equal(200, status)
+      assert.equal("a/b é", worker.name)
+    end)
+
+    it("400 or 404 for names that nobody can have or has", function()
+      assert.equal(404, (get(path, "/v1/workers/nobody")))
+      assert.equal(404, (get(path, "/v1/workers/..%2F..%2Fetc%2Fpasswd")))
+      assert.equal(404, (get(path, "/v1/workers/../workers")))
+      assert.equal(404, (get(path, "/v1/workers/%2566laky"))) -- decoded once
+      assert.equal(400, (get(path, "/v1/workers/flaky%00x")))
+      assert.equal(400, (get(path, "/v1/workers/%ff")))
+      assert.equal(400, (get(path, "/v1/workers/%zz")))
+      assert.equal(400, (get(path, "/v1/workers/" .. ("x"):rep(201))))
+    end)
+
+    it("404 for other paths", function()
+      for _, target in ipairs { "/", "/v1", "/v1/", "/v1/workers/", "/v1/workers/flaky/explode",
+        "/v1/workers/flaky/stop/x", "/metrics/", "//metrics", "/v2/workers" } do
+        local status, reply = get(path, target)
+        assert.equal(404, status, target)
+        assert.is_string(reply.error)
+      end
+    end)
+
+    it("405 to the wrong verb, and says which is right", function()
+      local status, _, answer = post(path, "/v1/workers")
+      assert.equal(405, status)
+      assert.equal("GET, HEAD", answer.headers.allow)
+      status, _, answer = get(path, "/v1/workers/flaky/stop")
+      assert.equal(405, status)
+      assert.equal("POST", answer.headers.allow)
+      assert.equal(405, http.ask(path, "DELETE", "/v1/workers/flaky").status)
+    end)
+
+    it("400 to parameters that it does not know, or cannot read", function()
+      local _, reply = get(path, "/v1/workers?verbose=1")
+      assert.matches("unknown parameter 'verbose'", reply.error, 1, true)
+      assert.equal(400, (post(path, "/v1/workers/steady/reset?wait=soon")))
+      assert.equal(400, (post(path, "/v1/workers/steady/reset?wait=nan")))
+      assert.equal(400, (get(path, "/v1/logs?lines=-1")))
+      assert.equal(400, (get(path, "/v1/logs?worker=%ff")))
+    end)
+
+    it("400 to a body that is not JSON, with the place", function()
+      local status, reply = post(path, "/v1/workers/steady/reset", { body = '{"wait":\n nope}' })
+      assert.equal(400, status)
+      assert.matches("line 2 column %d+", reply.error)
+      assert.equal(400, (post(path, "/v1/workers/steady/reset", { body = "[]" })))
+      assert.equal(400, (post(path, "/v1/workers/steady/reset", { body = '{"wait":"x"}' })))
+      assert.equal(400, (post(path, "/v1/workers/steady/reset", { body = '{"nope":1}' })))
+      assert.equal(400, (post(path, "/v1/workers/steady/reset", { body = '{"wait":1,"wait":2}' })))
+      assert.equal(400, (post(path, "/v1/workers/steady/reset", { body = "{}x" })))
+      assert.equal(200, (post(path, "/v1/workers/steady/reset", { body = '{"wait":true}' })))
+    end)
+
+    it("415 to another type, 413 to a body that is too big", function()
+      local options = { body = "a=b", type = "application/x-www-form-urlencoded" }
+      assert.equal(415, (post(path, "/v1/workers/steady/reset", options)))
+      assert.equal(413, (post(path, "/v1/workers/steady/reset", { body = (" "):rep(20000) })))
+    end)
+
+    it("on a TCP port, too, but takes no orders there", function()
+      local port = tonumber(child:says "listening at (%d+)")
+      assert.equal(200, (get(port, "/v1/workers")))
+      assert.equal(403, (post(port, "/v1/workers/steady/stop")))
+      assert.equal(403, (post(port, "/v1/shutdown")))
+      assert.equal("running", in_state(path, "steady", "running").state)
+    end)
+
+    it("HEAD without a body", function()
+      local connection = http.open(path,
+        "HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+      process.wait(function() return connection.over end)
+      connection.close()
+      assert.matches("^HTTP/1.1 200 .*\r\n\r\n$", connection.data)
+    end)
+  end)
+
+  describe("carries out orders", function()
+    local path
+    lazy_setup(function()
+      path = select(2, start())
+      in_state(path, "flaky", "backoff")
+    end)
+
+    -- The next question is asked after the answer, so it must see the effect.
+    local function order(name, verb)
+      local status, reply = post(path, ("/v1/workers/%s/%s"):format(name, verb))
+      local after = worker_of(select(2, get(path, "/v1/workers")), name)
+      return status, reply, after
+    end
+
+    it("and answers when it is done", function()
+      local status, reply, after = order("steady", "stop")
+      assert.equal(200, status)
+      assert.is_true(reply.done)
+      assert.equal("stopped", reply.worker.state)
+      assert.equal("stopped", after.state)
+      assert.equal("down", after.wanted)
+      status, reply, after = order("steady", "start")
+      assert.equal(200, status)
+      assert.equal("running", reply.worker.state)
+      assert.equal(2, after.run)
+      assert.equal(3, select(3, order("steady", "restart")).run)
+    end)
+
+    it("though a worker must be killed for it", function()
+      local status, reply = order("deaf", "stop")
+      assert.equal(200, status)
+      assert.equal("stopped", reply.worker.state)
+    end)
+
+    it("to retry and to forget the streak", function()
+      local status, _, after = order("flaky", "retry")
+      assert.equal(200, status)
+      assert.equal(2, after.run)
+      in_state(path, "flaky", "backoff")
+      assert.equal(0, select(3, order("flaky", "reset")).streak)
+    end)
+
+    it("or says why not", function()
+      order("steady", "stop")
+      local status, reply = order("steady", "retry")
+      assert.equal(409, status)
+      assert.matches("nothing to do", reply.error)
+      order("steady", "start")
+      assert.equal(404, (post(path, "/v1/workers/nobody/stop")))
+    end)
+
+    it("or answers at once", function()
+      order("deaf", "start")
+      local status, reply = post(path, "/v1/workers/deaf/stop?wait=0")
+      assert.equal(202, status)
+      assert.is_false(reply.done)
+      in_state(path, "deaf", "stopped")
+    end)
+
+    it("to the host itself", function()
+      local child, own = start()
+      local status, reply = post(own, "/v1/shutdown")
+      assert.equal(200, status)
+      assert.is_true(reply.done)
+      child:ends(0)
+      assert.is_nil(uv.fs_stat(own))
+    end)
+
+    it("and none while the host stops", function()
+      local child, own = start [[
+        local decnet = require "decnet"
+        decnet.worker("slow", function(self)
+          self:defer(function() decnet.sleep(3) end)
+          decnet.park()
+        end)
+      ]]
+      in_state(own, "slow", "running")
+      assert.equal(202, (post(own, "/v1/shutdown?wait=0")))
+      assert.equal(503, (post(own, "/v1/workers/slow/start")))
+      local status, reply = get(own, "/readyz")
+      assert.equal(503, status)
+      assert.is_true(reply.stopping)
+      assert.equal(200, (post(own, "/v1/shutdown?now=1")))
+      child:ends(0)
+    end)
+  end)
+
+  describe("'s socket", function()
+    it("is the owner's alone, and goes with the host", function()
+      local child, path = start()
+      assert.equal(tonumber("140600", 8), uv.fs_stat(path).mode)
+      child:stop()
+      assert.is_nil(uv.fs_stat(path))
+    end)
+
+    it("is replaced if nobody answers there", function()
+      local child, path = start()
+      child:kill "sigkill"
+      process.wait(function() return child.code end)
+      assert.is_truthy(uv.fs_stat(path))
+      local again = process.run(WORKERS, { "--socket", path })
+      again:says "loaded"
+      process.wait(function() return again.code or pcall(get, path, "/livez") end)
+      assert.equal(200, (get(path, "/livez")))
+      again:stop()
+    end)
+
+    it("is refused if somebody does, and he is named", function()
+      local child, path = start()
+      local second = process.run(WORKERS, { "--socket", path }):ends(2)
+      local message = ("%s is in use by process %d"):format(path, child.pid)
+      assert.matches(message, second:stderr(), 1, true)
+      assert.equal(200, (get(path, "/livez")))
+    end)
+
+    it("is left alone if it is no socket, or another user's", function()
+      local dir = process.dir()
+      process.write(dir .. "/file", "mine")
+      local child = process.run(WORKERS, { "--socket", dir .. "/file" }):ends(2)
+      assert.matches("is not a socket", child:stderr())
+      assert.equal("mine", process.read(dir .. "/file"))
+      if uv.getuid() == 0 then
+        local first, path = start()
+        first:kill "sigkill"
+        process.wait(function() return first.code end)
+        assert(uv.fs_chown(path, 12345, 12345))
+        child = process.run(WORKERS, { "--socket", path }):ends(2)
+        assert.matches("is a socket of another user (12345)", child:stderr(), 1, true)
+        assert.is_truthy(uv.fs_stat(path))
+      end
+    end)
+
+    it("is not removed once another has its name", function()
+      local child, path = start()
+      assert(os.remove(path))
+      process.write(path, "another's")
+      child:stop()
+      assert.equal("another's", process.read(path))
+    end)
+
+    it("has a path that fits, in a directory that is there", function()
+      local child = process.run(WORKERS, { "--socket", "/tmp/" .. ("x"):rep(200) }):ends(2)
+      assert.matches("the path of a socket has 1 to 107 bytes, this one has 205", child:stderr())
+      child = process.run(WORKERS, { "--socket", "/nonexistent/c.sock" }):ends(2)
+      assert.matches("cannot make the socket /nonexistent/c.sock", child:stderr(), 1, true)
+      child = process.run(WORKERS, { "--listen", "elsewhere:http" }):ends(2)
+      assert.matches("in numbers expected, got 'elsewhere:http'", child:stderr(), 1, true)
+      child = process.run(WORKERS, { "--no-control", "--listen", "0" }):ends(2)
+      assert.matches("--no-control leaves nothing", child:stderr(), 1, true)
+    end)
+
+    it("is one of two that start at the same time", function()
+      local path = process.dir() .. "/c.sock"
+      local children = {}
+      for i = 1, 6 do
+        children[i] = process.run(WORKERS, { "--socket", path })
+      end
+      process.wait(function()
+        local ended = 0
+        for _, child in ipairs(children) do
+          ended = ended + (child.code and 1 or 0)
+        end
+        return ended == #children - 1
+      end)
+      local alive = 0
+      for _, child in ipairs(children) do
+        if child.code then
+          assert.matches("is in use", child:stderr())
+        else
+          alive = alive + 1
+          assert.equal(child.pid, select(2, get(path, "/v1/workers")).host.pid)
+          child:stop()
+        end
+      end
+      assert.equal(1, alive)
+    end)
+  end)
+end)

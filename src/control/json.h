@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** What is known as JSON (docs/control.md). NULL when memory is out; NULLs given to jansson's setters
+** are passed on as errors that it ignores, so that an object may lack a field then.
+*/
+#ifndef DH_CONTROL_JSON_H
+#define DH_CONTROL_JSON_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/orders.h"
+#include "control/snapshot.h"
+
+/* How all of it is written. */
+#define DH_JSON_FLAGS                                                                              \
+    (JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
+
+/* A string of any bytes: wrong UTF-8 becomes U+FFFD. */
+json_t *dh_json_text(const char *text, size_t len);
+
+/* Nanoseconds as seconds. */
+json_t *dh_json_seconds(uint64_t ns);
+
+/* A status table. */
+json_t *dh_json_worker(const struct dh_view *view, uint64_t now_ns);
+
+/* The list of a worker's endings. */
+json_t *dh_json_endings(const struct dh_order *order);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** One request: what was asked for, and its way to an answer.
+**
+**   READING --complete--> dispatch --+--> ANSWERED
+**                                    +--> WAITING (suspended) --something came--> ANSWERED
+*/
+#ifndef DH_CONTROL_REQUEST_H
+#define DH_CONTROL_REQUEST_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/limits.h"
+#include "core/limits.h"
+
+struct dh_control;
+struct dh_order;
+struct dh_request;
+struct dh_server;
+
+/* What may be said in a query or a body. */
+struct dh_params {
+    double wait_s;   /* 0: do not wait */
+    double within_s; /* livez */
+    bool is_now;
+    bool follows;
+    uint64_t lines;
+    bool has_after;
+    uint64_t after; /* the entry after which to go on */
+    bool has_worker;
+    char worker[DH_NAME_MAX + 1];
+    size_t worker_len;
+};
+
+enum dh_phase { DH_REQUEST_READING, DH_REQUEST_WAITING, DH_REQUEST_READY, DH_REQUEST_ANSWERED };
+
+struct dh_request {
+    struct dh_server *server;
+    struct MHD_Connection *connection;
+    bool is_readonly;
+    enum dh_phase phase;
+    char body[DH_REQUEST_BODY_BYTES];
+    size_t body_len;
+    bool is_too_big;
+
+    /* from the path */
+    char name[DH_NAME_MAX + 1];
+    size_t name_len;
+    struct dh_params params;
+
+    /* while it waits, and then */
+    struct dh_request *next;
+    struct dh_request *prev;
+    uint64_t deadline_ns;
+    uint64_t asked;         /* number of the refresh that it waits for, 0: none */
+    struct dh_order *order; /* that it waits for (with the loop) or got back (is_order_back) */
+    bool is_order_back;
+    enum MHD_Result (*answer)(struct dh_request *r);
+};
+
+/* Decide what is wanted and answer it, or let it wait. In routes.c. */
+enum MHD_Result dh_request_dispatch(struct dh_request *r, const char *url, const char *method);
+
+/* Suspend it until the refresh 'asked' or the order is there, or until deadline_ns; then call answer.
+** In server.c. */
+enum MHD_Result dh_request_wait(struct dh_request *r, uint64_t deadline_ns,
+                                enum MHD_Result (*answer)(struct dh_request *r));
+
+/* Answers. In reply.c; the JSON is taken over. */
+enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json);
+enum MHD_Result dh_reply_bytes(struct dh_request *r, unsigned status, const char *type, char *bytes,
+                               size_t len);
+enum MHD_Result dh_reply_error(struct dh_request *r, unsigned status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+enum MHD_Result dh_reply_not_allowed(struct dh_request *r, const char *allowed);
+
+/* Read the query, and the body of a POST, for these parameters ("wait now"). Returns false if it has
+** answered the request already: something is wrong. In params.c. */
+bool dh_params_read(struct dh_request *r, const char *known, enum MHD_Result *ret_result);
+
+/* Decode %XX in place of a copy. Returns the length, or -1: malformed, too long, has a NUL, or is not
+** UTF-8. */
+long dh_params_decode(char *dst, size_t cap, const char *src, size_t len);
+
+/* Follow events or logs. In stream.c. */
+enum MHD_Result dh_stream_events(struct dh_request *r);
+enum MHD_Result dh_stream_logs(struct dh_request *r);
+
+/* For the server: let streams go on that have something to say, or all at the end; when the next one
+** has to. */
+void dh_stream_wake(struct dh_server *server, uint64_t now_ns);
+uint64_t dh_stream_deadline_ns(const struct dh_server *server);
+
+/* GET /metrics. In metrics.c. */
+enum MHD_Result dh_metrics_answer(struct dh_request *r);
+
+#endif

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "control/server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "control/clock.h"
+#include "control/control.h"
+#include "control/limits.h"
+#include "control/request.h"
+
+#define NS_PER_MS 1000000u
+#define NS_PER_S 1000000000u
+
+/* Of the two daemons: what its requests may not do. */
+struct dh_connection {
+    struct dh_server *server;
+    struct dh_connection *next;
+    struct dh_connection *prev;
+    int fd;
+    uint64_t since_ns; /* when the request that it is to bring could have begun */
+    bool is_answering;
+};
+
+/* Connections: one that does not bring a whole request in time is closed. MHD's own timeout begins
+** anew with each byte. */
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what) {
+    struct dh_server *server = arg;
+    struct dh_connection *c = *context;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        c = calloc(1, sizeof(*c));
+        *context = c;
+        if (c == NULL) {
+            return;
+        }
+        c->server = server;
+        c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        c->since_ns = dh_clock_now();
+        c->next = server->connections;
+        if (c->next != NULL) {
+            c->next->prev = c;
+        }
+        server->connections = c;
+        server->connection_count++;
+    } else if (c != NULL) {
+        *(c->prev != NULL ? &c->prev->next : &server->connections) = c->next;
+        if (c->next != NULL) {
+            c->next->prev = c->prev;
+        }
+        server->connection_count--;
+        free(c);
+        *context = NULL;
+    }
+}
+
+static struct dh_connection *connection_of(struct MHD_Connection *connection) {
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static void sweep_connections(struct dh_server *server, uint64_t now_ns) {
+    if (now_ns - server->swept_ns < NS_PER_S) {
+        return;
+    }
+    server->swept_ns = now_ns;
+    for (struct dh_connection *c = server->connections; c != NULL; c = c->next) {
+        if (!c->is_answering && now_ns > c->since_ns + (uint64_t)DH_REQUEST_S * NS_PER_S) {
+            shutdown(c->fd, SHUT_RDWR);
+        }
+    }
+}
+
+/* Requests */
+
+static void join_waiting(struct dh_request *r) {
+    r->prev = NULL;
+    r->next = r->server->waiting;
+    if (r->next != NULL) {
+        r->next->prev = r;
+    }
+    r->server->waiting = r;
+}
+
+static void leave_waiting(struct dh_request *r) {
+    *(r->prev != NULL ? &r->prev->next : &r->server->waiting) = r->next;
+    if (r->next != NULL) {
+        r->next->prev = r->prev;
+    }
+}
+
+enum MHD_Result dh_request_wait(struct dh_request *r, uint64_t deadline_ns,
+                                enum MHD_Result (*answer)(struct dh_request *r)) {
+    r->deadline_ns = deadline_ns;
+    r->answer = answer;
+    r->phase = DH_REQUEST_WAITING;
+    join_waiting(r);
+    MHD_suspend_connection(r->connection);
+    return MHD_YES;
+}
+
+static void free_request(struct dh_request *r) {
+    if (r->phase == DH_REQUEST_WAITING) {
+        leave_waiting(r);
+    }
+    if (r->is_order_back) {
+        dh_order_free(r->order);
+    } else if (r->order != NULL) {
+        r->order->request = NULL; /* it will come back */
+    }
+    free(r);
+}
+
+static struct dh_request *new_request(struct dh_server *server, struct MHD_Connection *connection,
+                                      bool is_readonly) {
+    struct dh_request *r = calloc(1, sizeof(*r));
+    if (r != NULL) {
+        r->server = server;
+        r->connection = connection;
+        r->is_readonly = is_readonly;
+    }
+    return r;
+}
+
+static void take_body(struct dh_request *r, const char *data, size_t len) {
+    if (r->is_too_big || len > sizeof(r->body) - r->body_len) {
+        r->is_too_big = true;
+        return;
+    }
+    memcpy(r->body + r->body_len, data, len);
+    r->body_len += len;
+}
+
+static enum MHD_Result on_request(struct dh_server *server, bool is_readonly,
+                                  struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *data, size_t *len,
+                                  void **context) {
+    struct dh_request *r = *context;
+    if (r == NULL) {
+        *context = r = new_request(server, connection, is_readonly);
+        return r != NULL ? MHD_YES : MHD_NO;
+    }
+    if (*len > 0) {
+        take_body(r, data, *len);
+        *len = 0;
+        return MHD_YES;
+    }
+    if (r->phase == DH_REQUEST_READING) {
+        struct dh_connection *c = connection_of(connection);
+        if (c != NULL) {
+            c->is_answering = true;
+        }
+        return dh_request_dispatch(r, url, method);
+    }
+    return r->phase == DH_REQUEST_READY ? r->answer(r) : MHD_YES;
+}
+
+static enum MHD_Result on_local(void *arg, struct MHD_Connection *connection, const char *url,
+                                const char *method, const char *version, const char *data,
+                                size_t *len, void **context) {
+    (void)version;
+    return on_request(arg, false, connection, url, method, data, len, context);
+}
+
+static enum MHD_Result on_tcp(void *arg, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *data,
+                              size_t *len, void **context) {
+    (void)version;
+    return on_request(arg, true, connection, url, method, data, len, context);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode how) {
+    struct dh_connection *c = connection_of(connection);
+    (void)arg;
+    (void)how;
+    if (c != NULL) {
+        c->is_answering = false;
+        c->since_ns = dh_clock_now();
+    }
+    if (*context != NULL) {
+        free_request(*context);
+        *context = NULL;
+    }
+}
+
+/* Waiting */
+
+static void take_orders_back(struct dh_server *server) {
+    struct dh_order *next;
+    for (struct dh_order *order = dh_orders_collect(&server->control->orders); order != NULL;
+         order = next) {
+        struct dh_request *r = order->request;
+        next = order->next;
+        if (r == NULL) {
+            dh_order_free(order);
+        } else {
+            r->is_order_back = true;
+        }
+    }
+}
+
+static bool is_ready(struct dh_request *r, uint64_t now_ns) {
+    if (now_ns >= r->deadline_ns || r->server->is_draining) {
+        return true;
+    }
+    if (r->order != NULL) {
+        return r->is_order_back;
+    }
+    return dh_snapshot_is_done(&r->server->control->snapshot, r->asked);
+}
+
+static void wake_requests(struct dh_server *server, uint64_t now_ns) {
+    struct dh_request *next;
+    for (struct dh_request *r = server->waiting; r != NULL; r = next) {
+        next = r->next;
+        if (is_ready(r, now_ns)) {
+            leave_waiting(r);
+            r->phase = DH_REQUEST_READY;
+            MHD_resume_connection(r->connection);
+        }
+    }
+}
+
+/* The thread */
+
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static uint64_t mhd_deadline_ns(struct MHD_Daemon *daemon, uint64_t now_ns) {
+    MHD_UNSIGNED_LONG_LONG ms;
+    if (daemon == NULL || MHD_get_timeout(daemon, &ms) != MHD_YES) {
+        return UINT64_MAX;
+    }
+    return now_ns + least(ms, 3600000) * NS_PER_MS;
+}
+
+/* When the thread has something to do though nothing happens. */
+static uint64_t next_deadline_ns(struct dh_server *server, uint64_t now_ns) {
+    uint64_t at = dh_stream_deadline_ns(server);
+    at = least(at, mhd_deadline_ns(server->local, now_ns));
+    at = least(at, mhd_deadline_ns(server->tcp, now_ns));
+    for (const struct dh_request *r = server->waiting; r != NULL; r = r->next) {
+        at = least(at, r->deadline_ns);
+    }
+    return server->connections != NULL ? least(at, server->swept_ns + NS_PER_S) : at;
+}
+
+static int epoll_fd(struct MHD_Daemon *daemon) {
+    return daemon != NULL ? MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd : -1;
+}
+
+static void rest(struct dh_server *server) {
+    struct pollfd fds[] = {
+        {server->control->notify_fd, POLLIN, 0},
+        {epoll_fd(server->local), POLLIN, 0},
+        {epoll_fd(server->tcp), POLLIN, 0},
+    };
+    uint64_t now_ns = dh_clock_now();
+    uint64_t at = next_deadline_ns(server, now_ns);
+    uint64_t ns = at > now_ns ? at - now_ns : 0;
+    struct timespec ts = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
+    uint64_t count;
+    ppoll(fds, 3, at == UINT64_MAX ? NULL : &ts, NULL);
+    (void)!read(server->control->notify_fd, &count, sizeof(count));
+}
+
+static void turn(struct dh_server *server) {
+    uint64_t now_ns = dh_clock_now();
+    atomic_store(&server->control->has_notified, false);
+    take_orders_back(server);
+    wake_requests(server, now_ns);
+    dh_stream_wake(server, now_ns);
+    MHD_run(server->local);
+    if (server->tcp != NULL) {
+        MHD_run(server->tcp);
+    }
+    sweep_connections(server, now_ns);
+}
+
+static bool is_answering(const struct dh_server *server) {
+    for (const struct dh_connection *c = server->connections; c != NULL; c = c->next) {
+        if (c->is_answering) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Let what is being answered get to those who asked. */
+static void drain(struct dh_server *server) {
+    uint64_t until = dh_clock_now() + DH_DRAIN_NS;
+    server->is_draining = true;
+    turn(server);
+    while (is_answering(server) && dh_clock_now() < until) {
+        poll(NULL, 0, 1);
+        turn(server);
+    }
+}
+
+static void *serve(void *arg) {
+    struct dh_server *server = arg;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    while (!atomic_load(&server->quits)) {
+        rest(server);
+        turn(server);
+    }
+    drain(server);
+    return NULL;
+}
+
+/* Start and stop */
+
+/* Percent signs are read where it is known what they stand in (params.c). */
+static size_t leave_escapes(void *arg, struct MHD_Connection *connection, char *text) {
+    (void)arg;
+    (void)connection;
+    return strlen(text);
+}
+
+static unsigned connection_limit(void) {
+    struct rlimit limit;
+    unsigned most = DH_CONNECTIONS_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 < most) {
+        most = (unsigned)(limit.rlim_cur / 4);
+    }
+    return most;
+}
+
+static struct MHD_Daemon *start_daemon(struct dh_server *server, int fd,
+                                       MHD_AccessHandlerCallback handler, unsigned connections) {
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handler,
+                            server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+                            connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                            (unsigned)DH_CONNECTION_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)DH_REQUEST_HEAD_BYTES, MHD_OPTION_NOTIFY_COMPLETED,
+                            on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+                            server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, server,
+                            MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+}
+
+int dh_server_start(struct dh_server *server, struct dh_control *control, const char *listen,
+                    int *ret_port, struct dh_error *err) {
+    int tcp_fd = -1;
+    int result;
+    memset(server, 0, sizeof(*server));
+    server->control = control;
+    if (listen != NULL) {
+        tcp_fd = dh_socket_listen(listen, ret_port, err);
+        if (tcp_fd < 0) {
+            close(control->socket.fd);
+            return tcp_fd;
+        }
+    }
+    result = dh_error_set(err, DH_ESYSTEM, "cannot start the server: %s", strerror(errno));
+    server->local = start_daemon(server, control->socket.fd, on_local, connection_limit());
+    if (server->local == NULL) {
+        close(control->socket.fd);
+        goto err_after_listen;
+    }
+    if (tcp_fd >= 0) {
+        server->tcp = start_daemon(server, tcp_fd, on_tcp, connection_limit() / 2);
+        if (server->tcp == NULL) {
+            goto err_after_local;
+        }
+        tcp_fd = -1; /* the daemon's */
+    }
+    if (pthread_create(&server->thread, NULL, serve, server) != 0) {
+        goto err_after_tcp;
+    }
+    return 0;
+
+err_after_tcp:
+    if (server->tcp != NULL) {
+        MHD_stop_daemon(server->tcp);
+    }
+err_after_local:
+    MHD_stop_daemon(server->local);
+err_after_listen:
+    if (tcp_fd >= 0) {
+        close(tcp_fd);
+    }
+    return result;
+}
+
+void dh_server_stop(struct dh_server *server) {
+    uint64_t one = 1;
+    atomic_store(&server->quits, true);
+    (void)!write(server->control->notify_fd, &one, sizeof(one));
+    pthread_join(server->thread, NULL);
+    MHD_stop_daemon(server->local);
+    if (server->tcp != NULL) {
+        MHD_stop_daemon(server->tcp);
+    }
+}

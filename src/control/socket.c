@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "control/socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BACKLOG 511
+
+/* The default path */
+
+static uint32_t fnv1a(const char *text) {
+    uint32_t hash = 2166136261u;
+    for (; *text != '\0'; text++) {
+        hash = (hash ^ (unsigned char)*text) * 16777619u;
+    }
+    return hash;
+}
+
+/* The directory of default sockets: ours, and closed to others. */
+static int check_directory(const char *dir, struct dh_error *err) {
+    struct stat st;
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        return dh_error_set(err, DH_ESYSTEM, "cannot make the directory %s: %s", dir,
+                            strerror(errno));
+    }
+    if (lstat(dir, &st) != 0) {
+        return dh_error_set(err, DH_ESYSTEM, "%s: %s", dir, strerror(errno));
+    }
+    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0) {
+        return dh_error_set(err, DH_ESYSTEM,
+                            "%s must be a directory of user %u with mode 0700; mend it, or pass "
+                            "--socket PATH",
+                            dir, (unsigned)geteuid());
+    }
+    return 0;
+}
+
+int dh_socket_default_path(const char *script, char *ret_path, size_t cap, struct dh_error *err) {
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    char dir[PATH_MAX];
+    char real[PATH_MAX];
+    if (geteuid() == 0) {
+        runtime = "/run";
+    } else if (runtime == NULL || runtime[0] != '/') {
+        return dh_error_set(err, DH_EINVAL,
+                            "XDG_RUNTIME_DIR is not set to a directory; set it, or pass --socket "
+                            "PATH");
+    }
+    if (realpath(script, real) == NULL) { /* it was read already: a pipe has no path */
+        snprintf(real, sizeof(real), "/%s", script);
+    }
+    const char *base = strrchr(real, '/') + 1;
+    size_t base_len = strlen(base);
+    if (base_len > 4 && strcmp(base + base_len - 4, ".lua") == 0) {
+        base_len -= 4;
+    }
+    int n = snprintf(dir, sizeof(dir), "%s/decnet", runtime);
+    if (n < 0 || (size_t)n >= sizeof(dir)) {
+        return dh_error_set(err, DH_EINVAL, "XDG_RUNTIME_DIR is too long; pass --socket PATH");
+    }
+    n = snprintf(ret_path, cap, "%s/%.*s-%08x.sock", dir, (int)base_len, base, fnv1a(real));
+    if (n < 0 || (size_t)n >= cap) {
+        return dh_error_set(err, DH_EINVAL,
+                            "the path of a socket can have %zu bytes, %s/%s-... has more; pass "
+                            "--socket PATH",
+                            cap - 1, dir, base);
+    }
+    return check_directory(dir, err);
+}
+
+/* Opening */
+
+/* Lock the directory that path is in, for a second at most; returns a descriptor, or -1. */
+static int lock_directory(const char *path) {
+    char dir[sizeof(((struct dh_socket *)0)->path)];
+    snprintf(dir, sizeof(dir), "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash == NULL) {
+        snprintf(dir, sizeof(dir), ".");
+    } else {
+        slash[slash == dir ? 1 : 0] = '\0';
+    }
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; fd >= 0 && i < 100 && flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+    return fd;
+}
+
+static int set_address(struct sockaddr_un *address, const char *path, struct dh_error *err) {
+    memset(address, 0, sizeof(*address));
+    address->sun_family = AF_UNIX;
+    if (path[0] == '\0' || strlen(path) >= sizeof(address->sun_path)) {
+        return dh_error_set(err, DH_EINVAL,
+                            "the path of a socket has 1 to %zu bytes, this one has %zu",
+                            sizeof(address->sun_path) - 1, strlen(path));
+    }
+    snprintf(address->sun_path, sizeof(address->sun_path), "%s", path);
+    return 0;
+}
+
+/* What is at the path? Remove it, or say why not. */
+static int make_room(const struct sockaddr_un *address, struct dh_error *err) {
+    const char *path = address->sun_path;
+    struct stat st;
+    if (lstat(path, &st) != 0) {
+        return errno == ENOENT ? 0 : dh_error_set(err, DH_ESYSTEM, "%s: %s", path, strerror(errno));
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        return dh_error_set(err, DH_ESYSTEM,
+                            "%s exists and is not a socket; remove it, or pass another path", path);
+    }
+    if (st.st_uid != geteuid()) {
+        return dh_error_set(err, DH_ESYSTEM,
+                            "%s is a socket of another user (%u); pass another path", path,
+                            (unsigned)st.st_uid);
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return dh_error_set(err, DH_ESYSTEM, "no socket: %s", strerror(errno));
+    }
+    int result = 0;
+    bool answers = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
+    if (answers || errno != ECONNREFUSED) {
+        struct ucred peer = {0};
+        socklen_t len = sizeof(peer);
+        if (answers) {
+            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+        }
+        result = peer.pid > 0 ? dh_error_set(err, DH_EBUSY, "%s is in use by process %d", path,
+                                             (int)peer.pid)
+                              : dh_error_set(err, DH_EBUSY, "%s is in use", path);
+    } else if (unlink(path) != 0) {
+        result =
+            dh_error_set(err, DH_ESYSTEM, "cannot remove the stale %s: %s", path, strerror(errno));
+    }
+    close(fd);
+    return result;
+}
+
+static int bind_at(struct dh_socket *s, const struct sockaddr_un *address, struct dh_error *err) {
+    struct stat st;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return dh_error_set(err, DH_ESYSTEM, "no socket: %s", strerror(errno));
+    }
+    /* before bind: the mode that its name will have */
+    if (fchmod(fd, 0600) != 0 ||
+        bind(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
+        int code = errno;
+        close(fd);
+        return dh_error_set(err, DH_ESYSTEM, "cannot make the socket %s: %s", address->sun_path,
+                            strerror(code));
+    }
+    if (listen(fd, BACKLOG) != 0 || lstat(address->sun_path, &st) != 0) {
+        int code = errno;
+        unlink(address->sun_path);
+        close(fd);
+        return dh_error_set(err, DH_ESYSTEM, "%s: %s", address->sun_path, strerror(code));
+    }
+    s->fd = fd;
+    s->dev = st.st_dev;
+    s->ino = st.st_ino;
+    memcpy(s->path, address->sun_path, sizeof(s->path));
+    return 0;
+}
+
+int dh_socket_open(struct dh_socket *s, const char *path, struct dh_error *err) {
+    struct sockaddr_un address;
+    int result = set_address(&address, path, err);
+    if (result != 0) {
+        return result;
+    }
+    int lock = lock_directory(path);
+    result = make_room(&address, err);
+    if (result == 0) {
+        result = bind_at(s, &address, err);
+    }
+    if (lock >= 0) {
+        close(lock);
+    }
+    return result;
+}
+
+void dh_socket_unlink(struct dh_socket *s) {
+    struct stat st;
+    if (s->path[0] != '\0' && lstat(s->path, &st) == 0 && st.st_dev == s->dev &&
+        st.st_ino == s->ino) {
+        unlink(s->path);
+    }
+    s->path[0] = '\0';
+}
+
+/* TCP */
+
+static struct addrinfo *resolve(const char *where, struct dh_error *err) {
+    char address[128] = "127.0.0.1";
+    const char *port = strrchr(where, ':');
+    if (port == NULL) {
+        port = where;
+    } else if (port > where) {
+        bool is_bracketed = where[0] == '[' && port[-1] == ']';
+        snprintf(address, sizeof(address), "%.*s", (int)(port - where) - (is_bracketed ? 2 : 0),
+                 where + (is_bracketed ? 1 : 0));
+    }
+    port += *port == ':';
+    char *end;
+    long number = strtol(port, &end, 10);
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+                             .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    bool is_number = port[0] >= '0' && port[0] <= '9' && *end == '\0' && number <= 65535;
+    if (!is_number || getaddrinfo(address, port, &hints, &found) != 0) {
+        dh_error_set(err, DH_EINVAL,
+                     "a port, ADDRESS:PORT or [ADDRESS]:PORT in numbers expected, got '%s'", where);
+        return NULL;
+    }
+    return found;
+}
+
+static int port_of(int fd) {
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
+        return 0;
+    }
+    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                               : ((struct sockaddr_in *)&address)->sin_port);
+}
+
+int dh_socket_listen(const char *where, int *ret_port, struct dh_error *err) {
+    struct addrinfo *at = resolve(where, err);
+    if (at == NULL) {
+        return DH_EINVAL;
+    }
+    int one = 1;
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+              bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0;
+    int code = errno;
+    freeaddrinfo(at);
+    if (!ok) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return dh_error_set(err, code == EADDRINUSE ? DH_EBUSY : DH_ESYSTEM,
+                            "cannot listen at %s: %s", where, strerror(code));
+    }
+    *ret_port = port_of(fd);
+    return fd;
+}

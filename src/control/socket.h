@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** The unix socket that the control plane listens on: where it is, whose it is, who may use it.
+**
+** It has mode 0600 before it has a name. What is found there is replaced only if it is a socket of
+** ours that nobody answers; the directory is locked meanwhile, so that of two hosts that start at the
+** same time one finds the other.
+*/
+#ifndef DH_CONTROL_SOCKET_H
+#define DH_CONTROL_SOCKET_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "core/error.h"
+
+struct dh_socket {
+    int fd; /* -1: not open */
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    dev_t dev;
+    ino_t ino;
+};
+
+/*
+** The default path for a script: DIR/NAME-HASH.sock. DIR is /run/decnet for root and
+** $XDG_RUNTIME_DIR/decnet for everybody else, made with mode 0700 if need be; NAME is the script's
+** file name without ".lua", HASH the FNV-1a hash (32 bits, 8 hexadecimal digits) of its real path (of "/" and
+** what it was called, if that leads nowhere: a pipe).
+** Errors: DH_EINVAL (no XDG_RUNTIME_DIR, path too long), DH_ESYSTEM (the directory cannot be made, or
+** is not ours alone).
+*/
+int dh_socket_default_path(const char *script, char *ret_path, size_t cap, struct dh_error *err);
+
+/* Listen at path. Errors: DH_EBUSY (a host answers there: the text names its pid), DH_EINVAL (too
+** long), DH_ESYSTEM (something that is not ours is there, or the system refuses). */
+int dh_socket_open(struct dh_socket *s, const char *path, struct dh_error *err);
+
+/* Remove the name, if it is still that of this socket. The descriptor is its user's to close. */
+void dh_socket_unlink(struct dh_socket *s);
+
+/* Listen at "PORT", "ADDRESS:PORT" or "[ADDRESS]:PORT"; without an address, at 127.0.0.1. Numbers
+** only. Returns a descriptor, or a negative DH_E* code. *ret_port: what port it is, if 0 was asked for. */
+int dh_socket_listen(const char *where, int *ret_port, struct dh_error *err);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+** /v1/events and /v1/logs: answers that are written from a ring entry by entry, and that may go on as
+** long as the connection does. A reader who is slower than the ring is told what he missed.
+*/
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/clock.h"
+#include "control/control.h"
+#include "control/events.h"
+#include "control/json.h"
+#include "control/request.h"
+
+#define NS_PER_S 1000000000u
+
+/* One entry as it is sent: JSON makes at most six bytes of one. */
+#define CHUNK_BYTES (6 * DH_LOGGED_BYTES + 256)
+
+struct dh_stream {
+    struct dh_server *server;
+    struct MHD_Connection *connection;
+    struct dh_stream *next;
+    struct dh_stream *prev;
+    struct dh_ring *ring;
+    struct dh_ring_cursor cursor;
+    bool is_events; /* else lines of the log */
+    bool follows;
+    bool is_suspended;
+    bool has_worker;
+    char worker[DH_NAME_MAX + 1];
+    size_t worker_len;
+    uint64_t heartbeat_ns;
+    size_t at; /* what of the chunk has been sent */
+    size_t len;
+    char chunk[CHUNK_BYTES];
+};
+
+static uint64_t boot_of(const struct dh_control *c) {
+    return c->started_ns / 1000000;
+}
+
+/* Add a piece to the chunk; what does not fit is a bug. */
+static void put(struct dh_stream *s, const char *text, size_t len) {
+    if (len <= sizeof(s->chunk) - s->len) {
+        memcpy(s->chunk + s->len, text, len);
+        s->len += len;
+    }
+}
+
+static void put_json(struct dh_stream *s, json_t *json) {
+    char *text = json != NULL ? json_dumps(json, DH_JSON_FLAGS) : NULL;
+    json_decref(json);
+    put(s, text != NULL ? text : "{}", text != NULL ? strlen(text) : 2);
+    free(text);
+}
+
+/* id: 0: it has none of its own. */
+static void put_event(struct dh_stream *s, const char *name, uint64_t id, json_t *json) {
+    char head[128];
+    int n = snprintf(head, sizeof(head), "event: %s\n", name);
+    if (id != 0) {
+        n += snprintf(head + n, sizeof(head) - (size_t)n, "id: %llx-%llu\n",
+                      (unsigned long long)boot_of(s->server->control), (unsigned long long)id);
+    }
+    put(s, head, (size_t)n);
+    put(s, "data: ", 6);
+    put_json(s, json);
+    put(s, "\n\n", 2);
+}
+
+static void put_missed(struct dh_stream *s, uint64_t missed) {
+    json_t *json = json_object();
+    json_object_set_new(json, "missed", json_integer((json_int_t)missed));
+    if (s->is_events) {
+        put_event(s, "missed", 0, json);
+    } else {
+        put_json(s, json);
+        put(s, "\n", 1);
+    }
+}
+
+/* Put the next entry into the chunk; false: there is none. */
+static bool fill(struct dh_stream *s) {
+    char entry[DH_LOGGED_BYTES + 64];
+    size_t len;
+    s->at = 0;
+    s->len = 0;
+    while (s->len == 0) {
+        uint64_t expected = s->cursor.id;
+        uint64_t id = dh_ring_next(s->ring, &s->cursor, entry, sizeof(entry), &len);
+        if (id == 0) {
+            return false;
+        }
+        len = len < sizeof(entry) ? len : sizeof(entry);
+        if (id > expected && expected > 1) {
+            put_missed(s, id - expected);
+        }
+        if (s->is_events) {
+            put_event(s, dh_event_entry_name(entry), id, dh_event_json(id, entry, len));
+        } else if (dh_logged_is_of(entry, len, s->has_worker ? s->worker : NULL, s->worker_len)) {
+            put_json(s, dh_logged_json(id, entry, len));
+            put(s, "\n", 1);
+        }
+    }
+    return true;
+}
+
+static void beat(struct dh_stream *s, uint64_t now_ns) {
+    s->heartbeat_ns = now_ns + (uint64_t)DH_HEARTBEAT_S * NS_PER_S;
+}
+
+/* Called when the connection takes more. */
+static ssize_t read_stream(void *arg, uint64_t pos, char *buf, size_t max) {
+    struct dh_stream *s = arg;
+    uint64_t now_ns = dh_clock_now();
+    (void)pos;
+    if (s->at == s->len && !fill(s)) {
+        if (!s->follows || s->server->is_draining) {
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        }
+        if (now_ns < s->heartbeat_ns) {
+            s->is_suspended = true;
+            MHD_suspend_connection(s->connection);
+            return 0;
+        }
+        put(s, s->is_events ? ":\n\n" : "\n", s->is_events ? 3 : 1);
+    }
+    beat(s, now_ns);
+    size_t n = s->len - s->at < max ? s->len - s->at : max;
+    memcpy(buf, s->chunk + s->at, n);
+    s->at += n;
+    return (ssize_t)n;
+}
+
+static void free_stream(void *arg) {
+    struct dh_stream *s = arg;
+    struct dh_server *server = s->server;
+    *(s->prev != NULL ? &s->prev->next : &server->streams) = s->next;
+    if (s->next != NULL) {
+        s->next->prev = s->prev;
+    }
+    server->stream_count--;
+    atomic_store(&server->control->is_followed, server->stream_count > 0);
+    free(s);
+}
+
+void dh_stream_wake(struct dh_server *server, uint64_t now_ns) {
+    for (struct dh_stream *s = server->streams; s != NULL; s = s->next) {
+        if (s->is_suspended && (server->is_draining || now_ns >= s->heartbeat_ns ||
+                                dh_ring_has(s->ring, &s->cursor))) {
+            s->is_suspended = false;
+            MHD_resume_connection(s->connection);
+        }
+    }
+}
+
+uint64_t dh_stream_deadline_ns(const struct dh_server *server) {
+    uint64_t at = UINT64_MAX;
+    for (const struct dh_stream *s = server->streams; s != NULL; s = s->next) {
+        at = s->is_suspended && s->heartbeat_ns < at ? s->heartbeat_ns : at;
+    }
+    return at;
+}
+
+static struct dh_stream *new_stream(struct dh_request *r, struct dh_ring *ring) {
+    struct dh_server *server = r->server;
+    struct dh_stream *s = server->stream_count < DH_STREAMS_MAX ? calloc(1, sizeof(*s)) : NULL;
+    if (s == NULL) {
+        return NULL;
+    }
+    s->server = server;
+    s->connection = r->connection;
+    s->ring = ring;
+    s->next = server->streams;
+    if (s->next != NULL) {
+        s->next->prev = s;
+    }
+    server->streams = s;
+    server->stream_count++;
+    atomic_store(&server->control->is_followed, true);
+    beat(s, dh_clock_now());
+    return s;
+}
+
+static enum MHD_Result start(struct dh_request *r, struct dh_stream *s, const char *type) {
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream, s, free_stream);
+    if (response == NULL) {
+        free_stream(s);
+        return MHD_NO;
+    }
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    enum MHD_Result result = MHD_queue_response(r->connection, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    r->phase = DH_REQUEST_ANSWERED;
+    return result;
+}
+
+static enum MHD_Result too_many(struct dh_request *r) {
+    return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE,
+                          "%d connections follow events or logs already; try again",
+                          DH_STREAMS_MAX);
+}
+
+/* Where a client that had this id goes on. The ids of another host are not ours: he hears all that
+** there is. */
+static uint64_t after_id(const struct dh_control *c, const char *id) {
+    unsigned long long boot = 0;
+    unsigned long long n = 0;
+    bool is_ours = sscanf(id, "%llx-%llu", &boot, &n) == 2 && boot == boot_of(c);
+    return is_ours ? n : 0;
+}
+
+enum MHD_Result dh_stream_events(struct dh_request *r) {
+    struct dh_control *c = r->server->control;
+    const char *last = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Last-Event-ID");
+    struct dh_stream *s = new_stream(r, &c->events);
+    if (s == NULL) {
+        return too_many(r);
+    }
+    uint64_t after = r->params.has_after ? r->params.after : UINT64_MAX;
+    dh_ring_seek(s->ring, last != NULL ? after_id(c, last) : after, &s->cursor);
+    s->is_events = true;
+    s->follows = true;
+    return start(r, s, "text/event-stream");
+}
+
+/* Back by so many lines, of this worker. */
+static void seek_lines(struct dh_stream *s, uint64_t lines) {
+    struct dh_ring_cursor at;
+    char entry[DH_LOGGED_BYTES + 64];
+    size_t len;
+    uint64_t of_worker = 0;
+    dh_ring_seek(s->ring, 0, &at);
+    s->cursor = at;
+    while (dh_ring_next(s->ring, &at, entry, sizeof(entry), &len) != 0) {
+        of_worker += dh_logged_is_of(entry, len < sizeof(entry) ? len : sizeof(entry),
+                                     s->has_worker ? s->worker : NULL, s->worker_len);
+    }
+    while (of_worker > lines &&
+           dh_ring_next(s->ring, &s->cursor, entry, sizeof(entry), &len) != 0) {
+        of_worker -= dh_logged_is_of(entry, len < sizeof(entry) ? len : sizeof(entry),
+                                     s->has_worker ? s->worker : NULL, s->worker_len);
+    }
+}
+
+enum MHD_Result dh_stream_logs(struct dh_request *r) {
+    struct dh_stream *s = new_stream(r, &r->server->control->logs);
+    if (s == NULL) {
+        return too_many(r);
+    }
+    s->follows = r->params.follows;
+    s->has_worker = r->params.has_worker;
+    s->worker_len = r->params.worker_len;
+    memcpy(s->worker, r->params.worker, sizeof(s->worker));
+    if (r->params.has_after) {
+        dh_ring_seek(s->ring, r->params.after, &s->cursor);
+    } else {
+        seek_lines(s, r->params.lines);
+    }
+    return start(r, s, "application/x-ndjson");
+}
