@@ -1,66 +1,12 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- The control plane of a real host: docs/control.md says what it answers.
 local http = require "spec.process.http"
+local plane = require "spec.process.plane"
 local process = require "spec.process.process"
 local uv = require "luv"
 
-local WORKERS = [[
-  local decnet = require "decnet"
-  decnet.worker("steady", function() decnet.park() end)
-  decnet.worker { name = "flaky", min_backoff = 60, max_backoff = 60, run = function()
-    local secret, odd = "hush", "\xff"
-    error("boom " .. odd .. #secret)
-  end }
-  decnet.worker { name = "a/b é", after = { "late" }, run = function() end }
-  decnet.worker { name = "late", notify = true, run = function() decnet.park() end }
-  decnet.worker { name = "deaf", stop_timeout = 0.2, run = function()
-    while true do pcall(decnet.sleep, 60) end
-  end }
-  print "loaded"
-]]
-
--- A host with its control socket in a directory of its own; waits until it answers.
-local function start(script, before, options)
-  local dir = process.dir()
-  local path = dir .. "/c.sock"
-  local args = { "--socket", path, "--log-format", "logfmt" }
-  table.move(before or {}, 1, #(before or {}), #args + 1, args)
-  local child = process.run(script or WORKERS, args, nil, options)
-  process.wait(function()
-    local ok, answer = pcall(http.ask, path, "GET", "/livez")
-    return child.code or ok and http.json(answer.body).silent_s == 0 -- its loop turns
-  end)
-  return child, path
-end
-
-local function get(where, target, options)
-  local answer = http.ask(where, "GET", target, options)
-  return answer.status, http.json(answer.body), answer
-end
-
-local function post(where, target, options)
-  local answer = http.ask(where, "POST", target, options)
-  return answer.status, http.json(answer.body), answer
-end
-
-local function worker_of(reply, name)
-  for _, worker in ipairs(reply.workers) do
-    if worker.name == name then
-      return worker
-    end
-  end
-end
-
--- Wait until the worker is in this state; returns its status.
-local function in_state(path, name, state)
-  local worker
-  process.wait(function()
-    worker = worker_of(select(2, get(path, "/v1/workers")), name)
-    return worker.state == state
-  end)
-  assert.equal(state, worker.state)
-  return worker
-end
+local WORKERS, start, get, post = plane.WORKERS, plane.start, plane.get, plane.post
+local in_state, worker_of = plane.in_state, plane.worker_of
 
 describe("the control plane", function()
   lazy_teardown(process.cleanup)

@@ -7,6 +7,11 @@ local process = require "spec.process.process"
 
 local M = {}
 
+-- Servers hang up in the middle of what they do not like.
+local broken_pipe = uv.new_signal()
+broken_pipe:start("sigpipe", function() end)
+broken_pipe:unref()
+
 --- Connect to `where` (a path, or a port) and send `text`. Returns a connection: `data` is what has
 --- come, `over` says that no more will.
 function M.open(where, text)
@@ -20,6 +25,7 @@ function M.open(where, text)
     self.handle:read_start(function(read_err, data)
       self.data = self.data .. (data or "")
       self.over = self.over or read_err ~= nil or data == nil
+      self.err = self.err or read_err
     end)
     if text then
       self.handle:write(text)

@@ -95,6 +95,9 @@ json_t *dh_json_worker(const struct dh_view *v, uint64_t now_ns) {
     json_object_set_new(json, "last_error", last_error(v->error));
     json_object_set_new(json, "tasks", json_integer(v->tasks));
     json_object_set_new(json, "handles", json_integer(v->handles));
+    json_object_set_new(json, "memory_bytes", json_integer((json_int_t)v->held_bytes));
+    json_object_set_new(json, "allocated_bytes", json_integer((json_int_t)v->allocated_bytes));
+    json_object_set_new(json, "leftover_bytes", json_integer((json_int_t)v->leftover_bytes));
     json_object_set_new(json, "cpu_s", dh_json_seconds(v->cpu_ns));
     json_object_set_new(json, "preemptions", json_integer((json_int_t)v->preemptions));
     json_object_set_new(json, "slice_max_s", dh_json_seconds(v->slice_max_ns));

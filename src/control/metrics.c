@@ -27,6 +27,7 @@ enum family {
     SLICE_MAX,
     TASKS,
     HANDLES,
+    MEMORY,
     FAMILIES
 };
 
@@ -47,6 +48,7 @@ static const struct {
     [SLICE_MAX] = {"decnet_worker_slice_max_seconds", "gauge", "Longest slice that was preempted."},
     [TASKS] = {"decnet_worker_tasks", "gauge", "Tasks of its run."},
     [HANDLES] = {"decnet_worker_handles", "gauge", "Handles that its run has open."},
+    [MEMORY] = {"decnet_worker_memory_bytes", "gauge", "Bytes of Lua's memory that its run holds."},
 };
 
 struct worker {
@@ -130,7 +132,7 @@ static void put_worker(FILE *out, enum family family, const struct worker *w, ui
             put_seconds(out, v->retry_at_ns == DH_NEVER ? 0 : since(now_ns, v->retry_at_ns));
             break;
         case UPTIME:
-            put_seconds(out, since(v->started_ns, now_ns));
+            put_seconds(out, v->state == DH_RUNNING ? since(v->since_ns, now_ns) : 0);
             break;
         case CPU:
             put_seconds(out, v->cpu_before_ns + v->cpu_ns);
@@ -144,8 +146,11 @@ static void put_worker(FILE *out, enum family family, const struct worker *w, ui
         case TASKS:
             put_number(out, v->tasks);
             break;
-        default:
+        case HANDLES:
             put_number(out, v->handles);
+            break;
+        default:
+            put_number(out, (double)v->held_bytes);
             break;
     }
 }
@@ -207,6 +212,14 @@ static void put_host(FILE *out, struct dh_control *c, uint64_t now_ns) {
     put_one(out, "decnet_late_wakeups_total", "counter",
             "Wake-ups that found their wait over: nothing came of them.",
             (double)totals.host.late_wakeups);
+    put_one(out, "decnet_lua_bytes", "gauge", "Bytes that Lua holds in all.",
+            (double)totals.host.lua_bytes);
+    put_one(out, "decnet_collector_cycles_total", "counter", "Cycles of the garbage collector.",
+            (double)totals.host.collector_cycles);
+    put_one(out, "decnet_collector_seconds_total", "counter",
+            "Time that the host gave the collector between slices; what it takes as workers "
+            "allocate is in their CPU time.",
+            (double)totals.host.collector_ns / 1e9);
     put_one(out, "decnet_log_dropped_total", "counter", "Log lines that could not be written.",
             (double)totals.host.log_dropped);
     put_one(out, "decnet_control_log_dropped_total", "counter",

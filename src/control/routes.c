@@ -336,7 +336,7 @@ static const struct route routes[] = {
     {"v1/workers/*/reset", true, "wait", post_reset},
     {"v1/shutdown", true, "wait now", post_shutdown},
     {"v1/events", false, "after", dh_stream_events},
-    {"v1/logs", false, "worker follow lines after", dh_stream_logs},
+    {"v1/logs", false, "worker lines follow after", dh_stream_logs},
     {"metrics", false, "", get_metrics},
     {"livez", false, "within", get_livez},
     {"readyz", false, "", get_readyz},

@@ -257,14 +257,15 @@ static int epoll_fd(struct MHD_Daemon *daemon) {
     return daemon != NULL ? MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd : -1;
 }
 
-static void rest(struct dh_server *server) {
+/* Until something happens or is due, at most until then. */
+static void rest(struct dh_server *server, uint64_t until_ns) {
     struct pollfd fds[] = {
         {server->control->notify_fd, POLLIN, 0},
         {epoll_fd(server->local), POLLIN, 0},
         {epoll_fd(server->tcp), POLLIN, 0},
     };
     uint64_t now_ns = dh_clock_now();
-    uint64_t at = next_deadline_ns(server, now_ns);
+    uint64_t at = least(next_deadline_ns(server, now_ns), until_ns);
     uint64_t ns = at > now_ns ? at - now_ns : 0;
     struct timespec ts = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
     uint64_t count;
@@ -300,7 +301,7 @@ static void drain(struct dh_server *server) {
     server->is_draining = true;
     turn(server);
     while (is_answering(server) && dh_clock_now() < until) {
-        poll(NULL, 0, 1);
+        rest(server, dh_clock_now() + NS_PER_MS);
         turn(server);
     }
 }
@@ -311,7 +312,7 @@ static void *serve(void *arg) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     while (!atomic_load(&server->quits)) {
-        rest(server);
+        rest(server, UINT64_MAX);
         turn(server);
     }
     drain(server);

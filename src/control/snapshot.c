@@ -15,8 +15,9 @@ struct dh_record {
     const char *name; /* the unit's */
     struct rare *rare;
     uint64_t since_ns;
-    uint64_t started_ns;
     uint64_t cpu_ns;
+    uint64_t held_bytes;
+    uint64_t allocated_bytes;
     uint32_t run;
     uint32_t restarts;
     uint32_t streak;
@@ -37,6 +38,7 @@ struct rare {
     uint64_t cpu_before_ns;
     uint64_t preemptions;
     uint64_t slice_max_ns;
+    uint64_t leftover_bytes;
     char *waiting_for;
     struct dh_last_error *error;
 };
@@ -163,6 +165,7 @@ static void update_rare(struct rare *rare, const struct dh_port_worker *w, uint6
     rare->retry_at_ns = in_ns != DH_NEVER ? now_ns + in_ns : DH_NEVER;
     rare->preemptions = w->preemptions;
     rare->slice_max_ns = w->slice_max_ns;
+    rare->leftover_bytes = w->bill.leftover_bytes;
     set_text(&rare->waiting_for, w->status.waiting_for);
     set_error(&rare->error, w->failure);
 }
@@ -188,7 +191,8 @@ static void update_record(struct dh_record *r, const struct dh_port_worker *w, u
     r->tasks = w->tasks;
     r->handles = w->handles;
     r->since_ns = st->since_ns;
-    r->started_ns = w->started_ns;
+    r->held_bytes = w->bill.held_bytes;
+    r->allocated_bytes = w->bill.allocated_bytes;
     r->cpu_ns = w->cpu_ns;
 }
 
@@ -199,6 +203,7 @@ static void copy_rare(const struct rare *rare, struct dh_view *to) {
     to->cpu_before_ns = rare->cpu_before_ns;
     to->preemptions = rare->preemptions;
     to->slice_max_ns = rare->slice_max_ns;
+    to->leftover_bytes = rare->leftover_bytes;
     to->waiting_for = rare->waiting_for != NULL ? strdup(rare->waiting_for) : NULL;
     size_t size = e != NULL ? sizeof(*e) + e->message_len + e->traceback_len : 0;
     to->error = e != NULL ? malloc(size) : NULL;
@@ -220,7 +225,8 @@ static bool copy_view(const struct dh_record *r, struct dh_view *to) {
         .tasks = r->tasks,
         .handles = r->handles,
         .since_ns = r->since_ns,
-        .started_ns = r->started_ns,
+        .held_bytes = r->held_bytes,
+        .allocated_bytes = r->allocated_bytes,
         .retry_at_ns = DH_NEVER,
         .cpu_ns = r->cpu_ns,
     };

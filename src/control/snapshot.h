@@ -61,12 +61,14 @@ struct dh_view {
     uint32_t tasks;
     uint32_t handles;
     uint64_t since_ns;
-    uint64_t started_ns;    /* 0: it does not run */
     uint64_t retry_at_ns;   /* DH_NEVER: none is planned */
     uint64_t cpu_ns;        /* of the current or last run */
     uint64_t cpu_before_ns; /* of those before */
     uint64_t preemptions;
     uint64_t slice_max_ns;
+    uint64_t held_bytes;         /* of Lua's memory by its run, */
+    uint64_t allocated_bytes;    /* ever, */
+    uint64_t leftover_bytes;     /* and by its last one after its end */
     char *waiting_for;           /* NULL: for nothing */
     struct dh_last_error *error; /* or NULL */
 };

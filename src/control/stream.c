@@ -111,26 +111,37 @@ static void beat(struct dh_stream *s, uint64_t now_ns) {
     s->heartbeat_ns = now_ns + (uint64_t)DH_HEARTBEAT_S * NS_PER_S;
 }
 
+/* As many entries as there is room for: each call costs a write. */
+static size_t read_entries(struct dh_stream *s, char *buf, size_t max) {
+    size_t n = 0;
+    while (n < max && (s->at < s->len || fill(s))) {
+        size_t len = s->len - s->at < max - n ? s->len - s->at : max - n;
+        memcpy(buf + n, s->chunk + s->at, len);
+        s->at += len;
+        n += len;
+    }
+    return n;
+}
+
 /* Called when the connection takes more. */
 static ssize_t read_stream(void *arg, uint64_t pos, char *buf, size_t max) {
     struct dh_stream *s = arg;
     uint64_t now_ns = dh_clock_now();
+    size_t n = read_entries(s, buf, max);
     (void)pos;
-    if (s->at == s->len && !fill(s)) {
-        if (!s->follows || s->server->is_draining) {
-            return MHD_CONTENT_READER_END_OF_STREAM;
-        }
-        if (now_ns < s->heartbeat_ns) {
-            s->is_suspended = true;
-            MHD_suspend_connection(s->connection);
-            return 0;
-        }
+    if (n == 0 && (!s->follows || s->server->is_draining)) {
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    }
+    if (n == 0 && now_ns < s->heartbeat_ns) {
+        s->is_suspended = true;
+        MHD_suspend_connection(s->connection);
+        return 0;
+    }
+    if (n == 0) {
         put(s, s->is_events ? ":\n\n" : "\n", s->is_events ? 3 : 1);
+        n = read_entries(s, buf, max);
     }
     beat(s, now_ns);
-    size_t n = s->len - s->at < max ? s->len - s->at : max;
-    memcpy(buf, s->chunk + s->at, n);
-    s->at += n;
     return (ssize_t)n;
 }
 

@@ -90,17 +90,21 @@ bool dh_collector_has_debt(const struct dh_vm *vm) {
 ** the monitor should say so. */
 static void collect(struct dh_vm *vm, uint64_t until_ns) {
     uint64_t cycles = vm->collector.cycles;
+    uint64_t began_ns = dh_loop_now();
+    uint64_t now_ns;
     dh_preempt_begin_slice(&vm->preempt, vm->L);
     lua_gc(vm->L, LUA_GCINC, 0, 0, DH_COLLECT_STEP);
     do {
         if (lua_gc(vm->L, LUA_GCSTEP, 0) == 1) {
             on_end_of_cycle(vm);
         }
-    } while (vm->collector.cycles == cycles && dh_loop_now() < until_ns);
+        now_ns = dh_loop_now();
+    } while (vm->collector.cycles == cycles && now_ns < until_ns);
     lua_gc(vm->L, LUA_GCINC, 0, 0, DH_COLLECT_OWN_STEP);
     if (vm->collector.cycles == cycles) {
         lua_gc(vm->L, LUA_GCSTEP, -DH_COLLECT_CREDIT_KB);
     }
+    vm->collector.spent_ns += now_ns - began_ns;
     dh_preempt_end_slice(&vm->preempt);
 }
 

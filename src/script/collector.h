@@ -27,6 +27,8 @@ struct dh_vm;
 
 struct dh_collector {
     uint64_t cycles; /* completed */
+    uint64_t
+        spent_ns; /* by the host, between slices; what Lua does as workers allocate is theirs */
     const void *witness;
     unsigned missed;        /* cycles that it has not told of */
     bool is_heard;          /* it has told of the one under way */

@@ -31,6 +31,9 @@ void dh_port_look_host(struct dh_instance *instance, struct dh_port_host *ret_ho
         .turns = vm->preempt.turns / 2,
         .log_dropped = atomic_load(&instance->log.dropped),
         .late_wakeups = vm->late_wakeups,
+        .lua_bytes = dh_collector_held(vm),
+        .collector_cycles = vm->collector.cycles,
+        .collector_ns = vm->collector.spent_ns,
         .lateness = instance->host.lateness,
         .is_stopping = instance->host.is_stopping || instance->host.sup.is_shutting_down,
     };
@@ -60,11 +63,9 @@ void dh_port_look(struct dh_instance *instance, struct dh_unit *unit,
                   struct dh_port_worker *ret_worker) {
     const struct dh_worker *w = &unit->worker;
     const struct dh_trouble *trouble = unit->trouble;
-    bool has_body = w->state == DH_RUNNING || w->state == DH_STOPPING;
     *ret_worker = (struct dh_port_worker){
         .name = w->name,
         .name_len = w->name_len,
-        .started_ns = has_body ? w->started_ns : 0,
         .cpu_ns = trouble != NULL ? trouble->cpu_ns : 0,
         .preemptions = trouble != NULL ? trouble->preemptions : 0,
         .slice_max_ns = trouble != NULL ? trouble->slice_max_ns : 0,
@@ -73,6 +74,7 @@ void dh_port_look(struct dh_instance *instance, struct dh_unit *unit,
         .failure = trouble != NULL ? trouble->failure : NULL,
         .endings = trouble != NULL ? &trouble->dossier : NULL,
     };
+    dh_unit_bill(unit, &ret_worker->bill);
     dh_sup_status(&instance->host.sup, w, dh_host_now(&instance->host), &ret_worker->status);
 }
 

@@ -17,11 +17,11 @@
 #include "host/host.h"
 #include "script/dossier.h"
 #include "script/failure.h"
+#include "script/unit.h"
 
 struct dh_holder;
 struct dh_instance;
 struct dh_tap;
-struct dh_unit;
 
 /* The other end, implemented by the control plane. */
 struct dh_port {
@@ -37,8 +37,8 @@ struct dh_port_worker {
     const char *name;
     size_t name_len;
     struct dh_status status;
-    uint64_t started_ns; /* of the run, while it runs or stops; else 0 */
     uint64_t cpu_ns;     /* of the current or last run */
+    struct dh_bill bill; /* zero where memory is not billed */
     uint64_t preemptions;
     uint64_t slice_max_ns;
     uint32_t tasks;
@@ -53,6 +53,9 @@ struct dh_port_host {
     uint64_t turns;
     uint64_t log_dropped;
     uint64_t late_wakeups;
+    uint64_t lua_bytes;        /* held by all */
+    uint64_t collector_cycles; /* of the garbage collector, */
+    uint64_t collector_ns;     /* and what the host gave it of its time */
     struct dh_lateness lateness;
     bool is_stopping;
 };

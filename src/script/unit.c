@@ -281,22 +281,30 @@ static void push_last_error(lua_State *L, const struct dh_failure *f) {
     dh_table_set_integer(L, "run", f->run);
 }
 
-static void set_memory(lua_State *L, const struct dh_unit *unit) {
+bool dh_unit_bill(const struct dh_unit *unit, struct dh_bill *ret_bill) {
     const struct dh_vm *vm = unit->instance->vm;
     const struct dh_run *run = unit->run;
-    uint64_t held = 0;
-    uint64_t allocated = 0;
     if (vm->ledger == NULL) {
-        return;
+        return false;
     }
+    *ret_bill = (struct dh_bill){0, 0, 0};
     if (run != NULL && run->phase != DH_RUN_CLOSED) {
-        held = dh_cap_held(vm, run);
-        allocated = vm->ledger->accounts[run->account].allocated;
+        ret_bill->held_bytes = dh_cap_held(vm, run);
+        ret_bill->allocated_bytes = vm->ledger->accounts[run->account].allocated;
     }
-    dh_table_set_integer(L, "memory_bytes", (lua_Integer)held);
-    dh_table_set_integer(L, "allocated_bytes", (lua_Integer)allocated);
-    dh_table_set_integer(L, "leftover_bytes",
-                         unit->trouble != NULL ? (lua_Integer)unit->trouble->leftover_bytes : 0);
+    if (unit->trouble != NULL) {
+        ret_bill->leftover_bytes = unit->trouble->leftover_bytes;
+    }
+    return true;
+}
+
+static void set_memory(lua_State *L, const struct dh_unit *unit) {
+    struct dh_bill bill;
+    if (dh_unit_bill(unit, &bill)) {
+        dh_table_set_integer(L, "memory_bytes", (lua_Integer)bill.held_bytes);
+        dh_table_set_integer(L, "allocated_bytes", (lua_Integer)bill.allocated_bytes);
+        dh_table_set_integer(L, "leftover_bytes", (lua_Integer)bill.leftover_bytes);
+    }
 }
 
 static int handle_status(lua_State *L) {

@@ -75,6 +75,16 @@ void dh_unit_detach(struct dh_unit *unit);
 /* The name of the worker whose handle is at idx; NULL: it is no handle. */
 const char *dh_unit_name_of(lua_State *L, int idx);
 
+/* What a worker has of Lua's memory. */
+struct dh_bill {
+    uint64_t held_bytes;      /* by its run */
+    uint64_t allocated_bytes; /* ever, by its run */
+    uint64_t leftover_bytes;  /* by its last run, after its end */
+};
+
+/* Returns false where memory is not billed. */
+bool dh_unit_bill(const struct dh_unit *unit, struct dh_bill *ret_bill);
+
 /* The record of endings, made at the first; NULL when memory is out. */
 struct dh_trouble *dh_unit_trouble(struct dh_unit *unit);
 

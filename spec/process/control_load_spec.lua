@@ -1,0 +1,260 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- What the control plane does when it, or the loop, is not left in peace.
+local http = require "spec.process.http"
+local plane = require "spec.process.plane"
+local process = require "spec.process.process"
+local uv = require "luv"
+
+local TICKER = [[
+  local decnet = require "decnet"
+  decnet.worker("ticker", function(self)
+    for i = 1, math.huge do
+      self.log:info("tick", { number = i })
+      decnet.sleep(0.02)
+    end
+  end)
+]]
+
+local function ask_raw(path, text)
+  local connection = http.open(path, text)
+  process.wait(function() return connection.over or http.parse(connection.data) end)
+  connection.close()
+  return tonumber(connection.data:match "^HTTP/1.1 (%d+)")
+end
+
+local function open_files(pid)
+  local n = 0
+  for _ in function(request) return uv.fs_scandir_next(request) end,
+    assert(uv.fs_scandir(("/proc/%d/fd"):format(pid))) do
+    n = n + 1
+  end
+  return n
+end
+
+local function is_alive(path)
+  return plane.get(path, "/livez") == 200
+end
+
+describe("the control plane", function()
+  lazy_teardown(process.cleanup)
+
+  describe("while the loop is stuck in one C call", function()
+    local path, child
+    lazy_setup(function()
+      child, path = plane.start [[
+        local decnet = require "decnet"
+        decnet.worker("victim", function() while true do decnet.sleep(0.05) end end)
+        decnet.worker("stuck", function()
+          decnet.sleep(0.2)
+          local text = ("a"):rep(200)
+          print "in"
+          return text:find(("a*"):rep(20) .. "b")
+        end)
+      ]]
+      child:says "in"
+    end)
+
+    it("names who holds it, since when and where", function()
+      local reply
+      process.wait(function()
+        reply = select(2, plane.get(path, "/v1/workers"))
+        return reply.holder ~= http.null and reply.holder.line ~= http.null
+      end)
+      assert.equal("stuck", reply.holder.worker)
+      assert.equal("workers.lua:7", reply.holder.line)
+      assert.equal(1, reply.holder.run)
+      assert.is_true(reply.holder.since < reply.host.now)
+      assert.is_true(reply.host.silent_s > 0)
+      assert.equal("running", plane.worker_of(reply, "victim").state)
+    end)
+
+    -- The best of a few: a busy machine may be late with any of them.
+    it("answers within 100 ms", function()
+      local best = math.huge
+      for _ = 1, 10 do
+        local began = uv.hrtime()
+        assert.equal(200, (plane.get(path, "/v1/workers")))
+        best = math.min(best, (uv.hrtime() - began) / 1e9)
+      end
+      assert.is_true(best < 0.1, best)
+    end)
+
+    it("says that it is not live", function()
+      local status, reply
+      process.wait(function()
+        status, reply = plane.get(path, "/livez?within=0.5")
+        return status == 503
+      end)
+      assert.equal(503, status)
+      assert.is_false(reply.live)
+      assert.equal("stuck", reply.holder.worker)
+      assert.equal(200, (plane.get(path, "/livez?within=10000")))
+    end)
+
+    it("tells what it knows of a worker, and that an order waits", function()
+      local status, worker = plane.get(path, "/v1/workers/stuck")
+      assert.equal(200, status)
+      assert.equal(http.null, worker.endings)
+      local reply
+      status, reply = plane.post(path, "/v1/workers/stuck/stop?wait=0.1")
+      assert.equal(202, status)
+      assert.is_false(reply.done)
+      assert.equal("stuck", reply.holder.worker)
+      assert.equal(404, (plane.get(path, "/v1/workers/nobody")))
+    end)
+
+    it("has metrics", function()
+      local text = http.ask(path, "GET", "/metrics").body
+      assert.is_true(tonumber(text:match "\ndecnet_host_held_seconds (%S+)") > 0)
+    end)
+  end)
+
+  describe("refuses", function()
+    local path, child, trickle
+    lazy_setup(function()
+      child, path = plane.start(TICKER)
+      trickle = http.open(path, "GET /livez HTTP/1.1\r\n")
+      trickle.timer = uv.new_timer()
+      trickle.timer:start(1000, 1000, function()
+        trickle.send "X: y\r\n"
+      end)
+    end)
+
+    it("a request line of 10 MB", function()
+      local status = ask_raw(path, "GET /" .. ("x"):rep(10 * 2 ^ 20) .. " HTTP/1.1\r\n\r\n")
+      assert.is_true(status == nil or status == 414, status)
+      assert.is_true(is_alive(path))
+    end)
+
+    it("1,000 headers", function()
+      local lines = {}
+      for i = 1, 1000 do
+        lines[i] = ("X-Header-%d: %d\r\n"):format(i, i)
+      end
+      local status = ask_raw(path, "GET /livez HTTP/1.1\r\nHost: x\r\n" .. table.concat(lines)
+        .. "\r\n")
+      assert.equal(431, status)
+      assert.is_true(is_alive(path))
+    end)
+
+    it("chunked garbage, and what is no HTTP", function()
+      local status = ask_raw(path, "POST /v1/workers/ticker/stop HTTP/1.1\r\nHost: x\r\n"
+        .. "Transfer-Encoding: chunked\r\n\r\nzzz\r\nnonsense\r\n\r\n")
+      assert.is_true(status == nil or status == 400, status)
+      local connection = http.open(path, "\0\1\2\r\n\r\n\r\n\r\n")
+      assert.is_true(is_alive(path))
+      connection.close()
+      assert.equal("running", plane.in_state(path, "ticker", "running").state)
+    end)
+
+    it("nobody who is in time, when others trickle, stall or vanish", function()
+      local before, slow = open_files(child.pid), {}
+      for i = 1, 200 do
+        slow[i] = http.open(path, i % 3 == 0 and "GET /v1/workers HTTP/1.1\r\nHost: x\r\nX: "
+          or i % 3 == 1 and "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n" or nil)
+      end
+      process.wait(function() return open_files(child.pid) >= before + 150 end)
+      assert.is_true(is_alive(path))
+      for i = 1, 200, 2 do -- in the middle of it
+        slow[i].close()
+      end
+      local ticks = child:count "number="
+      process.wait(function() return child:count "number=" > ticks + 5 end)
+      for i = 2, 200, 2 do
+        slow[i].close()
+      end
+      process.wait(function() return open_files(child.pid) <= before + 2 end, 60)
+      assert.is_true(open_files(child.pid) <= before + 2, open_files(child.pid))
+      assert.is_true(is_alive(path))
+    end)
+
+    it("nobody of 500 who ask at the same time", function()
+      local connections, answered = {}, 0
+      for i = 1, 500 do
+        connections[i] = http.open(path,
+          "GET /v1/workers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+      end
+      process.wait(function()
+        answered = 0
+        for _, connection in ipairs(connections) do
+          local answer = http.parse(connection.data)
+          answered = answered + (answer and answer.status == 200 and 1 or 0)
+        end
+        return answered == #connections
+      end)
+      for _, connection in ipairs(connections) do
+        connection.close()
+      end
+      assert.equal(500, answered)
+    end)
+
+    -- It is closed though it never stops sending.
+    it("to listen for ever to who does not get to the point", function()
+      process.wait(function() return trickle.over end, 60)
+      trickle.timer:close()
+      trickle.close()
+      assert.is_true(trickle.over)
+    end)
+  end)
+
+  it("carries out each of thousands of orders, and the last one counts", function()
+    local _, path = plane.start [[
+      local decnet = require "decnet"
+      for i = 1, 50 do
+        decnet.worker("w" .. i, function(self)
+          alive = alive or {}
+          assert(not alive[i], "two runs of " .. i)
+          alive[i] = true
+          self:defer(function() alive[i] = false end)
+          decnet.park()
+        end)
+      end
+    ]]
+    local VERBS = { "start", "stop", "restart", "retry" }
+    local last, clients = {}, {}
+    local seed = uv.hrtime() & 0xffff
+    math.randomseed(seed)
+    for c = 1, 8 do -- each has workers of his own, so that it is known which order is the last
+      local client = { left = 250 }
+      client.connection = http.open(path)
+      function client.order()
+        local i = 8 * math.random(0, (50 - c) // 8) + c
+        local verb = VERBS[math.random(#VERBS)]
+        if verb ~= "retry" then
+          last[i] = verb
+        end
+        client.left = client.left - 1
+        client.connection.data = ""
+        client.connection.send(("POST /v1/workers/w%d/%s HTTP/1.1\r\nHost: x\r\n\r\n"):format(i,
+          verb))
+      end
+      client.order()
+      clients[c] = client
+    end
+    process.wait(function()
+      local is_over = true
+      for _, client in ipairs(clients) do
+        local answer = http.parse(client.connection.data)
+        if answer and client.left > 0 then
+          assert(answer.status == 200 or answer.status == 409, answer.body)
+          client.order()
+          answer = nil
+        end
+        is_over = is_over and answer and client.left == 0
+      end
+      return is_over
+    end, 60)
+    for _, client in ipairs(clients) do
+      assert.equal(0, client.left)
+      client.connection.close()
+    end
+    local reply = select(2, plane.get(path, "/v1/workers"))
+    assert.equal(50, #reply.workers)
+    for _, worker in ipairs(reply.workers) do
+      local i = tonumber(worker.name:match "%d+")
+      assert.equal(last[i] == "stop" and "stopped" or "running", worker.state,
+        ("%s, seed %d"):format(worker.name, seed))
+      assert.equal(http.null, worker.last_error)
+    end
+  end)
+end)

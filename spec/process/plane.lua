@@ -1,0 +1,67 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- Hosts with a control plane, for specs.
+
+local http = require "spec.process.http"
+local process = require "spec.process.process"
+
+local M = {}
+
+M.WORKERS = [[
+  local decnet = require "decnet"
+  decnet.worker("steady", function() decnet.park() end)
+  decnet.worker { name = "flaky", min_backoff = 60, max_backoff = 60, run = function()
+    local secret, odd = "hush", "\xff"
+    error("boom " .. odd .. #secret)
+  end }
+  decnet.worker { name = "a/b é", after = { "late" }, run = function() end }
+  decnet.worker { name = "late", notify = true, run = function() decnet.park() end }
+  decnet.worker { name = "deaf", stop_timeout = 0.2, run = function()
+    while true do pcall(decnet.sleep, 60) end
+  end }
+  print "loaded"
+]]
+
+--- A host with its control socket in a directory of its own; waits until it answers.
+function M.start(script, before, options)
+  local dir = process.dir()
+  local path = dir .. "/c.sock"
+  local args = { "--socket", path, "--log-format", "logfmt" }
+  table.move(before or {}, 1, #(before or {}), #args + 1, args)
+  local child = process.run(script or M.WORKERS, args, nil, options)
+  process.wait(function()
+    local ok, answer = pcall(http.ask, path, "GET", "/livez")
+    return child.code or ok and http.json(answer.body).silent_s == 0 -- its loop turns
+  end)
+  return child, path
+end
+
+function M.get(where, target, options)
+  local answer = http.ask(where, "GET", target, options)
+  return answer.status, http.json(answer.body), answer
+end
+
+function M.post(where, target, options)
+  local answer = http.ask(where, "POST", target, options)
+  return answer.status, http.json(answer.body), answer
+end
+
+function M.worker_of(reply, name)
+  for _, worker in ipairs(reply.workers) do
+    if worker.name == name then
+      return worker
+    end
+  end
+end
+
+--- Wait until the worker is in this state; returns its status.
+function M.in_state(path, name, state)
+  local worker
+  process.wait(function()
+    worker = M.worker_of(select(2, M.get(path, "/v1/workers")), name)
+    return worker.state == state
+  end)
+  assert(state == worker.state, ("%s is %s, not %s"):format(name, worker.state, state))
+  return worker
+end
+
+return M
