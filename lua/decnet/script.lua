@@ -152,7 +152,7 @@ function M.load(host, path, args)
     return nil, string.format("%s: %s", path, message)
   end
   made.note(host, state, script)
-  host:on_reload(function() require "decnet.reload".request(host) end)
+  host:on_reload(function(done) require "decnet.reload".request(host, done) end)
   return true
 end
 

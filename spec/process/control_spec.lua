@@ -204,6 +204,28 @@ describe("the control plane", function()
       assert.is_nil(uv.fs_stat(own))
     end)
 
+    it("to load the script again", function()
+      local child, own = start()
+      local status, reply = post(own, "/v1/reload")
+      assert.equal(200, status)
+      assert.matches("nothing changed", reply.message)
+      process.write(child.dir .. "/workers.lua", WORKERS .. "\nerror 'half written'")
+      status, reply = post(own, "/v1/reload")
+      assert.equal(422, status)
+      assert.matches("half written", reply.error)
+      process.write(child.dir .. "/workers.lua", WORKERS .. [[
+        decnet.worker("added", function() decnet.park() end)
+      ]])
+      status, reply = post(own, "/v1/reload")
+      assert.equal(200, status)
+      assert.matches("1 added", reply.message)
+      assert.equal(200, (get(own, "/v1/workers/added")))
+      status, reply = post(own, "/v1/reload?wait=0")
+      assert.equal(202, status)
+      assert.is_false(reply.done)
+      child:stop()
+    end)
+
     it("and none while the host stops", function()
       local child, own = start [[
         local decnet = require "decnet"

@@ -336,7 +336,7 @@ scrape_configs:
         assert.equal(#words > 0 and table.concat(words, " ") or "none", known, target)
         count = count + 1
       end
-      assert.equal(13, count)
+      assert.equal(14, count)
     end)
 
     it("metric by metric", function()

@@ -33,6 +33,10 @@ static void on_event(struct dh_port *port, const struct dh_event *ev) {
     notify_followers(c);
 }
 
+static void on_reloaded(struct dh_port *port, void *token, bool is_ok, const char *text) {
+    dh_orders_on_reloaded(&control_of(port)->orders, token, is_ok, text);
+}
+
 static void on_line(struct dh_tap *tap, uint64_t time_ns, enum dh_level level, const char *worker,
                     const char *line, size_t len) {
     struct dh_control *c =
@@ -91,7 +95,7 @@ int dh_control_start(struct dh_control *c, struct dh_instance *instance,
                      struct dh_error *err) {
     int result = DH_ENOMEM;
     memset(c, 0, sizeof(*c));
-    c->port = (struct dh_port){on_event, on_stepped};
+    c->port = (struct dh_port){on_event, on_stepped, on_reloaded};
     c->tap.fn = on_line;
     c->instance = instance;
     c->started_ns = dh_clock_wall();

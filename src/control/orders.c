@@ -52,6 +52,7 @@ void dh_order_free(struct dh_order *order) {
         free(order->endings[i].variables);
     }
     free(order->endings);
+    free(order->text);
     dh_view_fini(&order->view);
     free(order);
 }
@@ -143,8 +144,26 @@ static bool is_carried_out(const struct dh_order *order) {
     return order->unit == NULL || dh_port_is_settled(order->unit);
 }
 
+/* An order that waits is told of the end; one that does not has its answer now. */
+static bool give_reload(struct dh_orders *orders, struct dh_order *order) {
+    order->result = dh_port_reload(orders->instance, order->waits ? order : NULL);
+    if (order->result == 0 && order->waits) {
+        return false;
+    }
+    finish(orders, order);
+    return true;
+}
+
+/* Is it one of the host's, which somebody else tells of? */
+static bool is_of_host(const struct dh_order *order) {
+    return order->kind >= DH_ASK_RELOAD;
+}
+
 /* Returns true if the order is finished. */
 static bool give(struct dh_orders *orders, struct dh_order *order) {
+    if (order->kind == DH_ASK_RELOAD) {
+        return give_reload(orders, order);
+    }
     if (order->kind >= DH_ASK_SHUTDOWN) {
         dh_port_stop(orders->instance, order->kind == DH_ASK_SHUTDOWN_NOW);
         if (order->waits) {
@@ -205,7 +224,7 @@ static void finish_carried_out(struct dh_orders *orders) {
     struct dh_order **link = &orders->given;
     while (*link != NULL) {
         struct dh_order *order = *link;
-        if (order->kind >= DH_ASK_SHUTDOWN || !is_carried_out(order)) {
+        if (is_of_host(order) || !is_carried_out(order)) {
             link = &order->next;
             continue;
         }
@@ -237,13 +256,29 @@ void dh_orders_on_gone(struct dh_orders *orders, const struct dh_event *ev) {
     }
 }
 
+void dh_orders_on_reloaded(struct dh_orders *orders, struct dh_order *order, bool is_ok,
+                           const char *text) {
+    struct dh_order **link = &orders->given;
+    while (*link != NULL && *link != order) {
+        link = &(*link)->next;
+    }
+    if (*link == NULL) {
+        return; /* nobody waits for it */
+    }
+    *link = order->next;
+    order->is_ok = is_ok;
+    order->text = strdup(text);
+    finish(orders, order);
+}
+
 void dh_orders_end(struct dh_orders *orders) {
     struct dh_order *next;
     struct dh_order *order = orders->given;
     orders->given = NULL;
     for (; order != NULL; order = next) {
         next = order->next;
-        if (order->kind >= DH_ASK_SHUTDOWN) {
+        if (is_of_host(order)) {
+            order->result = order->kind == DH_ASK_RELOAD ? DH_ESHUTDOWN : 0;
             finish(orders, order);
         } else {
             conclude(orders, order);

@@ -23,7 +23,8 @@ enum dh_order_kind {
     DH_ASK_RESTART,
     DH_ASK_RETRY,
     DH_ASK_RESET,
-    DH_ASK_DOSSIER,  /* how is it, and how did it end before? */
+    DH_ASK_DOSSIER, /* how is it, and how did it end before? */
+    DH_ASK_RELOAD,
     DH_ASK_SHUTDOWN, /* carried out when the host has come to its end */
     DH_ASK_SHUTDOWN_NOW
 };
@@ -53,6 +54,9 @@ struct dh_order {
     struct dh_view view;            /* of the worker, if result is 0 */
     struct dh_ending_copy *endings; /* the last one first */
     size_t ending_count;
+
+    bool is_ok; /* reload: and what there is to say of it */
+    char *text;
 
     struct dh_unit *unit; /* the loop's */
 };
@@ -96,6 +100,10 @@ bool dh_orders_step(struct dh_orders *orders);
 
 /* The worker of this event is gone. */
 void dh_orders_on_gone(struct dh_orders *orders, const struct dh_event *ev);
+
+/* A reload is over. */
+void dh_orders_on_reloaded(struct dh_orders *orders, struct dh_order *order, bool is_ok,
+                           const char *text);
 
 /* The host has come to its end: finish everything. */
 void dh_orders_end(struct dh_orders *orders);

@@ -285,6 +285,24 @@ static enum MHD_Result answer_shutdown(struct dh_request *r) {
                                                : reply_pending(r, json_null());
 }
 
+static enum MHD_Result answer_reload(struct dh_request *r) {
+    const struct dh_order *order = r->order;
+    if (!r->is_order_back || (order->result == 0 && !order->waits)) {
+        return reply_pending(r, json_null());
+    }
+    if (order->result != 0) {
+        return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "%s", dh_error_text(order->result));
+    }
+    const char *text = order->text != NULL ? order->text : "";
+    if (!order->is_ok) {
+        return dh_reply_error(r, MHD_HTTP_UNPROCESSABLE_CONTENT, "%s", text);
+    }
+    json_t *json = json_object();
+    json_object_set_new(json, "done", json_true());
+    json_object_set_new(json, "message", dh_json_text(text, strlen(text)));
+    return dh_reply_json(r, MHD_HTTP_OK, json);
+}
+
 /* Who does not wait has his answer when the order is given: a matter of one turn. */
 static uint64_t order_deadline_ns(const struct dh_request *r) {
     double wait_s = r->params.wait_s;
@@ -312,6 +330,10 @@ static enum MHD_Result post_reset(struct dh_request *r) {
     return send_order(r, DH_ASK_RESET, order_deadline_ns(r), answer_order);
 }
 
+static enum MHD_Result post_reload(struct dh_request *r) {
+    return send_order(r, DH_ASK_RELOAD, order_deadline_ns(r), answer_reload);
+}
+
 static enum MHD_Result post_shutdown(struct dh_request *r) {
     return send_order(r, r->params.is_now ? DH_ASK_SHUTDOWN_NOW : DH_ASK_SHUTDOWN,
                       order_deadline_ns(r), answer_shutdown);
@@ -334,6 +356,7 @@ static const struct route routes[] = {
     {"v1/workers/*/restart", true, "wait", post_restart},
     {"v1/workers/*/retry", true, "wait", post_retry},
     {"v1/workers/*/reset", true, "wait", post_reset},
+    {"v1/reload", true, "wait", post_reload},
     {"v1/shutdown", true, "wait now", post_shutdown},
     {"v1/events", false, "after", dh_stream_events},
     {"v1/logs", false, "worker lines follow after", dh_stream_logs},

@@ -105,6 +105,44 @@ void dh_port_stop(struct dh_instance *instance, bool is_now) {
     }
 }
 
+/* done(ok, text); upvalues: the host's userdata, the token. */
+static int on_reloaded(lua_State *L) {
+    struct dh_instance *instance = lua_touserdata(L, lua_upvalueindex(1));
+    size_t len;
+    bool is_ok = lua_toboolean(L, 1);
+    const char *text = luaL_tolstring(L, 2, &len);
+    if (instance->vm != NULL && instance->port != NULL) {
+        instance->port->on_reloaded(instance->port, lua_touserdata(L, lua_upvalueindex(2)), is_ok,
+                                    text);
+    }
+    return 0;
+}
+
+static int call_reload(lua_State *L) {
+    struct dh_instance *instance = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, instance->on_reload);
+    dh_instance_push(L, instance);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, on_reloaded, 2);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+int dh_port_reload(struct dh_instance *instance, void *token) {
+    lua_State *L = instance->vm->L;
+    if (instance->on_reload == LUA_NOREF) {
+        return DH_ENOENT;
+    }
+    lua_pushcfunction(L, call_reload);
+    lua_pushlightuserdata(L, instance);
+    lua_pushlightuserdata(L, token);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        return DH_ENOMEM;
+    }
+    return 0;
+}
+
 bool dh_port_ending(const struct dh_dossier *endings, uint32_t n,
                     struct dh_ending_view *ret_ending) {
     return dh_dossier_get(endings, n, ret_ending);

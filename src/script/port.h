@@ -30,6 +30,9 @@ struct dh_port {
 
     /* After each dh_sup_step: the place to carry out orders and to look at workers. */
     void (*on_stepped)(struct dh_port *port);
+
+    /* What dh_port_reload began is over; text says what has changed, or why nothing has. */
+    void (*on_reloaded)(struct dh_port *port, void *token, bool is_ok, const char *text);
 };
 
 /* A worker as it is now; the pointers are good until the loop goes on. */
@@ -103,6 +106,10 @@ bool dh_port_is_settled(const struct dh_unit *unit);
 
 /* Stop the host: politely, or at once. */
 void dh_port_stop(struct dh_instance *instance, bool is_now);
+
+/* Load the script again, as SIGHUP does; on_reloaded tells of it, unless the host ends before. Returns
+** 0, DH_ENOENT if there is no script, or DH_ENOMEM. */
+int dh_port_reload(struct dh_instance *instance, void *token);
 
 /* The nth of a worker's endings, 0 the last one; false: there is none. */
 bool dh_port_ending(const struct dh_dossier *endings, uint32_t n,
