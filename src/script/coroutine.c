@@ -85,7 +85,7 @@ static int pass_error(lua_State *L, lua_State *co, bool is_wrap) {
     bool is_noted = false;
     if (status != LUA_OK && status != LUA_YIELD) {
         if (t != NULL && !dh_vm_is_cancelled(co, -1)) {
-            dh_task_note_error(t, co, -1, 0); /* closing takes the stack down */
+            dh_task_note_error(t, L, co, -1, 0); /* closing takes the stack down */
             is_noted = true;
         }
         status = dh_coroutine_close(vm, L, co);

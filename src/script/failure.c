@@ -276,20 +276,39 @@ static struct dh_failure *make_of_stack(struct piece message, lua_State *co, int
                 (struct piece){variables, variables_len});
 }
 
-struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level) {
+/* Describe the value at idx of co in L: a coroutine that an error has ended can call no __tostring. */
+static size_t describe_in(lua_State *L, lua_State *co, int idx, char *dst, size_t cap) {
+    if (L == co) {
+        return dh_failure_describe(L, idx, dst, cap);
+    }
+    if (!lua_checkstack(L, 1) || !lua_checkstack(co, 1)) {
+        return print(dst, cap, "%s", "(error object: no stack left to describe it)");
+    }
+    lua_pushvalue(co, idx);
+    lua_xmove(co, L, 1);
+    size_t len = dh_failure_describe(L, -1, dst, cap);
+    lua_pop(L, 1);
+    return len;
+}
+
+struct dh_failure *dh_failure_capture_of(lua_State *L, lua_State *co, int idx, int level) {
     char message[DH_MESSAGE_MAX];
-    idx = lua_absindex(L, idx);
-    size_t len = dh_failure_describe(L, idx, message, sizeof(message));
-    struct dh_failure *f = make_of_stack((struct piece){message, len}, L, level);
-    const struct ending *e = lua_checkstack(L, 4) ? luaL_testudata(L, idx, ENDING_TYPE) : NULL;
+    idx = lua_absindex(co, idx);
+    size_t len = describe_in(L, co, idx, message, sizeof(message));
+    struct dh_failure *f = make_of_stack((struct piece){message, len}, co, level);
+    const struct ending *e = lua_checkstack(co, 4) ? luaL_testudata(co, idx, ENDING_TYPE) : NULL;
     if (f != NULL) {
-        f->identity = lua_topointer(L, idx);
+        f->identity = lua_topointer(co, idx);
     }
     if (f != NULL && e != NULL) {
         f->is_fatal = e->is_fatal;
         f->retry_after_ns = e->retry_after_ns;
     }
     return f;
+}
+
+struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level) {
+    return dh_failure_capture_of(L, L, idx, level);
 }
 
 struct dh_failure *dh_failure_from_text(const char *text) {

@@ -30,6 +30,9 @@ struct dh_failure {
 ** function that runs). Calls __tostring protected; raises nothing. Returns NULL when memory is out. */
 struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level);
 
+/* The same for co, which that error may have ended; L can run and is alive. */
+struct dh_failure *dh_failure_capture_of(lua_State *L, lua_State *co, int idx, int level);
+
 /* The same for a plain text without a traceback. */
 struct dh_failure *dh_failure_from_text(const char *text);
 

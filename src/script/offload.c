@@ -501,7 +501,7 @@ static int raise_error(lua_State *L, struct job *job) {
     struct dh_task *t = dh_vm_of(L)->current;
     dh_failure_free(t->failure);
     t->failure = NULL;
-    dh_task_note_error(t, L, -1, 0);
+    dh_task_note_error(t, L, L, -1, 0);
     if (job->traceback != NULL && t->failure != NULL) {
         t->failure = dh_failure_prepend_traceback(t->failure, job->traceback);
     }

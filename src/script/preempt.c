@@ -99,7 +99,7 @@ static void raise_what_waits(const struct dh_preempt *p, struct dh_task *t, lua_
     bool is_memory = t->raises == DH_RAISE_MEMORY;
     dh_task_push_raised(L, t);
     if (is_memory) {
-        dh_task_note_error(t, L, -1, 0);
+        dh_task_note_error(t, L, L, -1, 0);
     }
     raise_in_hook(p, L);
 }
@@ -137,7 +137,7 @@ static void break_hang(struct dh_preempt *p, lua_State *L, uint64_t over_ns) {
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     } else {
         if (t != NULL) {
-            dh_task_note_error(t, L, -1, 0);
+            dh_task_note_error(t, L, L, -1, 0);
         }
         yield_later(p, L); /* where it is caught */
     }

@@ -48,8 +48,8 @@ static bool was_cancel_asked(const struct dh_task *t) {
     return t->is_cancelled || t->run->is_cancelled;
 }
 
-void dh_task_note_error(struct dh_task *t, lua_State *co, int idx, int level) {
-    struct dh_failure *f = dh_failure_capture(co, idx, level);
+void dh_task_note_error(struct dh_task *t, lua_State *L, lua_State *co, int idx, int level) {
+    struct dh_failure *f = dh_failure_capture_of(L, co, idx, level);
     if (f != NULL && t->failure != NULL && dh_failure_is_same(f, t->failure)) {
         dh_failure_free(f); /* on its way up: the stack was taller where it was raised */
         return;
@@ -64,7 +64,7 @@ int dh_task_on_error(lua_State *L) {
                       (was_cancel_asked(t) || dh_scope_verdict(t) == DH_SCOPE_CANCELS))) {
         return 1; /* asked for: no crash, no record */
     }
-    dh_task_note_error(t, L, 1, 1);
+    dh_task_note_error(t, L, L, 1, 1);
     return 1;
 }
 
@@ -114,7 +114,7 @@ static int entry_k(lua_State *L, int status, lua_KContext ctx) {
     }
     t->ending = DH_TASK_CRASHED;
     if (status == LUA_ERRMEM || t->failure == NULL) { /* memory errors skip message handlers */
-        dh_task_note_error(t, L, -1, 0);
+        dh_task_note_error(t, L, L, -1, 0);
     }
     struct dh_failure *refusal = status == LUA_ERRMEM ? dh_cap_explain(t->run) : NULL;
     if (refusal != NULL) {
@@ -323,7 +323,7 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
     if (status != LUA_OK) { /* outside the body: no memory, or no stack for it */
         t->ending = DH_TASK_CRASHED;
         if (t->failure == NULL) {
-            t->failure = dh_failure_capture(t->co, -1, 0);
+            t->failure = dh_failure_capture_of(vm->L, t->co, -1, 0);
         }
         dh_errfunc_clear(t->co, vm->errfunc_at);
         dh_close_thread(t->co, vm->L);

@@ -135,8 +135,9 @@ void dh_task_push_raised(lua_State *L, struct dh_task *t);
 bool dh_task_is_cancelled(const struct dh_task *t);
 
 /* Keep a record of the error value at idx of co, with co's traceback from 'level' on, in case it
-** ends t. An error that is on its way up keeps the record made where it was raised. */
-void dh_task_note_error(struct dh_task *t, lua_State *co, int idx, int level);
+** ends t. An error that is on its way up keeps the record made where it was raised. It may have ended
+** co; L can run. */
+void dh_task_note_error(struct dh_task *t, lua_State *L, lua_State *co, int idx, int level);
 
 /* The message handler of every pcall between a task and its errors: notes the error. */
 int dh_task_on_error(lua_State *L);
