@@ -2,6 +2,7 @@
 -- The command line of decnet-host.
 
 local _ENV = require "decnet.stdlib"()
+local core = require "decnet.core"
 local checks = require "decnet.checks"
 local show = require "decnet.show"
 local suggest = require "decnet.suggest"
@@ -226,7 +227,7 @@ local function load_script(about, args, at, extra, has_operand)
   for key, value in pairs(extra) do
     options[key] = value
   end
-  local host = require "decnet.core".host(options)
+  local host = core.host(options)
   local given = table.move(args, rest + 1, #args, 1, {})
   local operand = has_operand and table.remove(given, 1)
   local ok, message = require "decnet.script".load(host, path, given)
@@ -269,6 +270,14 @@ local function start_control(about, host, path, options)
   host:log("warn", "no control socket: " .. where)
 end
 
+-- Nothing contains a segmentation fault: who can meet one is to know.
+local function warn_of_defects(about, host)
+  if core.has_concat_defect() then
+    host:log("warn", string.format("this build of %s can end the process where a __concat recurses "
+      .. "deeply; decnet-host doctor says what to do", about.lua))
+  end
+end
+
 local function run(about, args, at)
   -- What workers print is seen when they print it, on a pipe too.
   io.stdout:setvbuf "line"
@@ -285,6 +294,7 @@ local function run(about, args, at)
     host:close()
     return complain(trouble)
   end
+  warn_of_defects(about, host)
   local code, message = host:run()
   if plane then
     plane:stop()

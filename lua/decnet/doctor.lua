@@ -147,7 +147,8 @@ local function concat()
   end
   return exit_code == 0 and signal == 0,
     "'a'..object..'b' is sound where __concat makes the stack move",
-    not child and message or "it crashes this Lua; Lua 5.4.6 is sound, see -DDECNET_LUA_DIR"
+    not child and message
+      or "it crashes this Lua; ./dev build repaired links one that is sound, as 5.4.6 is"
 end
 
 -- probe, and whether the host is of no use without it

@@ -96,6 +96,28 @@ describe("decnet-host", function()
   end)
 end)
 
+describe("a Lua that crashes in a __concat", function()
+  lazy_teardown(process.cleanup)
+
+  -- `doctor` has seen it crash, or not.
+  local has_defect = host({ "doctor" }):ends(0):stdout():find("\nno +'a'..object..'b'") ~= nil
+
+  local function warnings_of(args)
+    local child = host(args, { ["w.lua"] = "return { { 'one', function() end } }" }):ends(0)
+    local _, count = child:stderr():gsub("level=warn msg=\"this build of Lua 5%.4%.%d+ can end", "")
+    return count
+  end
+
+  it("is warned of once by a host, and by nothing that hosts nobody", function()
+    assert.equal(has_defect and 1 or 0, warnings_of { "w.lua" })
+    assert.equal(0, warnings_of { "check", "w.lua" })
+  end)
+
+  it("is told by a look that does not crash, as by the crash", function()
+    assert.equal(has_defect, require "decnet.core".has_concat_defect())
+  end)
+end)
+
 describe("decnet-host lua", function()
   lazy_teardown(process.cleanup)
 

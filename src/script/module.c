@@ -6,6 +6,7 @@
 #include "script/await.h"
 #include "script/channel.h"
 #include "script/declare.h"
+#include "script/defect.h"
 #include "script/event.h"
 #include "script/failure.h"
 #include "script/fingerprint.h"
@@ -18,8 +19,15 @@
 #include "script/vm.h"
 #include "script/worklog.h"
 
+/* has_concat_defect(): has this Lua the defect of 5.4.4 (script/defect.h)? */
+static int l_has_concat_defect(lua_State *L) {
+    lua_pushboolean(L, dh_defect_concat());
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"fatal", dh_failure_fatal},
+    {"has_concat_defect", l_has_concat_defect},
     {"retry_after", dh_failure_retry_after},
     {"shield", dh_scope_shield},
     {"timeout", dh_scope_timeout},
