@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "core/deps.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,6 +58,7 @@ static int link_edge(struct dh_sup *sup, struct dh_edge *e, struct dh_worker *to
 }
 
 static void unlink_edge(struct dh_edge *e) {
+    assert(e->to != NULL);
     struct dh_extra *x = e->to->extra;
 
     if (e->in_prev != NULL) {
@@ -196,6 +198,7 @@ static int report_cycle(const struct dh_worker *first, const struct dh_worker *l
 
     path[at] = '\0';
     for (const struct dh_worker *w = last; w != first; w = w->extra->visit_from) {
+        assert(w != NULL);
         size_t need = w->name_len + sizeof " -> " - 1;
         if (need + sizeof "... -> " > at) {
             at -= sizeof "... -> " - 1;

@@ -160,7 +160,7 @@ static bool is_taken(const char *key) {
 static void put_key(struct out *o, const char *raw) {
     char key[DH_LOG_KEY_BYTES + 2];
     size_t len = 0;
-    for (; raw[len] != '\0' && len < DH_LOG_KEY_BYTES; len++) {
+    for (; len < DH_LOG_KEY_BYTES && raw[len] != '\0'; len++) {
         key[len] = is_key_char(raw[len]) ? raw[len] : '_';
     }
     key[len] = '\0';

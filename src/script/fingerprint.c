@@ -107,6 +107,7 @@ static void grow_slots(lua_State *L, struct session *s) {
     uint32_t *slots = calloc(count, sizeof(*slots));
     if (slots == NULL) {
         luaL_error(L, "not enough memory");
+        return;
     }
     free(s->slots);
     s->slots = slots;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "script/instance.h"
 
+#include <assert.h>
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,7 @@ void dh_instance_add_closed(struct dh_instance *instance, struct dh_run *run) {
 ** last one, the userdata is Lua's again. */
 static void release(struct dh_instance *instance, struct dh_run *run) {
     struct dh_unit *unit = run->unit;
+    assert(run->closing != NULL);
     struct dh_failure *failure = run->closing->failure;
     struct dh_trouble *trouble = NULL;
     if (failure != NULL && unit->instance != NULL && (trouble = dh_unit_trouble(unit)) != NULL) {

@@ -408,6 +408,7 @@ static struct dh_offload *pool_of(lua_State *L, struct dh_vm *vm) {
         struct dh_offload *pool = calloc(1, sizeof(*pool));
         if (pool == NULL) {
             luaL_error(L, "offload: not enough memory");
+            return NULL;
         }
         pthread_mutex_init(&pool->mutex, NULL);
         pthread_cond_init(&pool->has_work, NULL);

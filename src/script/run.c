@@ -274,17 +274,22 @@ static struct dh_failure *take_cause(const struct dh_run *run) {
     return cause;
 }
 
+static void make_closing(struct dh_run *run) {
+    struct dh_closing *closing = calloc(1, sizeof(*closing));
+    if (closing == NULL) {
+        dh_host_die("out of memory while a run ends");
+    }
+    closing->run = run;
+    closing->deadline.kind = DH_TIMER_CLOSING;
+    run->closing = closing;
+}
+
 static void begin_end(struct dh_run *run, enum dh_ending ending, struct dh_failure *failure) {
     if (run->phase != DH_RUN_LIVE) {
         dh_instance_report_cleanup(run, failure);
         return;
     }
-    run->closing = calloc(1, sizeof(*run->closing));
-    if (run->closing == NULL) {
-        dh_host_die("out of memory while a run ends");
-    }
-    run->closing->run = run;
-    run->closing->deadline.kind = DH_TIMER_CLOSING;
+    make_closing(run);
     struct dh_failure *cause = take_cause(run);
     if (failure == NULL) {
         failure = cause;
@@ -371,12 +376,7 @@ static void drop_cleanup(struct dh_run *run) {
 }
 
 void dh_run_end_own(struct dh_run *run) {
-    run->closing = calloc(1, sizeof(*run->closing));
-    if (run->closing == NULL) {
-        dh_host_die("out of memory while a host ends");
-    }
-    run->closing->run = run;
-    run->closing->deadline.kind = DH_TIMER_CLOSING;
+    make_closing(run);
     dh_run_kill(run);
     enter_handles(run);
 }

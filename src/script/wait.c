@@ -75,6 +75,7 @@ struct dh_task *dh_wait_begin(lua_State *L, const char *what) {
     struct dh_task *t = vm->current;
     if (t == NULL || t->run->is_loading) {
         luaL_error(L, "%s: only a worker can wait: call it inside one", what);
+        return NULL;
     }
     if (t->is_killed || t->forbids_waits) {
         luaL_error(L, "%s: this run is being killed and can wait no more", what);
