@@ -281,7 +281,8 @@ end
 local function run(about, args, at)
   -- What workers print is seen when they print it, on a pipe too.
   io.stdout:setvbuf "line"
-  local host, path, options = load_script(about, args, at, { signals = true, ends_process = true })
+  local host, path, options = load_script(about, args, at,
+    { signals = true, ends_process = true, service = true })
   if not host then
     return path
   end

@@ -566,6 +566,7 @@ local function reload_all(host)
   local state = state_of(host)
   local _ <close> = setmetatable({}, { __close = function()
     state.is_under_way = false
+    host:reloading(true)
     host:release()
   end })
   while state.waiting do
@@ -584,6 +585,7 @@ function M.request(host, done)
   local state = state_of(host)
   state.waiting = state.waiting or {}
   table.insert(state.waiting, done)
+  host:reloading(false)
   if not state.is_under_way then
     state.is_under_way = true
     host:hold()

@@ -54,6 +54,9 @@ static void env_kill_run(struct dh_env *env, struct dh_worker *w) {
 
 static void env_emit(struct dh_env *env, const struct dh_event *ev) {
     struct dh_host *host = host_of(env);
+    if (host->service.is_on) {
+        dh_service_on_event(&host->service, ev);
+    }
     host->options.runner->on_event(host, ev);
 }
 
@@ -77,6 +80,9 @@ void dh_host_init(struct dh_host *host, const struct dh_host_options *options) {
     }
     host->shutdown_timer.kind = DH_TIMER_SHUTDOWN;
     host->hold_timer.kind = DH_TIMER_HOLD;
+    if (options->is_service) {
+        dh_service_init(&host->service, options->log, DH_TIMER_WATCHDOG, DH_TIMER_SERVICE);
+    }
     dh_timerq_init(&host->timers, options->alloc);
     dh_sup_init(&host->sup, &host->env);
 }
@@ -85,6 +91,9 @@ void dh_host_fini(struct dh_host *host) {
     dh_sup_fini(&host->sup);
     dh_timerq_disarm(&host->timers, &host->shutdown_timer);
     dh_timerq_disarm(&host->timers, &host->hold_timer);
+    dh_timerq_disarm(&host->timers, &host->service.timer);
+    dh_timerq_disarm(&host->timers, &host->service.watchdog);
+    dh_service_fini(&host->service);
     dh_timerq_fini(&host->timers);
 }
 
@@ -114,6 +123,7 @@ static void on_shutdown_deadline(struct dh_host *host) {
 
 void dh_host_stop(struct dh_host *host) {
     host->was_stopped = true;
+    host->service.is_dirty = true;
     host->stops++;
     if (host->stops == 1) {
         host->is_stopping = true;
@@ -153,6 +163,8 @@ static void fire_due(struct dh_host *host) {
             on_shutdown_deadline(host);
         } else if (t->kind == DH_TIMER_HOLD) {
             host->is_hold_over = true;
+        } else if (t->kind == DH_TIMER_SERVICE || t->kind == DH_TIMER_WATCHDOG) {
+            dh_service_on_timer(&host->service, t);
         } else {
             host->options.runner->on_timer(host, t);
         }
@@ -200,6 +212,10 @@ void dh_host_release(struct dh_host *host) {
     host->holds--;
 }
 
+void dh_host_on_reload(struct dh_host *host, bool is_over) {
+    dh_service_on_reload(&host->service, is_over);
+}
+
 /* The wait for those who hold a host that is at rest has an end. */
 static void limit_hold(struct dh_host *host) {
     if (is_held(host) && is_at_rest(host) && !dh_timer_is_armed(&host->hold_timer)) {
@@ -241,6 +257,12 @@ static void pay_debt(struct dh_host *host) {
     }
 }
 
+static void tell_service(struct dh_host *host, bool is_over) {
+    if (host->service.is_on && (host->service.is_dirty || is_over)) {
+        dh_service_tell(host, is_over);
+    }
+}
+
 static void loop(struct dh_host *host) {
     const struct dh_runner *runner = host->options.runner;
     for (;;) {
@@ -253,9 +275,12 @@ static void loop(struct dh_host *host) {
         stop_now_if_wanted(host);
         fire_due(host);
         step(host);
+        tell_service(host, false); /* that it stops, for instance: before that takes its time */
         run_ready(host);
         limit_hold(host);
-        if (!runner->is_ready(host) && dh_host_is_over(host)) {
+        bool is_over = !runner->is_ready(host) && dh_host_is_over(host);
+        tell_service(host, is_over);
+        if (is_over) {
             return;
         }
         if (is_busy(host)) {

@@ -18,6 +18,7 @@
 #include "core/supervisor.h"
 #include "host/limits.h"
 #include "host/loop.h"
+#include "host/service.h"
 
 struct dh_host;
 struct dh_log;
@@ -71,6 +72,7 @@ struct dh_host_options {
     bool is_virtual;              /* time moves by dh_host_advance only, from 0 */
     bool takes_signals;           /* install handlers while dh_host_run runs */
     bool ends_process;            /* after dh_host_run there is nothing more to do */
+    bool is_service;              /* tell the service manager, if one asks for it */
     bool keeps_alive;             /* stay when no worker can run again */
     uint64_t shutdown_timeout_ns; /* after that a stop is no longer polite; DH_NEVER */
     uint64_t seed;                /* of jitter; 0: from the system */
@@ -90,6 +92,7 @@ struct dh_host {
     struct dh_host_options options;
     struct dh_timer shutdown_timer;
     struct dh_timer hold_timer;
+    struct dh_service service;
     uint64_t virtual_ns;
     uint64_t stood_since_ns; /* real time since which the virtual clock stands, 0: it does not */
     uint64_t random_state;
@@ -108,7 +111,13 @@ struct dh_host {
 enum { DH_EXIT_OK = 0, DH_EXIT_FAILED = 1, DH_EXIT_USAGE = 2, DH_EXIT_STUCK = 3 };
 
 /* Timers that are the host's or the runner's. */
-enum { DH_TIMER_SHUTDOWN = DH_TIMER_OTHERS, DH_TIMER_HOLD, DH_TIMER_RUNNER };
+enum {
+    DH_TIMER_SHUTDOWN = DH_TIMER_OTHERS,
+    DH_TIMER_HOLD,
+    DH_TIMER_SERVICE,
+    DH_TIMER_WATCHDOG,
+    DH_TIMER_RUNNER
+};
 
 void dh_host_init(struct dh_host *host, const struct dh_host_options *options);
 void dh_host_fini(struct dh_host *host);
@@ -130,6 +139,9 @@ bool dh_host_is_over(const struct dh_host *host);
 /* Something is to be finished before the host ends, or has been. */
 void dh_host_hold(struct dh_host *host);
 void dh_host_release(struct dh_host *host);
+
+/* The script is to be loaded again (once more, if that is under way), or that is over. */
+void dh_host_on_reload(struct dh_host *host, bool is_over);
 
 /* The exit code that dh_host_run would return now. */
 int dh_host_exit_code(const struct dh_host *host);

@@ -25,4 +25,14 @@
 #define DH_LATENESS_NS 65536u
 #define DH_LATENESS_BUCKETS 18
 
+/* What the service manager is told in one line: counts, and the name of one worker. */
+#define DH_STATUS_BYTES 512
+
+/* It is told no more often, and again after so long if it did not take it. */
+#define DH_STATUS_NS 1000000000u
+#define DH_NOTIFY_RETRY_NS 100000000u
+
+/* While the host stops the service manager is told, at half of this time, to wait for that long. */
+#define DH_EXTEND_NS UINT64_C(10000000000)
+
 #endif

@@ -156,7 +156,7 @@ static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
 }
 
 /* host(options): a new host, which becomes the current one. Options: virtual, signals,
-** ends_process, keep_alive (booleans), shutdown_timeout, slice (seconds), max_memory (bytes, of all
+** ends_process, service, keep_alive (booleans), shutdown_timeout, slice (seconds), max_memory (bytes, of all
 ** that Lua holds), monitor (false: none, to measure what it costs), preempt_every (instructions, for
 ** tests), seed, log (false: none), log_level, log_format, log_fd. */
 static int l_host(lua_State *L) {
@@ -177,6 +177,7 @@ static int l_host(lua_State *L) {
         .is_virtual = option_boolean(L, 1, "virtual"),
         .takes_signals = option_boolean(L, 1, "signals"),
         .ends_process = option_boolean(L, 1, "ends_process"),
+        .is_service = option_boolean(L, 1, "service"),
         .keeps_alive = option_boolean(L, 1, "keep_alive"),
         .shutdown_timeout_ns = option_ns(L, 1, "shutdown_timeout"),
         .seed = (uint64_t)option_number(L, 1, "seed", 0),
@@ -411,6 +412,12 @@ static int host_release(lua_State *L) {
     return 0;
 }
 
+/* host:reloading(is_over): the script is to be loaded again, or has been. */
+static int host_reloading(lua_State *L) {
+    dh_host_on_reload(&dh_hostlib_check(L)->host, lua_toboolean(L, 2));
+    return 0;
+}
+
 /* host:log(level, message): a line of the host's own. */
 static int host_log(lua_State *L) {
     struct dh_instance *instance = dh_hostlib_check(L);
@@ -606,6 +613,7 @@ static const luaL_Reg methods[] = {
     {"on_event", host_on_event},
     {"on_reload", host_on_reload},
     {"release", host_release},
+    {"reloading", host_reloading},
     {"run", host_run},
     {"spawn", host_spawn},
     {"step", host_step},
