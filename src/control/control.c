@@ -37,11 +37,10 @@ static void on_reloaded(struct dh_port *port, void *token, bool is_ok, const cha
     dh_orders_on_reloaded(&control_of(port)->orders, token, is_ok, text);
 }
 
-static void on_line(struct dh_tap *tap, uint64_t time_ns, enum dh_level level, const char *worker,
-                    const char *line, size_t len) {
+static void on_line(struct dh_tap *tap, const struct dh_tap_line *line) {
     struct dh_control *c =
         (struct dh_control *)(void *)((char *)tap - offsetof(struct dh_control, tap));
-    dh_logged_add(&c->logs, time_ns, level, worker, line, len);
+    dh_logged_add(&c->logs, line);
     notify_followers(c);
 }
 

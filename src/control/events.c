@@ -30,7 +30,8 @@ struct event_head {
 
 struct logged_head {
     uint64_t time_ns;
-    uint16_t level;
+    uint8_t level;
+    uint8_t source;
     uint16_t worker_len;
 };
 
@@ -75,16 +76,20 @@ void dh_events_add(struct dh_ring *ring, const struct dh_event *ev) {
     dh_ring_add(ring, &head, sizeof(head), body, n);
 }
 
-void dh_logged_add(struct dh_ring *ring, uint64_t time_ns, enum dh_level level, const char *worker,
-                   const char *line, size_t len) {
-    struct logged_head head = {time_ns, (uint16_t)level, 0};
+void dh_logged_add(struct dh_ring *ring, const struct dh_tap_line *line) {
+    struct logged_head head = {
+        .time_ns = line->time_ns,
+        .level = (uint8_t)line->level,
+        .source = (uint8_t)line->source,
+    };
     char body[DH_LOGGED_BYTES];
     size_t n = 0;
-    if (worker != NULL) {
-        n = add_text(body, 0, &head.worker_len, worker, least(strlen(worker), DH_NAME_MAX));
+    if (line->worker != NULL) {
+        n = add_text(body, 0, &head.worker_len, line->worker,
+                     least(strlen(line->worker), DH_NAME_MAX));
     }
-    len = least(len, sizeof(body) - n);
-    memcpy(body + n, line, len);
+    size_t len = least(line->len, sizeof(body) - n);
+    memcpy(body + n, line->text, len);
     dh_ring_add(ring, &head, sizeof(head), body, n + len);
 }
 
@@ -150,6 +155,10 @@ json_t *dh_logged_json(uint64_t id, const char *entry, size_t len) {
     json_object_set_new(object, "time", dh_json_seconds(head.time_ns));
     json_object_set_new(object, "level", json_string(dh_log_level_name((enum dh_level)head.level)));
     take_text(object, "worker", &at, head.worker_len);
+    if (head.source != DH_SOURCE_LOG) {
+        json_object_set_new(object, "printed_to",
+                            json_string(head.source == DH_SOURCE_STDERR ? "stderr" : "stdout"));
+    }
     json_object_set_new(object, "line", dh_json_text(at, (size_t)(entry + len - at)));
     return object;
 }

@@ -21,8 +21,7 @@
 
 /* Loop thread, any thread */
 void dh_events_add(struct dh_ring *ring, const struct dh_event *ev);
-void dh_logged_add(struct dh_ring *ring, uint64_t time_ns, enum dh_level level, const char *worker,
-                   const char *line, size_t len);
+void dh_logged_add(struct dh_ring *ring, const struct dh_tap_line *line);
 
 /* Control thread: an entry as JSON; NULL when memory is out. */
 json_t *dh_event_json(uint64_t id, const char *entry, size_t len);

@@ -71,7 +71,31 @@ static void give_to_tap(struct dh_log *log, struct dh_tap *tap, const struct dh_
         plain.has_colors = false;
         len = dh_line_write(buf, &plain, ev);
     }
-    tap->fn(tap, ev->time_ns, ev->level, ev->worker, buf, len - 1);
+    const struct dh_tap_line line = {
+        .time_ns = ev->time_ns,
+        .source = DH_SOURCE_LOG,
+        .level = ev->level,
+        .worker = ev->worker,
+        .text = buf,
+        .len = len - 1,
+    };
+    tap->fn(tap, &line);
+}
+
+void dh_log_pass(struct dh_log *log, enum dh_source source, const char *worker, const char *text,
+                 size_t len) {
+    struct dh_tap *tap = atomic_load(&log->tap);
+    if (tap != NULL) {
+        const struct dh_tap_line line = {
+            .time_ns = log->options.now_ns(log->options.arg),
+            .source = source,
+            .level = DH_LEVEL_INFO,
+            .worker = worker,
+            .text = text,
+            .len = len,
+        };
+        tap->fn(tap, &line);
+    }
 }
 
 /* Write all of it, or as much as goes without waiting; returns how much that was. */

@@ -51,12 +51,25 @@ enum dh_log_clock {
     DH_LOG_CLOCK_ELAPSED /* since the start of a virtual clock: t=12.345000 (seconds) */
 };
 
+/* Where a line comes from: the log, or what a worker prints. */
+enum dh_source { DH_SOURCE_LOG, DH_SOURCE_STDOUT, DH_SOURCE_STDERR };
+
+/* One line on its way to a tap. text: of the log one event, in the log's own format but without
+** colours; else any bytes. Without its line end. */
+struct dh_tap_line {
+    uint64_t time_ns;
+    enum dh_source source;
+    enum dh_level level; /* of what is printed: info */
+    const char *worker;  /* NULL: the host */
+    const char *text;
+    size_t len;
+};
+
 /* Somebody who wants to have each line, too: after it was written, and if it could not be. fn is
-** called by the thread that logs, must not wait, and may not log. line: one event, in the log's own
-** format but without colours, without its line end. The owner keeps it until the log has another. */
+** called by the thread that logs, must not wait, and may not log. The owner keeps it until the log has
+** another. */
 struct dh_tap {
-    void (*fn)(struct dh_tap *tap, uint64_t time_ns, enum dh_level level, const char *worker,
-               const char *line, size_t len);
+    void (*fn)(struct dh_tap *tap, const struct dh_tap_line *line);
 };
 
 /* All zero but fd is a useful default: pretty, everything, no colours, real clock, write(2). */
@@ -102,6 +115,15 @@ static inline bool dh_log_is_on(struct dh_log *log, enum dh_level level) {
 
 /* From now on tap has the lines; NULL: nobody. */
 void dh_log_set_tap(struct dh_log *log, struct dh_tap *tap);
+
+/* Does somebody have the lines, too? Cheap. */
+static inline bool dh_log_has_tap(struct dh_log *log) {
+    return atomic_load_explicit(&log->tap, memory_order_relaxed) != NULL;
+}
+
+/* Give a line to the tap, if there is one, that this log does not write. */
+void dh_log_pass(struct dh_log *log, enum dh_source source, const char *worker, const char *text,
+                 size_t len);
 
 /* Write one event. worker NULL: the host. errno is left as it was. */
 void dh_log_write(struct dh_log *log, enum dh_level level, const char *worker, const char *msg,

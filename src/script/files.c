@@ -15,6 +15,7 @@
 #include "script/luv.h"
 #include "script/owned.h"
 #include "script/popen.h"
+#include "script/printed.h"
 #include "script/vm.h"
 
 /* Where liolib keeps its default files. */
@@ -303,9 +304,84 @@ static int l_lines(lua_State *L) {
     return n;
 }
 
+/* Whose is what is printed? NULL: nobody asks. */
+static struct dh_run *printer(lua_State *L) {
+    return dh_printed_by(dh_vm_of(L));
+}
+
+/* Arguments from 'first' on are being written to the file at idx. If that is the host's stdout or
+** stderr: the run's. */
+static void note_printed(lua_State *L, struct dh_run *run, int idx, int first, int last) {
+    const luaL_Stream *stream = luaL_testudata(L, idx, LUA_FILEHANDLE);
+    if (stream == NULL || stream->closef == NULL || (stream->f != stdout && stream->f != stderr)) {
+        return;
+    }
+    enum dh_source source = stream->f == stderr ? DH_SOURCE_STDERR : DH_SOURCE_STDOUT;
+    for (int i = first; i <= last; i++) {
+        char number[64];
+        size_t len;
+        const char *text = number;
+        switch (lua_type(L, i)) {
+            case LUA_TNUMBER: /* as liolib does, without making a string of the argument */
+                len =
+                    (size_t)(lua_isinteger(L, i) ? snprintf(number, sizeof(number), LUA_INTEGER_FMT,
+                                                            (LUAI_UACINT)lua_tointeger(L, i))
+                                                 : snprintf(number, sizeof(number), LUA_NUMBER_FMT,
+                                                            (LUAI_UACNUMBER)lua_tonumber(L, i)));
+                break;
+            case LUA_TSTRING:
+                text = lua_tolstring(L, i, &len);
+                break;
+            default: /* an error of the caller's */
+                return;
+        }
+        dh_printed_add(run, source, text, len);
+    }
+}
+
 static int l_write(lua_State *L) {
     use_defaults(L);
+    struct dh_run *run = printer(L);
+    if (run != NULL) {
+        int n = lua_gettop(L);
+        lua_getfield(L, LUA_REGISTRYINDEX, OUTPUT_KEY);
+        note_printed(L, run, n + 1, 1, n);
+        lua_pop(L, 1);
+    }
     return call_io(L);
+}
+
+/* file:write */
+static int l_file_write(lua_State *L) {
+    struct dh_run *run = printer(L);
+    if (run != NULL) {
+        note_printed(L, run, 1, 2, lua_gettop(L));
+    }
+    return call_io(L);
+}
+
+/* print, as it is in Lua: piece by piece, since __tostring may raise or print. */
+static int l_print(lua_State *L) {
+    struct dh_run *run = printer(L);
+    if (run == NULL) {
+        return call_io(L);
+    }
+    int n = lua_gettop(L);
+    for (int i = 1; i <= n; i++) {
+        size_t len;
+        const char *text = luaL_tolstring(L, i, &len);
+        if (i > 1) {
+            fputc('\t', stdout);
+            dh_printed_add(run, DH_SOURCE_STDOUT, "\t", 1);
+        }
+        fwrite(text, 1, len, stdout);
+        dh_printed_add(run, DH_SOURCE_STDOUT, text, len);
+        lua_pop(L, 1);
+    }
+    fputc('\n', stdout);
+    fflush(stdout);
+    dh_printed_add(run, DH_SOURCE_STDOUT, "\n", 1);
+    return 0;
 }
 
 /* input, output */
@@ -356,12 +432,17 @@ void dh_files_open(lua_State *L) {
         {"output", l_default}, {"popen", l_popen},   {"read", l_read},   {"tmpfile", l_open},
         {"write", l_write},    {NULL, NULL},
     };
-    static const luaL_Reg methods[] = {{"lines", l_method}, {"read", l_method}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"lines", l_method}, {"read", l_method}, {"write", l_file_write}, {NULL, NULL}};
+    static const luaL_Reg globals[] = {{"print", l_print}, {NULL, NULL}};
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &defaults_key);
     if (lua_getglobal(L, LUA_IOLIBNAME) == LUA_TTABLE) {
         replace(L, functions);
     }
+    lua_pop(L, 1);
+    lua_pushglobaltable(L);
+    replace(L, globals);
     lua_pop(L, 1);
     if (luaL_getmetatable(L, LUA_FILEHANDLE) == LUA_TTABLE) {
         lua_getfield(L, -1, "__index");

@@ -2,8 +2,8 @@
 /*
 ** Files: what a run opens through luv (file descriptors, directories) or io is closed when it ends,
 ** after what threads still did with it is done. io's defaults are the run's own once it sets one; its
-** stdin is nobody's to read, since that would hold up everybody. The functions of io are replaced in
-** place, as those of coroutine are.
+** stdin is nobody's to read, since that would hold up everybody. The functions of io, and print, are
+** replaced in place, as those of coroutine are: what a worker prints is known as its own (printed.h).
 */
 #ifndef DH_SCRIPT_FILES_H
 #define DH_SCRIPT_FILES_H
@@ -37,7 +37,7 @@ bool dh_files_may_take(const struct dh_vm *vm, const struct dh_run *run, int fd)
 /* Close what the run opened: it is over. */
 void dh_files_close(struct dh_run *run);
 
-/* Replace the functions of io. Raises on memory errors. */
+/* Replace the functions of io, and print. Raises on memory errors. */
 void dh_files_open(lua_State *L);
 
 /* Free what vm->files holds. */

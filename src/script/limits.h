@@ -22,6 +22,10 @@
 ** a thousand, but they repeat themselves. */
 #define DH_DOSSIER_ENDINGS 32
 
+/* What a worker prints becomes lines of the log that can be followed; longer ones come in pieces, and so
+** much of a line that has not ended is kept for each run. */
+#define DH_PRINTED_BYTES 4096
+
 /* Fields of one log line that a worker gives: more do not fit into a readable line. */
 #define DH_FIELDS_MAX 32
 

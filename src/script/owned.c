@@ -12,14 +12,19 @@
 /* Handle's userdata -> its record. */
 static const char records_key = 0;
 
-struct dh_owned *dh_owned_of(lua_State *L, struct dh_run *run) {
+struct dh_owned *dh_owned_try(struct dh_run *run) {
     if (run->owned == NULL) {
         run->owned = calloc(1, sizeof(*run->owned));
-        if (run->owned == NULL) {
-            luaL_error(L, "out of memory");
-        }
     }
     return run->owned;
+}
+
+struct dh_owned *dh_owned_of(lua_State *L, struct dh_run *run) {
+    struct dh_owned *owned = dh_owned_try(run);
+    if (owned == NULL) {
+        luaL_error(L, "out of memory");
+    }
+    return owned;
 }
 
 struct dh_handle *dh_owned_add(lua_State *L, int idx, struct dh_run *run) {

@@ -34,25 +34,36 @@ struct dh_request {
     struct dh_request *next;
 };
 
-/* Made when a run opens its first handle or starts its first request; freed when it is closed. */
+/* A line that was printed in part, see printed.h. */
+struct dh_begun {
+    char *text;
+    uint16_t len;
+    uint16_t cap;
+};
+
+/* Made when a run opens its first handle or starts its first request or line; freed when it is closed. */
 struct dh_owned {
     struct dh_handle *handles; /* open, newest first */
     struct dh_handle *lively;  /* the one that last kept uv.run waiting; NULL: any */
     struct dh_request *requests;
     uint32_t open_count;
-    uint32_t request_count; /* all that are under way, also those without a record */
-    uint32_t fd_count;      /* of them, those that have a file descriptor */
-    struct dh_line in_run;  /* tasks that wait in uv.run: until nothing is left to wait for */
-    struct dh_line in_once; /* the same, until a callback has been called */
-    uint32_t waiting_count; /* tasks in uv.run, whatever its mode */
-    int files;              /* reference of the set of its files, 0: none yet; see files.c */
-    bool has_fds;           /* some are its own in vm->files */
-    bool has_defaults;      /* default files of its own */
-    bool is_stopped;        /* by uv.stop, for the next uv.run */
+    uint32_t request_count;   /* all that are under way, also those without a record */
+    uint32_t fd_count;        /* of them, those that have a file descriptor */
+    struct dh_line in_run;    /* tasks that wait in uv.run: until nothing is left to wait for */
+    struct dh_line in_once;   /* the same, until a callback has been called */
+    uint32_t waiting_count;   /* tasks in uv.run, whatever its mode */
+    int files;                /* reference of the set of its files, 0: none yet; see files.c */
+    struct dh_begun begun[2]; /* on stdout, stderr */
+    bool has_fds;             /* some are its own in vm->files */
+    bool has_defaults;        /* default files of its own */
+    bool is_stopped;          /* by uv.stop, for the next uv.run */
 };
 
 /* What the run owns, made if there is nothing yet. Raises when memory is out. */
 struct dh_owned *dh_owned_of(lua_State *L, struct dh_run *run);
+
+/* The same; NULL when memory is out. */
+struct dh_owned *dh_owned_try(struct dh_run *run);
 
 /* The handle at idx belongs to the run from now on. Raises. */
 struct dh_handle *dh_owned_add(lua_State *L, int idx, struct dh_run *run);

@@ -17,6 +17,7 @@
 #include "script/luv.h"
 #include "script/luvloop.h"
 #include "script/owned.h"
+#include "script/printed.h"
 #include "script/spawn.h"
 #include "script/unit.h"
 #include "script/vm.h"
@@ -87,6 +88,7 @@ static void close_run(struct dh_run *run) {
     dh_vm_release(vm, run->idle);
     run->defers = run->idle = LUA_NOREF;
     dh_files_close(run);
+    dh_printed_end(run);
     free(run->owned);
     run->owned = NULL;
     if (run->unit != NULL) {
