@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "host/service.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ void dh_service_init(struct dh_service *s, struct dh_log *log, uint32_t watchdog
     s->watchdog.kind = watchdog_kind;
     s->timer.kind = timer_kind;
     s->watchdog_ns = watchdog_interval();
-    if (address != NULL && dh_notify_open(&s->notify, address, &err) != 0) {
+    if (address != NULL && dh_datagram_open(&s->manager, address, &err) != 0) {
         dh_log_print(log, DH_LEVEL_WARN, NULL,
                      "the service manager is told nothing: NOTIFY_SOCKET: %s", err.text);
     } else if (address != NULL) {
@@ -46,7 +47,7 @@ void dh_service_init(struct dh_service *s, struct dh_log *log, uint32_t watchdog
 
 void dh_service_fini(struct dh_service *s) {
     if (s->is_on) {
-        dh_notify_close(&s->notify);
+        dh_datagram_close(&s->manager);
         s->is_on = false;
     }
 }
@@ -177,6 +178,12 @@ static void look(struct dh_host *host, bool is_over, uint64_t now_ns) {
     }
 }
 
+/* Returns false if it is not taken now. That nobody is there is none of the host's business. */
+static bool is_taken(struct dh_service *s, const char *text, size_t len) {
+    int err = dh_datagram_send(&s->manager, text, len);
+    return err != -EAGAIN && err != -EINTR && err != -ENOBUFS;
+}
+
 static bool tell(struct dh_service *s, unsigned what, const char *status, uint64_t now_ns) {
     char text[DH_STATUS_BYTES + 100];
     struct text t = {text, 0, sizeof(text)};
@@ -200,7 +207,7 @@ static bool tell(struct dh_service *s, unsigned what, const char *status, uint64
             put(&t, "STATUS=%s", status);
             break;
     }
-    if (!dh_notify_send(&s->notify, t.dst, t.len)) {
+    if (!is_taken(s, t.dst, t.len)) {
         return false;
     }
     s->untold &= ~what;

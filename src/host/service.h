@@ -15,7 +15,7 @@
 #include "core/timerq.h"
 #include "core/worker.h"
 #include "host/limits.h"
-#include "host/notify.h"
+#include "obs/datagram.h"
 
 struct dh_host;
 struct dh_log;
@@ -33,7 +33,7 @@ struct dh_service {
     uint64_t extended_ns;              /* ... and EXTEND_TIMEOUT_USEC */
     struct dh_timer watchdog;
     struct dh_timer timer; /* there is something to tell then */
-    struct dh_notify notify;
+    struct dh_datagram manager;
     char status[DH_STATUS_BYTES]; /* as it was told */
 };
 

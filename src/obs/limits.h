@@ -10,6 +10,9 @@ enum {
     ** and written by one write(2); twice PIPE_BUF holds the 22 lines that luaL_traceback shows. */
     DH_LOG_LINE_BYTES = 8192,
 
+    /* An event for the journal: the line as its message, and its fields. */
+    DH_JOURNAL_BYTES = 3 * DH_LOG_LINE_BYTES,
+
     /* The message, and a field "error": they leave half of a line to fields and traceback. */
     DH_LOG_MESSAGE_BYTES = 2048,
 

@@ -399,8 +399,9 @@ static void put_block(struct out *o, const struct dh_field *f, size_t share) {
     }
 }
 
-static void write_pretty(struct out *o, const struct plan *plan, const struct dh_line_event *ev) {
-    put_pretty_head(o, ev);
+/* All that comes behind the name. */
+static void put_pretty_body(struct out *o, const struct plan *plan,
+                            const struct dh_line_event *ev) {
     put_pretty_message(o, plan, ev);
     put_plain_fields(o, plan);
     o->cap = DH_LOG_LINE_BYTES;
@@ -412,13 +413,27 @@ static void write_pretty(struct out *o, const struct plan *plan, const struct dh
     }
 }
 
+size_t dh_line_write_message(char dst[DH_LOG_LINE_BYTES + 1], const struct dh_line_event *ev) {
+    const struct dh_log_options options = {.format = DH_LOG_PRETTY};
+    struct out o = {.options = &options, .dst = dst, .cap = DH_LOG_LINE_BYTES};
+    struct plan plan;
+    plan_fields(&o, &plan, ev);
+    if (ev->worker) {
+        put_text(&o, ev->worker, strlen(ev->worker), DH_LOG_NAME_BYTES, false);
+        put_string(&o, ": ");
+    }
+    put_pretty_body(&o, &plan, ev);
+    return o.len - 1; /* each line ends */
+}
+
 size_t dh_line_write(char dst[DH_LOG_LINE_BYTES + 1], const struct dh_log_options *options,
                      const struct dh_line_event *ev) {
     struct out o = {.options = options, .dst = dst, .cap = DH_LOG_LINE_BYTES};
     struct plan plan;
     plan_fields(&o, &plan, ev);
     if (options->format == DH_LOG_PRETTY) {
-        write_pretty(&o, &plan, ev);
+        put_pretty_head(&o, ev);
+        put_pretty_body(&o, &plan, ev);
     } else {
         write_machine(&o, &plan, ev);
     }

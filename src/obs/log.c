@@ -45,6 +45,9 @@ void dh_log_init(struct dh_log *log, const struct dh_log_options *options) {
     atomic_init(&log->level, (int)options->level);
     atomic_init(&log->name_width, DH_LOG_NAME_WIDTH_MIN);
     atomic_init(&log->is_closed, options->fd < 0);
+    if (options->journal != NULL) {
+        dh_journal_open(&log->journal, options->journal);
+    }
 }
 
 void dh_log_fini(struct dh_log *log) {
@@ -52,6 +55,9 @@ void dh_log_fini(struct dh_log *log) {
     if (log && atomic_load(&log->untold) > 0) {
         atomic_store(&log->level, (int)DH_LEVEL_DEBUG);
         dh_log_print(log, DH_LEVEL_WARN, NULL, "log lines were lost");
+    }
+    if (log) {
+        dh_journal_close(&log->journal);
     }
 }
 
@@ -61,41 +67,6 @@ void dh_log_set_level(struct dh_log *log, enum dh_level level) {
 
 void dh_log_set_tap(struct dh_log *log, struct dh_tap *tap) {
     atomic_store(&log->tap, tap);
-}
-
-/* buf: the line as it was written, which has colours if the log has. */
-static void give_to_tap(struct dh_log *log, struct dh_tap *tap, const struct dh_line_event *ev,
-                        char *buf, size_t len) {
-    if (log->options.has_colors) {
-        struct dh_log_options plain = log->options;
-        plain.has_colors = false;
-        len = dh_line_write(buf, &plain, ev);
-    }
-    const struct dh_tap_line line = {
-        .time_ns = ev->time_ns,
-        .source = DH_SOURCE_LOG,
-        .level = ev->level,
-        .worker = ev->worker,
-        .text = buf,
-        .len = len - 1,
-    };
-    tap->fn(tap, &line);
-}
-
-void dh_log_pass(struct dh_log *log, enum dh_source source, const char *worker, const char *text,
-                 size_t len) {
-    struct dh_tap *tap = atomic_load(&log->tap);
-    if (tap != NULL) {
-        const struct dh_tap_line line = {
-            .time_ns = log->options.now_ns(log->options.arg),
-            .source = source,
-            .level = DH_LEVEL_INFO,
-            .worker = worker,
-            .text = text,
-            .len = len,
-        };
-        tap->fn(tap, &line);
-    }
 }
 
 /* Write all of it, or as much as goes without waiting; returns how much that was. */
@@ -133,10 +104,73 @@ static size_t widen(struct dh_log *log, const char *worker) {
     return width;
 }
 
+/* buf: the line as it was written, which has colours if the log has. */
+static void give_to_tap(struct dh_log *log, struct dh_tap *tap, const struct dh_line_event *ev,
+                        char *buf, size_t len) {
+    if (log->options.has_colors) {
+        struct dh_log_options plain = log->options;
+        plain.has_colors = false;
+        len = dh_line_write(buf, &plain, ev);
+    }
+    const struct dh_tap_line line = {
+        .time_ns = ev->time_ns,
+        .source = DH_SOURCE_LOG,
+        .level = ev->level,
+        .worker = ev->worker,
+        .text = buf,
+        .len = len - 1,
+    };
+    tap->fn(tap, &line);
+}
+
+void dh_log_pass(struct dh_log *log, enum dh_source source, const char *worker, const char *text,
+                 size_t len) {
+    struct dh_tap *tap = atomic_load(&log->tap);
+    if (tap != NULL) {
+        const struct dh_tap_line line = {
+            .time_ns = log->options.now_ns(log->options.arg),
+            .source = source,
+            .level = DH_LEVEL_INFO,
+            .worker = worker,
+            .text = text,
+            .len = len,
+        };
+        tap->fn(tap, &line);
+    }
+}
+
+/* The line stands in buf behind a place for the line end that a torn line before it lacks, and for its
+** priority. */
+#define HEAD_BYTES (sizeof "\n<6>" - 1)
+
+/* len: of the line itself. */
+static void write_line(struct dh_log *log, const struct dh_line_event *ev, char *buf, size_t len) {
+    char *at = buf + HEAD_BYTES;
+    bool was_torn = atomic_exchange(&log->is_torn, false);
+    size_t done;
+    if (log->options.has_priority) {
+        at -= 3;
+        at[0] = '<';
+        at[1] = dh_journal_priority(ev->level);
+        at[2] = '>';
+    }
+    if (was_torn) {
+        *--at = '\n';
+    }
+    len = (size_t)(buf + HEAD_BYTES + len - at);
+    done = write_all(log, at, len);
+    if (done < len) {
+        atomic_fetch_add(&log->dropped, 1);
+        atomic_fetch_add(&log->untold, ev->dropped + 1);
+        if (done > 0 || was_torn) {
+            atomic_store(&log->is_torn, true);
+        }
+    }
+}
+
 void dh_log_write(struct dh_log *log, enum dh_level level, const char *worker, const char *msg,
                   size_t msg_len, const struct dh_field *fields, size_t nfields) {
-    /* In front of the line a place for the line end that a torn line before it lacks. */
-    char buf[1 + DH_LOG_LINE_BYTES + 1];
+    char buf[HEAD_BYTES + DH_LOG_LINE_BYTES + 1];
     struct dh_line_event ev = {
         .level = level,
         .worker = worker,
@@ -147,9 +181,8 @@ void dh_log_write(struct dh_log *log, enum dh_level level, const char *worker, c
     };
     int saved_errno = errno;
     struct dh_tap *tap;
-    size_t skip;
-    size_t len;
-    size_t done;
+    size_t len = 0;
+    bool is_taken;
     assert((size_t)level < COUNT(level_names));
     if (!dh_log_is_on(log, level) || log->options.fd < 0) {
         return;
@@ -163,20 +196,16 @@ void dh_log_write(struct dh_log *log, enum dh_level level, const char *worker, c
     if (log->options.format == DH_LOG_PRETTY) {
         ev.name_width = widen(log, worker);
     }
-    buf[0] = '\n';
-    len = 1 + dh_line_write(buf + 1, &log->options, &ev);
-    skip = atomic_exchange(&log->is_torn, false) ? 0 : 1;
-    done = write_all(log, buf + skip, len - skip);
-    if (done < len - skip) {
-        atomic_fetch_add(&log->dropped, 1);
-        atomic_fetch_add(&log->untold, ev.dropped + 1);
-        if (done > 0 || skip == 0) {
-            atomic_store(&log->is_torn, true);
-        }
-    }
     tap = atomic_load(&log->tap);
+    is_taken = dh_journal_send(&log->journal, &ev);
+    if (!is_taken || tap != NULL) {
+        len = dh_line_write(buf + HEAD_BYTES, &log->options, &ev);
+    }
+    if (!is_taken) {
+        write_line(log, &ev, buf, len);
+    }
     if (tap != NULL) {
-        give_to_tap(log, tap, &ev, buf + 1, len - 1);
+        give_to_tap(log, tap, &ev, buf + HEAD_BYTES, len);
     }
     errno = saved_errno;
 }

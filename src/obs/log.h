@@ -36,6 +36,7 @@
 #include <sys/types.h>
 
 #include "obs/field.h"
+#include "obs/journal.h"
 
 enum dh_level { DH_LEVEL_DEBUG, DH_LEVEL_INFO, DH_LEVEL_WARN, DH_LEVEL_ERROR };
 
@@ -78,8 +79,13 @@ struct dh_log_options {
     enum dh_level level;     /* lower ones are not written */
     int fd;                  /* 2; -1: nothing is ever written */
     bool has_colors;         /* pretty only: a terminal, and the user did not set NO_COLOR */
+    bool has_priority;       /* fd is read by the journal: a line begins with <3> for an error */
     bool is_local_time;      /* pretty only: the wall clock in the time zone of the process */
     enum dh_log_clock clock; /* how to read now_ns */
+
+    /* The journal's socket (DH_JOURNAL_SOCKET), or NULL: each event goes there with its fields, and
+    ** to fd only if it is not taken. Read by dh_log_init. */
+    const char *journal;
 
     /* Nanoseconds; NULL: CLOCK_REALTIME. Called once a line, by whatever thread writes. */
     uint64_t (*now_ns)(void *arg);
@@ -92,18 +98,19 @@ struct dh_log_options {
 
 struct dh_log {
     struct dh_log_options options; /* a copy; its level is the initial one */
-    struct dh_tap *_Atomic tap;    /* or NULL */
-    _Atomic int level;             /* enum dh_level */
-    _Atomic uint32_t name_width;   /* of the pretty column, in characters */
-    _Atomic uint64_t dropped;      /* lines lost since init */
-    _Atomic uint64_t untold;       /* of these, the ones no line has spoken of yet */
-    _Atomic bool is_torn;          /* the last line got out in part: begin with a line end */
-    _Atomic bool is_closed;        /* fd is gone for good */
+    struct dh_journal journal;
+    struct dh_tap *_Atomic tap;  /* or NULL */
+    _Atomic int level;           /* enum dh_level */
+    _Atomic uint32_t name_width; /* of the pretty column, in characters */
+    _Atomic uint64_t dropped;    /* lines lost since init */
+    _Atomic uint64_t untold;     /* of these, the ones no line has spoken of yet */
+    _Atomic bool is_torn;        /* the last line got out in part: begin with a line end */
+    _Atomic bool is_closed;      /* fd is gone for good */
 };
 
 void dh_log_init(struct dh_log *log, const struct dh_log_options *options);
 
-/* Say what was dropped and not yet told. Closes nothing. NULL and a zeroed log are fine. */
+/* Say what was dropped and not yet told. Does not close fd. NULL and a zeroed log are fine. */
 void dh_log_fini(struct dh_log *log);
 
 void dh_log_set_level(struct dh_log *log, enum dh_level level);

@@ -134,7 +134,8 @@ static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
     }
     options.format = isatty(STDERR_FILENO) ? DH_LOG_PRETTY : DH_LOG_LOGFMT;
     options.has_colors = isatty(STDERR_FILENO) && getenv("NO_COLOR") == NULL;
-    if (lua_getfield(L, idx, "log_format") == LUA_TSTRING) {
+    bool has_format = lua_getfield(L, idx, "log_format") == LUA_TSTRING;
+    if (has_format) {
         const char *name = lua_tostring(L, -1);
         if (dh_log_format_parse(name, &options.format) != 0) {
             luaL_error(L, "log_format: one of %s expected, got '%s'", DH_LOG_FORMAT_NAMES, name);
@@ -151,6 +152,10 @@ static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
         options.clock = DH_LOG_CLOCK_ELAPSED;
         options.now_ns = log_clock;
         options.arg = &instance->host;
+    }
+    if (options.fd == STDERR_FILENO && options.clock == DH_LOG_CLOCK_WALL) {
+        options.has_priority = dh_journal_is_at(getenv("JOURNAL_STREAM"), options.fd);
+        options.journal = options.has_priority && !has_format ? DH_JOURNAL_SOCKET : NULL;
     }
     dh_log_init(&instance->log, &options);
 }
