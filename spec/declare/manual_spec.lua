@@ -10,9 +10,7 @@ local function read(path)
   return text
 end
 
-local tree = assert(package.searchpath("decnet.spec", package.path)):match "^(.*)/?lua/decnet/"
-tree = tree == "" and "." or tree
-local manual = read(tree .. "/docs/manual.md")
+local manual = read "docs/manual.md"
 
 -- Each example of the manual: its code, its kind ("", "program", "fragment") and a name.
 local function examples()
@@ -56,11 +54,11 @@ end
 describe("the manual", function()
   it("is what docs/generate.lua prints", function()
     local output = {}
-    local env = { arg = { [0] = tree .. "/docs/generate.lua" }, package = { path = "" } }
+    local env = { arg = { [0] = "docs/generate.lua" }, package = { path = "" } }
     env.io = { open = io.open, stdout = {
       write = function(_, text) output[#output + 1] = text end,
     } }
-    assert(loadfile(tree .. "/docs/generate.lua", "t", setmetatable(env, { __index = _G })))()
+    assert(loadfile("docs/generate.lua", "t", setmetatable(env, { __index = _G })))()
     assert(table.concat(output) == manual, "run: lua5.4 docs/generate.lua > docs/manual.md")
   end)
 

@@ -2,6 +2,7 @@
 /*
 ** decnet-host: a Lua state with decnet and luv built in, and the program in lua/decnet/cli.lua.
 */
+#include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -17,53 +18,41 @@
 #include "script/module.h"
 #include "script/pool.h"
 
-/* The directory that the program is in; false: not known. */
-static bool find_own_dir(char *dst, size_t cap) {
-    ssize_t n = readlink("/proc/self/exe", dst, cap - 1);
-    if (n <= 0) {
-        return false;
-    }
-    dst[n] = '\0';
-    char *slash = strrchr(dst, '/');
-    if (slash != NULL) {
-        *slash = '\0';
-    }
-    return slash != NULL;
-}
-
-/* Where the Lua half of decnet is: beside an installed binary, else in the source tree. */
-static void find_lua_dir(char *dst, size_t cap) {
+/* The directory that share/decnet-host and lib/decnet-host are in: the program's own, as in a build
+** tree, or the one above, as where it is installed in bin. So what is installed can be moved. */
+static void find_root(lua_State *L, char *ret_root, size_t cap) {
     char own[4096];
-    if (find_own_dir(own, sizeof(own))) {
-        snprintf(dst, cap, "%s/../share/decnet-host/lua", own);
-        if (access(dst, R_OK) == 0) {
+    char probe[4200];
+    ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
+    if (n <= 0) {
+        luaL_error(L, "cannot tell where the program is: /proc/self/exe: %s; is /proc mounted?",
+                   strerror(errno));
+    }
+    own[n] = '\0';
+    snprintf(ret_root, cap, "%s", own);
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(ret_root, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+        snprintf(probe, sizeof(probe), "%s/share/decnet-host/lua/decnet", ret_root);
+        if (access(probe, R_OK) == 0) {
             return;
         }
     }
-    snprintf(dst, cap, "%s", DECNET_LUA_PATH);
-}
-
-/* Where the modules in C are that only the program loads: beside an installed binary, else in the build tree. */
-static void find_module_dir(char *dst, size_t cap) {
-    char own[4096];
-    if (!find_own_dir(own, sizeof(own))) {
-        own[0] = '\0';
-    }
-    snprintf(dst, cap, "%s/../lib/decnet-host", own);
-    if (access(dst, R_OK) != 0) {
-        snprintf(dst, cap, "%s/lib", own);
-    }
+    luaL_error(L,
+               "%s is not installed whole: there is no %s; install all of it, and start it there",
+               own, probe);
 }
 
 /* package.path = DIR/?.lua;DIR/?/init.lua;package.path */
-static void extend_path(lua_State *L) {
-    char dir[4200];
-    find_lua_dir(dir, sizeof(dir));
+static void extend_path(lua_State *L, const char *root) {
+    const char *dir = lua_pushfstring(L, "%s/share/decnet-host/lua", root);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "path");
     lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", dir, dir, lua_tostring(L, -1));
     lua_setfield(L, -3, "path");
-    lua_pop(L, 2);
+    lua_pop(L, 3);
 }
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -99,20 +88,20 @@ struct arguments {
 /* Returns what cli.main returns: the exit code. */
 static int run(lua_State *L) {
     const struct arguments *args = lua_touserdata(L, 1);
+    char root[4096];
+    find_root(L, root, sizeof(root));
     luaL_openlibs(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, luaopen_decnet_core);
     lua_setfield(L, -2, "decnet.core");
     lua_pop(L, 1);
-    extend_path(L);
+    extend_path(L, root);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "decnet.cli");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "main");
-    char modules[4200];
-    find_module_dir(modules, sizeof(modules));
     lua_createtable(L, 0, 4); /* about this build */
-    lua_pushfstring(L, "%s/decnet/control.so", modules);
+    lua_pushfstring(L, "%s/lib/decnet-host/control.so", root);
     lua_setfield(L, -2, "control");
     lua_pushliteral(L, DECNET_VERSION);
     lua_setfield(L, -2, "version");

@@ -1,0 +1,94 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- What is installed works from wherever it has been moved to.
+local http = require "spec.process.http"
+local process = require "spec.process.process"
+local uv = require "luv"
+
+local BUILD = process.host:match "^(.*)/[^/]*$"
+
+local SMOKE = [[
+  local decnet = require "decnet"
+  local stop = decnet.event()
+  decnet.run_group({ { "w", function()
+    print("worked", decnet.offload(function() return 6 * 7 end))
+    stop:set()
+  end } }, { stop = stop })
+]]
+
+local function run(file, args, options)
+  local child = process.start(file, args, options)
+  process.wait(function() return child.code end, 60)
+  return child
+end
+
+describe("what is installed", function()
+  local prefix
+  lazy_setup(function()
+    local dir = process.dir()
+    assert.equal(0, run("cmake", { "--install", BUILD, "--prefix", dir .. "/first" }).code)
+    prefix = dir .. "/moved"
+    assert(uv.fs_rename(dir .. "/first", prefix))
+  end)
+  lazy_teardown(process.cleanup)
+
+  it("hosts workers, has a control plane, and looks for nothing where it was built", function()
+    local dir = process.dir()
+    process.write(dir .. "/w.lua", [[
+      print(package.path)
+      require "decnet".worker("w", function(self) require "decnet".park() end)
+    ]])
+    local child = process.start(prefix .. "/bin/decnet-host",
+      { "--socket", dir .. "/s", "w.lua" }, { cwd = dir })
+    local path = child:says "^([^\n]+)\n"
+    assert.equal(1, (path:find(prefix .. "/share/decnet-host/lua/?.lua;", 1, true)))
+    assert.is_nil(path:find(process.tree "lua", 1, true))
+    process.wait(function() return uv.fs_stat(dir .. "/s") end)
+    local status
+    process.wait(function()
+      status = http.json(http.ask(dir .. "/s", "GET", "/v1/workers").body)
+      return status.workers[1].state == "running"
+    end)
+    assert.equal("running", status.workers[1].state)
+    local maps = process.read(("/proc/%d/maps"):format(child.pid))
+    assert.is_truthy(maps:find(prefix .. "/lib/decnet-host/control.so", 1, true))
+    assert.is_nil(maps:find(process.tree "", 1, true))
+    child:stop()
+  end)
+
+  it("can be started by a link", function()
+    local dir = process.dir()
+    assert(uv.fs_symlink(prefix .. "/bin/decnet-host", dir .. "/linked"))
+    process.write(dir .. "/f.lua", SMOKE)
+    assert.equal("worked\t42\n", run(dir .. "/linked", { "lua", "f.lua" }, { cwd = dir }):stdout())
+  end)
+
+  it("lets modules of the user's in, by LUA_PATH", function()
+    local dir = process.dir()
+    process.write(dir .. "/mine.lua", "return 'mine'")
+    process.write(dir .. "/f.lua", "print(require 'mine', require 'decnet.options' ~= nil)")
+    local child = run(prefix .. "/bin/decnet-host", { "lua", dir .. "/f.lua" },
+      { env = { LUA_PATH = dir .. "/?.lua" } })
+    assert.equal("mine\ttrue\n", child:stdout())
+  end)
+
+  it("says so if it is not whole", function()
+    local dir = process.dir()
+    assert(uv.fs_copyfile(process.host, dir .. "/decnet-host"))
+    local child = run(dir .. "/decnet-host", { "--version" })
+    assert.equal(2, child.code)
+    assert.matches("is not installed whole: there is no .*/share/decnet%-host/lua", child:stderr())
+  end)
+
+  it("is for a plain lua5.4, too", function()
+    if not uv.fs_stat(prefix .. "/lib/lua/5.4/decnet/core.so") then
+      return pending "this build has no decnet/core.so"
+    end
+    local dir = process.dir()
+    process.write(dir .. "/f.lua", SMOKE)
+    local child = run("lua5.4", { "f.lua" }, { cwd = dir, env = {
+      LUA_PATH = ("%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua;;"):format(prefix, prefix),
+      LUA_CPATH = prefix .. "/lib/lua/5.4/?.so;;",
+    } })
+    assert.equal("worked\t42\n", child:stdout())
+  end)
+end)
