@@ -101,7 +101,7 @@ static int run(lua_State *L) {
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "main");
     lua_createtable(L, 0, 4); /* about this build */
-    lua_pushfstring(L, "%s/lib/decnet-host/control.so", root);
+    lua_pushfstring(L, "%s/lib/decnet-host/decnet/control.so", root);
     lua_setfield(L, -2, "control");
     lua_pushliteral(L, DECNET_VERSION);
     lua_setfield(L, -2, "version");
