@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: AGPL-3.0-or-later
-# Does the package work where nothing else is? Installs it with apt into a new root of the Debian it
-# was built on, uses it there as a user would, and removes it. Root only.
+# Do the packages work? The rock, in a tree of its own; the one for Debian where nothing else is: apt
+# installs it into a new root of the Debian it was built on, where it is used and removed. Root only.
 #
 #   packaging/check.sh FILE.deb
 set -eu
 
 deb=$1
+source=$(cd "$(dirname "$0")/.." && pwd)
 version=$(dpkg-deb -f "$deb" Version)
 work=$(mktemp -d)
 root=$work/root
@@ -40,9 +41,17 @@ fail() {
 say "lintian"
 lintian --allow-root --fail-on error "$deb"
 
+say "the rock"
+(cd "$source" && luarocks --lua-version 5.4 make --tree "$work/rocks" packaging/*.rockspec) \
+  >"$work/rock.log" 2>&1 || { tail "$work/rock.log"; fail "luarocks cannot make it"; }
+rm -rf "$source/build.luarocks"
+(eval "$(luarocks --lua-version 5.4 --tree "$work/rocks" path)"
+  cd "$work" && lua5.4 "$source/packaging/embedded.lua") | grep -qx 'embedded 42' \
+  || fail "lua5.4 cannot use the rock"
+
 say "nothing in it knows where it was built"
 dpkg-deb -x "$deb" "$work/content"
-if grep -rlF "$(cd "$(dirname "$0")/.." && pwd)/" "$work/content"; then
+if grep -rlF "$source/" "$work/content"; then
   fail "these files name the source tree"
 fi
 
@@ -102,11 +111,8 @@ printf 'decnet-host %s\nworked\t42\nrunning\n' "${version%-*}" | diff - "$work/s
 
 say "it is a module for lua5.4"
 inside apt-get install -y --no-install-recommends lua5.4 >"$work/apt.log" 2>&1
-cat >"$root/spec/embed.lua" <<'END'
-local decnet = require "decnet"
-decnet.supervise("w", function() print "embedded" end)
-END
-[ "$(as_nobody lua5.4 /spec/embed.lua)" = embedded ] || fail "lua5.4 cannot use it"
+cp "$source/packaging/embedded.lua" "$root/spec/"
+as_nobody lua5.4 /spec/embedded.lua | grep -qx 'embedded 42' || fail "lua5.4 cannot use it"
 
 say "it leaves nothing behind"
 inside apt-get purge -y decnet-host >"$work/apt.log" 2>&1

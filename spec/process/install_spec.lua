@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- What is installed works from wherever it has been moved to.
 local http = require "spec.process.http"
+local plane = require "spec.process.plane"
 local process = require "spec.process.process"
 local uv = require "luv"
 
@@ -42,13 +43,8 @@ describe("what is installed", function()
     local path = child:says "^([^\n]+)\n"
     assert.equal(1, (path:find(prefix .. "/share/decnet-host/lua/?.lua;", 1, true)))
     assert.is_nil(path:find(process.tree "lua", 1, true))
-    process.wait(function() return uv.fs_stat(dir .. "/s") end)
-    local status
-    process.wait(function()
-      status = http.json(http.ask(dir .. "/s", "GET", "/v1/workers").body)
-      return status.workers[1].state == "running"
-    end)
-    assert.equal("running", status.workers[1].state)
+    process.wait(function() return pcall(http.ask, dir .. "/s", "GET", "/livez") end)
+    plane.in_state(dir .. "/s", "w", "running")
     local maps = process.read(("/proc/%d/maps"):format(child.pid))
     assert.is_truthy(maps:find(prefix .. "/lib/decnet-host/decnet/control.so", 1, true))
     assert.is_nil(maps:find(process.tree "", 1, true))
@@ -90,5 +86,29 @@ describe("what is installed", function()
       LUA_CPATH = prefix .. "/lib/lua/5.4/?.so;;",
     } })
     assert.equal("worked\t42\n", child:stdout())
+  end)
+end)
+
+describe("the version", function()
+  lazy_teardown(process.cleanup)
+  local version = process.read(process.tree "CMakeLists.txt")
+    :match "project%(decnet%-host VERSION ([%d.]+) "
+
+  it("of the program is that of the build", function()
+    assert.equal(("decnet-host %s\n"):format(version), run(process.host, { "--version" }):stdout())
+  end)
+
+  it("of the rock is, too", function()
+    local path = process.tree(("packaging/decnet-%s-1.rockspec"):format(version))
+    local rock = {}
+    assert(loadfile(path, "t", rock))()
+    assert.equal(version .. "-1", rock.version)
+  end)
+
+  it("is the newest in the changelog, unless more has changed since", function()
+    local text = process.read(process.tree "CHANGELOG.md")
+    local newest, number = text:match "\n## ([^\n]+)", text:match "\n## (%d+%.%d+%.%d+)"
+    assert.is_true(newest == "Unreleased" or number == version, newest)
+    assert.is_true(number == nil or number == version, number)
   end)
 end)
