@@ -1,0 +1,111 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- What one wake-up, restart, message and request cost, in instructions and system calls: figures
+-- that a busy machine does not change. Each program of bench/counts runs for two sizes; what one
+-- costs is the difference, so that starting and ending the host cancel out.
+--
+-- Instructions: of all threads, as callgrind counts them. System calls: of the loop's thread, as
+-- strace counts them.
+
+local tables = require "tables"
+
+local M = {}
+
+local BASELINE = "bench/counts.txt"
+local TOLERANCE = 1.05
+local CALLS_SLACK = 0.05 -- how many timers fall due in one turn is a matter of time
+local RENEW = "./dev bench --counts --renew"
+
+-- name, sizes, and how many there are for each of a size
+local COUNTED = {
+  { name = "wakeup", small = 20, large = 120, each = 200, what = "a wake-up" },
+  { name = "restart", small = 20, large = 70, each = 200, what = "a restart" },
+  { name = "message", small = 20, large = 120, each = 200, what = "a message" },
+  { name = "request", small = 100, large = 600, each = 1, what = "a request, both ends" },
+}
+
+local function output_of(command)
+  local pipe = io.popen(command)
+  local text = pipe:read "a"
+  local is_ok = pipe:close()
+  return is_ok and text, text
+end
+
+local function command_of(host, name, size)
+  return ("%s run --no-control --log-level error bench/counts/%s.lua %d"):format(host, name, size)
+end
+
+local READ = {
+  instructions = function(host, name, size)
+    local text, all = output_of("timeout -s KILL 300 valgrind --tool=callgrind "
+      .. "--callgrind-out-file=/dev/null " .. command_of(host, name, size) .. " 2>&1 >/dev/null")
+    return tonumber(text and text:match "Collected : (%d+)"), all
+  end,
+  calls = function(host, name, size)
+    local text, all = output_of("timeout -s KILL 300 strace -c -U calls,name -o /dev/stdout "
+      .. command_of(host, name, size) .. " 2>/dev/null")
+    return tonumber(text and text:match "(%d+)%s+total"), all
+  end,
+}
+
+local function count(host, counted, kind)
+  local small, said = READ[kind](host, counted.name, counted.small)
+  local large = small and READ[kind](host, counted.name, counted.large)
+  if not large then
+    error(("%s of %s were not counted; are valgrind and strace installed (./dev bench --counts "
+      .. "does it)? They said: %s"):format(kind, counted.name, said:sub(-500)), 0)
+  end
+  return (large - small) / ((counted.large - counted.small) * counted.each)
+end
+
+local function read_baseline()
+  local baseline = {}
+  local file = io.open(BASELINE)
+  for line in file and file:lines() or function() end do
+    local name, kind, value = line:match "^(%w+) (%w+) (%S+)$"
+    if name then
+      baseline[name .. kind] = tonumber(value)
+    end
+  end
+  return baseline
+end
+
+local function write_baseline(found)
+  local file = assert(io.open(BASELINE, "w"))
+  file:write("# What one of each costs (bench/counts.lua); written by ", RENEW, "\n")
+  for _, counted in ipairs(COUNTED) do
+    for _, kind in ipairs { "instructions", "calls" } do
+      file:write(("%s %s %.3f\n"):format(counted.name, kind, found[counted.name .. kind]))
+    end
+  end
+  file:close()
+end
+
+--- Count, and compare with the baseline or write it. Returns the table, and a line for each figure
+--- that has grown.
+function M.measure(host, renews)
+  local baseline, found, grown, rows = read_baseline(), {}, {}, {}
+  for i, counted in ipairs(COUNTED) do
+    local row = { counted.what }
+    for _, kind in ipairs { "instructions", "calls" } do
+      local value, before = count(host, counted, kind), baseline[counted.name .. kind]
+      found[counted.name .. kind] = value
+      row[#row + 1] = kind == "calls" and ("%.2f"):format(value) or tables.number(value)
+      row[#row + 1] = before and ("%+.1f %%"):format((value / before - 1) * 100) or "new"
+      if not before or value > before * TOLERANCE + (kind == "calls" and CALLS_SLACK or 0) then
+        grown[#grown + 1] = ("bench: %s takes %.2f %s, over 5 %% more than %s in %s\n"):format(
+          counted.what, value, kind, before or "nothing", BASELINE)
+      end
+    end
+    rows[i] = row
+  end
+  if renews then
+    write_baseline(found)
+    grown = {}
+  elseif #grown > 0 then
+    grown[#grown + 1] = ("bench: if it is worth that: %s\n"):format(RENEW)
+  end
+  return tables.grid({ "", "instructions", "change", "system calls", "change" }, rows),
+    table.concat(grown)
+end
+
+return M

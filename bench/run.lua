@@ -1,0 +1,397 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- The benchmarks: ./dev bench, which installs and builds what they need, says how to call this.
+
+local uv = require "luv"
+
+local here = arg[0]:match "^(.*)/[^/]*$" or "."
+assert(uv.chdir(here .. "/.."))
+uv.fs_mkdir("build", tonumber("755", 8))
+uv.fs_mkdir("build/bench", tonumber("755", 8))
+package.path = "bench/?.lua;" .. package.path
+
+local benches = require "benches"
+local child = require "child"
+local counts = require "counts"
+local programs = require "programs"
+local tables = require "tables"
+
+local HOST = os.getenv "DECNET_HOST" or "build/release/decnet-host"
+local PATIENCE = 300 -- seconds that one measurement may take
+local COLD_STARTS = 20
+local FIRST_PORT = 17100
+local SERVER_START = 1 -- seconds
+
+local HELP = [[
+./dev bench [options] [NAME...]   the benchmarks of these names (all but 'million')
+  --peers[=a,b]   beside what people would use instead: asyncio uvloop erlang go node luv cqueues
+                  tarantool epoll
+  --rounds N      how often each program runs, in turn with the others (3)
+  --scale X       so many times the workers and the seconds (1)
+  --cores LIST    the CPUs that programs are bound to, as taskset takes them (0)
+  --growth        ours alone, from 1,000 to 1,000,000 workers
+  --counts        instructions and system calls of one wake-up, restart, message, request; fails if
+                  one is over 5 % above bench/counts.txt
+  --renew         with --counts: write bench/counts.txt
+  --into FILE     the tables go into FILE, between its lines <!-- bench --> (or growth, or counts)
+                  and <!-- end -->
+]]
+
+local function fail(message, ...)
+  io.stderr:write("bench: ", message:format(...), "\n")
+  os.exit(2)
+end
+
+local function say(message, ...)
+  io.stderr:write("bench: ", message:format(...), "\n")
+end
+
+-- ---- options -----------------------------------------------------------------------------------
+
+local function read_options(args)
+  local options = { rounds = 3, scale = 1, cores = "0", names = {} }
+  local i = 1
+  local function value(word)
+    i = i + 1
+    return args[i] or fail("%s: a value expected", word)
+  end
+  while args[i] do
+    local word = args[i]
+    if word == "--rounds" or word == "--scale" then
+      local number = tonumber(value(word))
+      if not number or number <= 0 or word == "--rounds" and number % 1 ~= 0 then
+        fail("%s: a number above 0 expected", word)
+      end
+      options[word:sub(3)] = number
+    elseif word == "--cores" or word == "--into" then
+      options[word:sub(3)] = value(word)
+    elseif word == "--counts" or word == "--growth" or word == "--help" then
+      options[word:sub(3)] = true
+    elseif word == "--renew" then
+      options.renews = true
+    elseif word:find "^%-%-peers" then
+      options.peers = word:match "^%-%-peers=(.+)$" or "all"
+    elseif word:sub(1, 1) == "-" then
+      fail("unknown option '%s'; see ./dev bench --help", word)
+    else
+      options.names[#options.names + 1] = word
+    end
+    i = i + 1
+  end
+  return options
+end
+
+local function chosen_benches(names)
+  local by_name, chosen, known = {}, {}, {}
+  for _, bench in ipairs(benches) do
+    by_name[bench.name] = bench
+    known[#known + 1] = bench.name
+    chosen[#chosen + 1] = not bench.by_name and bench or nil
+  end
+  if #names == 0 then
+    return chosen
+  end
+  chosen = {}
+  for i, name in ipairs(names) do
+    chosen[i] = by_name[name]
+      or fail("there is no benchmark '%s': %s", name, table.concat(known, " "))
+  end
+  return chosen
+end
+
+-- ---- peers -------------------------------------------------------------------------------------
+
+local function is_there(what)
+  if what:find "/" then
+    local file = io.open(what)
+    return file and file:close()
+  end
+  for dir in os.getenv("PATH"):gmatch "[^:]+" do
+    local file = io.open(dir .. "/" .. what)
+    if file then
+      return file:close()
+    end
+  end
+end
+
+local function missing(peer)
+  for _, what in ipairs(peer.needs) do
+    if not is_there(what) then
+      return what
+    end
+  end
+end
+
+local function chosen_peers(list)
+  if not list then
+    return {}
+  end
+  local wanted, chosen = {}, {}
+  for name in list:gmatch "[^,]+" do
+    wanted[name] = true
+  end
+  local known = { all = true }
+  for _, peer in ipairs(programs.peers) do
+    known[peer.group] = true
+    if wanted.all or wanted[peer.group] then
+      local lacks = missing(peer)
+      if lacks then
+        say("%s is left out: %s is missing; Debian's package is %s, and ./dev bench --peers brings "
+          .. "and builds it", peer.name, lacks, peer.package)
+      else
+        chosen[#chosen + 1] = peer
+      end
+    end
+  end
+  for name in pairs(wanted) do
+    if not known[name] then
+      fail("there is no peer '%s'; see ./dev bench --help", name)
+    end
+  end
+  return chosen
+end
+
+-- ---- one measurement ---------------------------------------------------------------------------
+
+local run = {}
+
+-- A program that says its figures and is ended.
+function run.program(job)
+  local started, message = child.start(job.argv, job.env, job.cores)
+  if not started then
+    return nil, message
+  end
+  local figures, why = started:figures(PATIENCE)
+  started:finish()
+  return figures, why
+end
+
+-- The time until its end, of several starts; its memory, of one more.
+function run.cold(job)
+  local times = {}
+  for i = 1, COLD_STARTS do
+    local started, message = child.start(job.argv, job.env, job.cores)
+    if not started then
+      return nil, message
+    end
+    if not child.wait(function() return started.ended_ns end, PATIENCE) then
+      started:finish()
+      return nil, table.concat(job.argv, " ") .. " does not end"
+    end
+    times[i] = (started.ended_ns - started.began_ns) / 1e6
+    started:finish()
+  end
+  job.env.SHOW = "1"
+  local figures, message = run.program(job)
+  if figures then
+    figures.wall_ms = tables.median(times)
+  end
+  return figures, message
+end
+
+local ports = FIRST_PORT
+
+-- A server, on a port of its own, and its clients, on the other CPUs if there are any.
+function run.server(job)
+  ports = ports + 1
+  job.argv[job.port_at] = tostring(ports)
+  local server, message = child.start(job.argv, job.env, job.cores)
+  if not server then
+    return nil, message
+  end
+  child.wait(function() return server.ended_ns end, SERVER_START)
+  local before = child.cpu_of(server.pid)
+  local clients = assert(child.start({ "build/bench/load", tostring(ports), tostring(job.count),
+    tostring(job.seconds) }, {}, job.client_cores))
+  local figures, why = clients:figures(PATIENCE)
+  if figures then
+    figures.server_us = (child.cpu_of(server.pid) - before) / figures.requests * 1e6
+  end
+  clients:finish()
+  server:finish()
+  return figures, why
+end
+
+-- ---- a benchmark -------------------------------------------------------------------------------
+
+-- Where a server's clients run: on the last CPU, which is not the server's by default.
+local function last_core()
+  local last = 0
+  for line in io.lines "/proc/cpuinfo" do
+    last = tonumber(line:match "^processor%s*:%s*(%d+)") or last
+  end
+  return tostring(last)
+end
+
+local function jobs_of(bench, peers, options)
+  local count = bench.is_scaled and math.max(1, bench.count * options.scale // 1 | 0) or bench.count
+  local seconds = bench.seconds * options.scale
+  local jobs = {}
+  local function add(name, argv, is_ours, is_bare)
+    jobs[#jobs + 1] = {
+      name = name, argv = argv, is_ours = is_ours, is_bare = is_bare, count = count,
+      seconds = seconds, env = { BENCH_SECONDS = tostring(seconds) },
+      cores = bench.kind ~= "cold" and options.cores or nil, client_cores = last_core(),
+    }
+  end
+  for _, row in ipairs(bench.ours) do
+    add(row[1], programs.our_command(HOST, row, count, seconds), true)
+  end
+  for _, peer in ipairs(peers) do
+    local argv = programs.command(peer, bench, count)
+    if argv then
+      add(peer.name, argv, false, bench.bare and bench.bare[peer.name])
+    end
+  end
+  for _, job in ipairs(jobs) do
+    job.port_at = job.is_ours and #job.argv - 1 or #job.argv
+  end
+  return jobs, count
+end
+
+-- Returns the results of all rounds, and whether each program gave some.
+local function measure(bench, jobs, rounds)
+  local results, others, is_complete = {}, {}, true
+  for _, job in ipairs(jobs) do
+    results[job.name], others[job.name] = {}, {}
+  end
+  for round = 1, rounds do
+    for _, job in ipairs(jobs) do
+      local busy = child.watch_others()
+      local figures, message = run[bench.kind](job)
+      if figures then
+        for key, value in pairs(figures) do
+          results[job.name][key] = results[job.name][key] or {}
+          table.insert(results[job.name][key], value)
+        end
+        table.insert(others[job.name], busy())
+        local first = bench.figures[1]
+        say("%s %d/%d: %s: %s %s", bench.name, round, rounds, job.name,
+          figures[first.key] and tables.number(figures[first.key]) or "-", first.title)
+      else
+        is_complete = false
+        say("%s %d/%d: %s failed: %s", bench.name, round, rounds, job.name, message)
+      end
+    end
+  end
+  return results, others, is_complete
+end
+
+-- ---- the document ------------------------------------------------------------------------------
+
+local function output_of(command)
+  local pipe = io.popen(command .. " 2>&1")
+  local text = pipe:read "a"
+  pipe:close()
+  return (text:gsub("%s+$", ""))
+end
+
+local VERSIONS = {
+  { "dpkg-query -W -f='${Package} ${Version}, ' python3 python3-uvloop erlang-base golang-go nodejs"
+    .. " lua5.4 lua-luv lua-cqueues tarantool 2>/dev/null", "Packages" },
+  { "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort | uniq -c | sed 's/^ *//'", "CPUs" },
+  { "uname -sr", "System" },
+}
+
+local function heading(options)
+  local lines = { ("%s, %s, rounds: %d, scale: %g, bound to CPU %s."):format(
+    output_of(HOST .. " --version"), os.date "!%d %B %Y", options.rounds, options.scale,
+    options.cores) }
+  for _, version in ipairs(VERSIONS) do
+    lines[#lines + 1] = ("%s: %s."):format(version[2], (output_of(version[1]):gsub(", *$", "")))
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- Print the text, or put it between FILE's lines <!-- marker --> and <!-- end -->.
+local function publish(text, marker, path)
+  if not path then
+    return print(text)
+  end
+  local file = assert(io.open(path))
+  local document = file:read "a"
+  file:close()
+  local from = ("<!-- %s -->\n"):format(marker)
+  local _, first = document:find(from, 1, true)
+  local last = first and document:find("<!-- end -->", first, true)
+  if not last then
+    fail("%s has no lines <!-- %s --> and <!-- end -->", path, marker)
+  end
+  file = assert(io.open(path, "w"))
+  file:write(document:sub(1, first), "\n", text, "\n", document:sub(last))
+  file:close()
+end
+
+local function compare(options)
+  local peers = chosen_peers(options.peers)
+  local is_complete = true
+  local parts = { heading(options) }
+  for _, bench in ipairs(chosen_benches(options.names)) do
+    local jobs, count = jobs_of(bench, peers, options)
+    local results, others, is_whole = measure(bench, jobs, options.rounds)
+    is_complete = is_complete and is_whole
+    parts[#parts + 1] = tables.bench(bench, count, jobs, results, others)
+  end
+  publish(table.concat(parts, "\n"), "bench", options.into)
+  return is_complete
+end
+
+-- ---- growth ------------------------------------------------------------------------------------
+
+local SIZES = { 1000, 10000, 100000, 1000000 }
+local GROWING = {
+  { "idle", "bytes_per_worker", "bytes a worker" },
+  { "idle", "start_ms", "started, ms" },
+  { "timers", "cpu_s_per_M", "CPU s a million wake-ups" },
+  { "timers", "p99_ms", "p99 ms late" },
+  { "shutdown", "cleaned_ms", "stopped, ms" },
+}
+
+local function growth(options)
+  local by_name, rows, is_complete = {}, {}, true
+  for _, bench in ipairs(benches) do
+    by_name[bench.name] = bench
+  end
+  local measured = {}
+  for _, size in ipairs(SIZES) do
+    local count = math.max(1, size * options.scale // 1 | 0)
+    local row = { tables.number(count) }
+    for i, column in ipairs(GROWING) do
+      local bench = by_name[column[1]]
+      local id = column[1] .. count
+      if not measured[id] then
+        local scale = count / bench.count
+        local jobs = { jobs_of(bench, {}, { scale = scale, cores = options.cores })[1] }
+        -- as long as at full scale, whatever the number
+        jobs[1].argv[#jobs[1].argv] = tostring(bench.seconds)
+        local results, _, is_whole = measure(bench, jobs, options.rounds)
+        measured[id] = results[jobs[1].name]
+        is_complete = is_complete and is_whole
+      end
+      local values = measured[id][column[2]]
+      row[i + 1] = values and tables.number(tables.median(values)) or "-"
+    end
+    rows[#rows + 1] = row
+  end
+  local titles = { "workers" }
+  for i, column in ipairs(GROWING) do
+    titles[i + 1] = column[3]
+  end
+  publish(heading(options) .. "\n" .. tables.grid(titles, rows), "growth", options.into)
+  return is_complete
+end
+
+-- ------------------------------------------------------------------------------------------------
+
+local options = read_options(arg)
+if options.help then
+  io.write(HELP)
+elseif options.counts then
+  local text, grown = counts.measure(HOST, options.renews)
+  publish(text, "counts", options.into)
+  io.stderr:write(grown)
+  os.exit(grown == "" and 0 or 1)
+elseif options.growth then
+  os.exit(growth(options) and 0 or 1)
+else
+  os.exit(compare(options) and 0 or 1)
+end
