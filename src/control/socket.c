@@ -31,7 +31,8 @@ static uint32_t fnv1a(const char *text) {
 static int check_directory(const char *dir, struct dh_error *err) {
     struct stat st;
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        return dh_error_set(err, DH_ESYSTEM, "cannot make the directory %s: %s", dir,
+        return dh_error_set(err, DH_ESYSTEM,
+                            "cannot make the directory %s: %s; mend it, or pass --socket PATH", dir,
                             strerror(errno));
     }
     if (lstat(dir, &st) != 0) {
@@ -160,8 +161,8 @@ static int bind_at(struct dh_socket *s, const struct sockaddr_un *address, struc
         bind(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
         int code = errno;
         close(fd);
-        return dh_error_set(err, DH_ESYSTEM, "cannot make the socket %s: %s", address->sun_path,
-                            strerror(code));
+        return dh_error_set(err, DH_ESYSTEM, "cannot make the socket %s: %s; pass another path",
+                            address->sun_path, strerror(code));
     }
     if (listen(fd, BACKLOG) != 0 || lstat(address->sun_path, &st) != 0) {
         int code = errno;
