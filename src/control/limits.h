@@ -15,6 +15,9 @@
 #define DH_REFRESH_REST 9
 #define DH_REFRESH_MIN_NS 2000000u
 
+/* Records that the control thread compares while the loop may wait for it. */
+#define DH_FIND_CHUNK 256
+
 /* A verb is answered when it has been carried out, or after this time. */
 #define DH_ORDER_WAIT_S 60
 #define DH_ORDER_WAIT_MAX_S 3600

@@ -431,14 +431,30 @@ bool dh_snapshot_next(struct dh_snapshot *s, struct dh_view *ret_view) {
     return ok;
 }
 
+/* As far as the loop may have to wait. */
+static bool find_in_chunk(struct dh_snapshot *s, const char *name, size_t len,
+                          struct dh_view *ret_view) {
+    for (int n = 0; n < DH_FIND_CHUNK && s->reading != NULL; n++) {
+        const struct dh_record *r = s->reading;
+        s->reading = r->next;
+        if (r->name_len == len && memcmp(r->name, name, len) == 0) {
+            return copy_view(r, ret_view);
+        }
+    }
+    return false;
+}
+
 bool dh_snapshot_find(struct dh_snapshot *s, const char *name, size_t len,
                       struct dh_view *ret_view) {
     bool is_found = false;
-    pthread_mutex_lock(&s->mutex);
-    for (const struct dh_record *r = s->first; r != NULL && !is_found; r = r->next) {
-        is_found = r->name_len == len && memcmp(r->name, name, len) == 0 && copy_view(r, ret_view);
+    bool is_over = false;
+    dh_snapshot_begin(s);
+    while (!is_found && !is_over) {
+        pthread_mutex_lock(&s->mutex);
+        is_found = find_in_chunk(s, name, len, ret_view);
+        is_over = s->reading == NULL;
+        pthread_mutex_unlock(&s->mutex);
     }
-    pthread_mutex_unlock(&s->mutex);
     return is_found;
 }
 
