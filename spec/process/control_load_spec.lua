@@ -168,6 +168,34 @@ describe("the control plane", function()
       assert.is_true(is_alive(path))
     end)
 
+    -- What the first hundreds cost is kept for the next ones: it must not grow.
+    it("nobody of thousands who vanish in the middle, and keeps nothing of them", function()
+      local before = open_files(child.pid)
+      local function vanish(times)
+        for _ = 1, times do
+          local gone = {}
+          for i = 1, 100 do
+            gone[i] = http.open(path, i % 2 == 0 and "GET /v1/workers HTTP/1.1\r\nHost: x\r\n\r\n"
+              or "POST /v1/workers/ticker/reset HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+          end
+          process.wait(function() return gone[2].data ~= "" end)
+          for i = 1, 100 do
+            gone[i].close()
+          end
+        end
+        process.wait(function() return open_files(child.pid) <= before + 2 end, 60)
+        assert.is_true(open_files(child.pid) <= before + 2, open_files(child.pid))
+      end
+      vanish(10)
+      local resident = process.resident(child.pid)
+      vanish(40)
+      assert.is_true(is_alive(path))
+      if not process.is_sanitized() then -- its quarantine grows
+        assert.is_true(process.resident(child.pid) < resident + 4e6,
+          process.resident(child.pid) - resident)
+      end
+    end)
+
     it("nobody of 500 who ask at the same time", function()
       local connections, answered = {}, 0
       for i = 1, 500 do
@@ -197,6 +225,7 @@ describe("the control plane", function()
     end)
   end)
 
+  -- DECNET_ORDERS: how many in all; ./dev storm plays 10,000.
   it("carries out each of thousands of orders, and the last one counts", function()
     local _, path = plane.start [[
       local decnet = require "decnet"
@@ -212,10 +241,11 @@ describe("the control plane", function()
     ]]
     local VERBS = { "start", "stop", "restart", "retry" }
     local last, clients = {}, {}
+    local orders = tonumber(os.getenv "DECNET_ORDERS") or 2000
     local seed = uv.hrtime() & 0xffff
     math.randomseed(seed)
     for c = 1, 8 do -- each has workers of his own, so that it is known which order is the last
-      local client = { left = 250 }
+      local client = { left = orders // 8 }
       client.connection = http.open(path)
       function client.order()
         local i = 8 * math.random(0, (50 - c) // 8) + c
@@ -243,7 +273,7 @@ describe("the control plane", function()
         is_over = is_over and answer and client.left == 0
       end
       return is_over
-    end, 60)
+    end, math.max(60, orders / 20))
     for _, client in ipairs(clients) do
       assert.equal(0, client.left)
       client.connection.close()

@@ -232,6 +232,12 @@ function M.cleanup()
   children, scratch = {}, {}
 end
 
+--- Bytes of memory that a process has, or nil once it is gone.
+function M.resident(pid)
+  local kilobytes = M.read(("/proc/%d/status"):format(pid)):match "VmRSS:%s+(%d+)"
+  return kilobytes and tonumber(kilobytes) * 1024
+end
+
 -- Is the binary under test built with sanitizers? Its memory says nothing then.
 function M.is_sanitized()
   local doctor = M.start(M.host, { "doctor" })
