@@ -94,6 +94,7 @@ cat >"$root/spec/all" <<'END'
 set -e
 cd /spec
 decnet-host --version
+decnet-host doctor | sed '1d;/^ok /d'
 decnet-host check /usr/share/doc/decnet-host/examples/workers.lua >&2
 decnet-host --no-control workers.lua
 decnet-host --socket /spec/socket --keep-alive workers.lua steady >/dev/null 2>log & host=$!
