@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,17 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/place.h"
+
 #define BACKLOG 511
 
 /* The default path */
-
-static uint32_t fnv1a(const char *text) {
-    uint32_t hash = 2166136261u;
-    for (; *text != '\0'; text++) {
-        hash = (hash ^ (unsigned char)*text) * 16777619u;
-    }
-    return hash;
-}
 
 /* The directory of default sockets: ours, and closed to others. */
 static int check_directory(const char *dir, struct dh_error *err) {
@@ -48,36 +41,12 @@ static int check_directory(const char *dir, struct dh_error *err) {
 }
 
 int dh_socket_default_path(const char *script, char *ret_path, size_t cap, struct dh_error *err) {
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
     char dir[PATH_MAX];
-    char real[PATH_MAX];
-    if (geteuid() == 0) {
-        runtime = "/run";
-    } else if (runtime == NULL || runtime[0] != '/') {
-        return dh_error_set(err, DH_EINVAL,
-                            "XDG_RUNTIME_DIR is not set to a directory; set it, or pass --socket "
-                            "PATH");
+    int result = dh_place_of_script(script, ret_path, cap, err);
+    if (result == 0) {
+        result = dh_place_directory(dir, sizeof(dir), err);
     }
-    if (realpath(script, real) == NULL) { /* it was read already: a pipe has no path */
-        snprintf(real, sizeof(real), "/%s", script);
-    }
-    const char *base = strrchr(real, '/') + 1;
-    size_t base_len = strlen(base);
-    if (base_len > 4 && strcmp(base + base_len - 4, ".lua") == 0) {
-        base_len -= 4;
-    }
-    int n = snprintf(dir, sizeof(dir), "%s/decnet", runtime);
-    if (n < 0 || (size_t)n >= sizeof(dir)) {
-        return dh_error_set(err, DH_EINVAL, "XDG_RUNTIME_DIR is too long; pass --socket PATH");
-    }
-    n = snprintf(ret_path, cap, "%s/%.*s-%08x.sock", dir, (int)base_len, base, fnv1a(real));
-    if (n < 0 || (size_t)n >= cap) {
-        return dh_error_set(err, DH_EINVAL,
-                            "the path of a socket can have %zu bytes, %s/%s-... has more; pass "
-                            "--socket PATH",
-                            cap - 1, dir, base);
-    }
-    return check_directory(dir, err);
+    return result != 0 ? result : check_directory(dir, err);
 }
 
 /* Opening */

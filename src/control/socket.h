@@ -22,14 +22,9 @@ struct dh_socket {
     ino_t ino;
 };
 
-/*
-** The default path for a script: DIR/NAME-HASH.sock. DIR is /run/decnet for root and
-** $XDG_RUNTIME_DIR/decnet for everybody else, made with mode 0700 if need be; NAME is the script's
-** file name without ".lua", HASH the FNV-1a hash (32 bits, 8 hexadecimal digits) of its real path (of "/" and
-** what it was called, if that leads nowhere: a pipe).
+/* The default path for a script (control/place.h); its directory is made with mode 0700 if need be.
 ** Errors: DH_EINVAL (no XDG_RUNTIME_DIR, path too long), DH_ESYSTEM (the directory cannot be made, or
-** is not ours alone).
-*/
+** is not ours alone). */
 int dh_socket_default_path(const char *script, char *ret_path, size_t cap, struct dh_error *err);
 
 /* Listen at path. Errors: DH_EBUSY (a host answers there: the text names its pid), DH_EINVAL (too
