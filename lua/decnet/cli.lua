@@ -22,7 +22,14 @@ usage: decnet-host [run] [options] workers.lua [args...]   host the workers (arg
        decnet-host lua FILE [args...]                      a plain Lua with decnet and luv built in
        decnet-host doctor                                  what this build and this Lua can do
 
-options:
+       decnet-host status [NAME] [--json]                  ask a host that runs: every worker, or one
+       decnet-host start|stop|restart|retry|reset NAME...  tell its workers what to do
+       decnet-host reload | shutdown [--now]               tell the host
+       decnet-host logs [-f] [NAME] | events | top         look on
+       decnet-host wait [--ready] [--timeout S] [NAME]     until it has ended, or is ready
+                                                           more of these: decnet-host status --help
+
+options of a host:
   --log-level L          debug, info, warn or error (info)
   --log-format F         pretty, logfmt or json (pretty on a terminal, else logfmt)
   --shutdown-timeout S   kill what has not stopped S seconds after the first signal
@@ -179,19 +186,15 @@ end
 
 -- ---- verbs -------------------------------------------------------------------------------------
 
--- What API.md names and this release has not.
-local LATER = {}
-for verb in string.gmatch("status start stop restart retry reset reload shutdown logs top events "
-  .. "wait", "%a+") do
-  LATER[verb] = true
-end
-
 local VERBS
 
 -- A word that is neither a file nor a verb may have been meant to be one.
-local function what_else(word)
-  if LATER[word] then
-    return string.format("'%s' is not in this release; see decnet-host --help", word)
+local function what_else(word, is_first)
+  if VERBS[word] then
+    return string.format("no file is named '%s', and a command comes first: decnet-host %s ...",
+      word, word)
+  elseif not is_first then
+    return nil
   end
   local near = not string.find(word, "[./]") and suggest.near(word, words_of(VERBS))
   return near and string.format("no file and no command is named '%s'; did you mean '%s'?", word,
@@ -233,8 +236,8 @@ local function load_script(about, args, at, extra, has_operand)
   local ok, message = require "decnet.script".load(host, path, given)
   if not ok then
     host:close()
-    local is_first = rest == 1 and not exists(path)
-    return nil, complain(is_first and what_else(path) or message)
+    local may_be_verb = at == 1 and not exists(path)
+    return nil, complain(may_be_verb and what_else(path, rest == 1) or message)
   end
   return host, path, options, operand
 end
@@ -394,8 +397,17 @@ VERBS = {
   doctor = function(about) return require "decnet.doctor".main(about) end,
 }
 
+-- What asks a host that runs is carried out by another program, which takes the place of this one.
+for verb in string.gmatch("status start stop restart retry reset reload shutdown logs top events "
+  .. "wait", "%a+") do
+  VERBS[verb] = function(about)
+    return complain(select(2, about.become_client()))
+  end
+end
+
 --- Carry out a command line; returns the exit code.
----@param about { version: string, build: string, lua: string, control: string } this build
+---@param about { version: string, build: string, lua: string, control: string,
+---  become_client: fun(): nil, string } this build
 ---@param args string[] with the program's name at 0
 ---@return integer
 function M.main(about, args)

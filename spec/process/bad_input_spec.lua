@@ -99,8 +99,10 @@ local COMMANDS = {
   { "options and no script", { "--keep-alive" }, "no script given; see decnet-host --help" },
   { "a mistyped command", { "chekc", "workers.lua" },
     "no file and no command is named 'chekc'; did you mean 'check'?" },
-  { "a command of a later release", { "status" },
-    "'status' is not in this release; see decnet-host --help" },
+  { "a mistyped command for a host that runs", { "statsu" },
+    "no file and no command is named 'statsu'; did you mean 'status'?" },
+  { "a command behind options", { "--socket", "x", "status" },
+    "no file is named 'status', and a command comes first: decnet-host status ..." },
   { "lua without a file", { "lua" }, "lua: no file given; see decnet-host --help" },
 }
 

@@ -18,6 +18,11 @@
 #include "script/module.h"
 #include "script/pool.h"
 
+struct arguments {
+    int count;
+    char **values;
+};
+
 /* The directory that share/decnet-host and lib/decnet-host are in: the program's own, as in a build
 ** tree, or the one above, as where it is installed in bin. So what is installed can be moved. */
 static void find_root(lua_State *L, char *ret_root, size_t cap) {
@@ -43,6 +48,17 @@ static void find_root(lua_State *L, char *ret_root, size_t cap) {
     luaL_error(L,
                "%s is not installed whole: there is no %s; install all of it, and start it there",
                own, probe);
+}
+
+/* Become the program that carries out the client verbs. Returns only if there is none: nil and a
+** message. */
+static int become_client(lua_State *L) {
+    const struct arguments *args = lua_touserdata(L, lua_upvalueindex(1));
+    const char *path = lua_tostring(L, lua_upvalueindex(2));
+    execv(path, args->values);
+    lua_pushnil(L);
+    lua_pushfstring(L, "cannot execute %s: %s; is decnet-ctl installed?", path, strerror(errno));
+    return 2;
 }
 
 /* package.path = DIR/?.lua;DIR/?/init.lua;package.path */
@@ -80,14 +96,9 @@ static bool is_plain_lua(int argc, char **argv) {
     return argc > 1 && strcmp(argv[1], "lua") == 0;
 }
 
-struct arguments {
-    int count;
-    char **values;
-};
-
 /* Returns what cli.main returns: the exit code. */
 static int run(lua_State *L) {
-    const struct arguments *args = lua_touserdata(L, 1);
+    struct arguments *args = lua_touserdata(L, 1);
     char root[4096];
     find_root(L, root, sizeof(root));
     luaL_openlibs(L);
@@ -100,7 +111,11 @@ static int run(lua_State *L) {
     lua_pushliteral(L, "decnet.cli");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "main");
-    lua_createtable(L, 0, 4); /* about this build */
+    lua_createtable(L, 0, 5); /* about this build */
+    lua_pushlightuserdata(L, args);
+    lua_pushfstring(L, "%s/libexec/decnet-host/decnet-ctl", root);
+    lua_pushcclosure(L, become_client, 2);
+    lua_setfield(L, -2, "become_client");
     lua_pushfstring(L, "%s/lib/decnet-host/decnet/control.so", root);
     lua_setfield(L, -2, "control");
     lua_pushliteral(L, DECNET_VERSION);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "ctl/pager.h"
+
+#include <ncurses.h>
+#include <stdlib.h>
+#include <string.h>
+
+void dh_pager_close(struct dh_pager *p) {
+    free(p->text);
+    *p = (struct dh_pager){0};
+}
+
+void dh_pager_set(struct dh_pager *p, char *text, size_t len) {
+    dh_pager_close(p);
+    p->text = text;
+    for (size_t i = 0; text != NULL && i < len; i++) {
+        if (text[i] == '\n') {
+            text[i] = '\0';
+            p->count++;
+        }
+    }
+}
+
+void dh_pager_move(struct dh_pager *p, long by, size_t rows) {
+    size_t most = p->count > rows ? p->count - rows : 0;
+    if (by < 0) {
+        size_t up = (size_t)-by;
+        p->first = p->first > up ? p->first - up : 0;
+    } else {
+        p->first = p->first + (size_t)by < most ? p->first + (size_t)by : most;
+    }
+}
+
+void dh_pager_draw(const struct dh_pager *p, size_t rows) {
+    const char *line = p->text;
+    for (size_t i = 0; i < p->count && i < p->first + rows; i++) {
+        if (i >= p->first) {
+            mvaddnstr((int)(i - p->first), 0, line, -1);
+        }
+        line += strlen(line) + 1;
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "ctl/verb.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "core/limits.h"
+
+int dh_verb_complain(const struct dh_error *err) {
+    if (err->text[0] != '\0') {
+        fflush(stdout);
+        fprintf(stderr, "decnet-host: %s\n", err->text);
+    }
+    switch (err->code) {
+        case DH_EINVAL:
+        case DH_EEXIST:
+            return DH_EXIT_USAGE;
+        case DH_ENOENT:
+        case DH_EBUSY:
+        case DH_ESYSTEM:
+            return DH_EXIT_NOBODY;
+        default:
+            return DH_EXIT_NO;
+    }
+}
+
+int dh_verb_target(char dst[DH_VERB_TARGET], const char *name, const char *rest,
+                   struct dh_error *err) {
+    if (name[0] == '\0' || strlen(name) > DH_NAME_MAX) {
+        return dh_error_set(err, DH_EINVAL, "the name of a worker has 1 to %d bytes", DH_NAME_MAX);
+    }
+    char *escaped = dh_http_escape(name);
+    if (escaped == NULL) {
+        return dh_error_set(err, DH_ENOMEM, "out of memory");
+    }
+    snprintf(dst, DH_VERB_TARGET, "/v1/workers/%s%s", escaped, rest);
+    free(escaped);
+    return 0;
+}
+
+bool dh_verb_has_colour(void) {
+    const char *no = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && (no == NULL || no[0] == '\0') && term != NULL &&
+           strcmp(term, "dumb") != 0;
+}
+
+size_t dh_verb_width(void) {
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) {
+        return SIZE_MAX;
+    }
+    return size.ws_col > 0 ? size.ws_col : 80;
+}
