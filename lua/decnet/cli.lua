@@ -22,7 +22,7 @@ usage: decnet-host [run] [options] workers.lua [args...]   host the workers (arg
        decnet-host lua FILE [args...]                      a plain Lua with decnet and luv built in
        decnet-host doctor                                  what this build and this Lua can do
 
-       decnet-host status [NAME] [--json]                  ask a host that runs: every worker, or one
+       decnet-host status [NAME] [--json]                  a host that runs: every worker, or one
        decnet-host start|stop|restart|retry|reset NAME...  tell its workers what to do
        decnet-host reload | shutdown [--now]               tell the host
        decnet-host logs [-f] [NAME] | events | top         look on

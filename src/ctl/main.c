@@ -39,7 +39,7 @@ static const struct verb {
     {"shutdown", dh_verb_shutdown, DH_OPTION_NOW | DH_OPTION_TIMEOUT, 0, 0,
      "shutdown [--now] [--timeout S]      end the host politely, or at once"},
     {"logs", dh_verb_logs, DH_OPTION_FOLLOW | DH_OPTION_LINES | DH_OPTION_JSON, 0, 1,
-     "logs [-f] [-n LINES] [NAME] [--json]\n"
+     "logs [--follow | -f] [--lines N | -n N] [NAME] [--json]\n"
      "                                                what was logged; -f: and what comes"},
     {"events", dh_verb_events, DH_OPTION_ALL | DH_OPTION_JSON, 0, 0,
      "events [--all] [--json]             what happens; --all: and what has happened"},
