@@ -120,8 +120,8 @@ static void an_event_is_fields(void) {
     CHECK_VALUE("DECNET_IT_IS_SO", "true");
     CHECK_VALUE("DECNET_X", "0.5");
     CHECK_VALUE("DECNET_WORKER_", "another");
-    CHECK_VALUE("DECNET_TRACEBACK", "stack traceback:\n\\t[C]: in function 'error'\n"
-                                    "\\tw.lua:9: \xef\xbf\xbd");
+    CHECK_VALUE("DECNET_TRACEBACK", "stack traceback:\n\t[C]: in function 'error'\n"
+                                    "\tw.lua:9: \xef\xbf\xbd");
     CHECK_TEXT(s.text, ""); /* nothing to stderr */
     CHECK(!take());
     close_all();

@@ -83,13 +83,16 @@ static void write_key(char dst[DH_LOG_KEY_BYTES + 1], const char *key) {
     dst[n] = '\0';
 }
 
-/* Text that keeps its lines. */
+/* Text that keeps its lines, and the tabs they begin with. */
 static size_t write_lines(char *dst, size_t cap, const char *src, size_t len) {
     size_t n = 0;
     while (len > 0 && n + 1 < cap) {
         const char *stop = memchr(src, '\n', len);
         size_t line = stop != NULL ? (size_t)(stop - src) : len;
         size_t used = stop != NULL ? line + 1 : line;
+        for (; line > 0 && *src == '\t' && n + 1 < cap; src++, line--, len--, used--) {
+            dst[n++] = '\t';
+        }
         n += dh_text_oneline(dst + n, cap - n, src, line);
         if (stop != NULL && used < len && n + 1 < cap) {
             dst[n++] = '\n';
