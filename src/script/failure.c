@@ -359,10 +359,17 @@ bool dh_failure_is_equal(const struct dh_failure *a, const struct dh_failure *b)
                   a->message_len + a->traceback_len + a->variables_len + 3) == 0;
 }
 
-bool dh_failure_is_same(const struct dh_failure *a, const struct dh_failure *b) {
-    return a->identity != NULL && a->identity == b->identity && a->is_fatal == b->is_fatal &&
-           a->retry_after_ns == b->retry_after_ns && a->message_len == b->message_len &&
-           memcmp(a->message, b->message, a->message_len) == 0;
+bool dh_failure_speaks_of(const struct dh_failure *f, lua_State *L, lua_State *co, int idx) {
+    char message[DH_MESSAGE_MAX];
+    idx = lua_absindex(co, idx);
+    if (f->identity == NULL || f->identity != lua_topointer(co, idx) || !lua_checkstack(co, 4)) {
+        return false;
+    }
+    const struct ending *e = luaL_testudata(co, idx, ENDING_TYPE);
+    return f->is_fatal == (e != NULL && e->is_fatal) &&
+           f->retry_after_ns == (e != NULL ? e->retry_after_ns : DH_NEVER) &&
+           f->message_len == describe_in(L, co, idx, message, sizeof(message)) &&
+           memcmp(f->message, message, f->message_len) == 0;
 }
 
 /* Raise the error at idx as an ending. Strings get the position of the caller, as with error. */

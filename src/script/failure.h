@@ -56,9 +56,9 @@ bool dh_failure_is_equal(const struct dh_failure *a, const struct dh_failure *b)
 ** replaces f, which is freed: f itself when memory is out. */
 struct dh_failure *dh_failure_retell(struct dh_failure *f, lua_State *L, int idx);
 
-/* Do both speak of the same error value? The address alone does not tell: the memory of an error
-** that was caught is used again. */
-bool dh_failure_is_same(const struct dh_failure *a, const struct dh_failure *b);
+/* Does f speak of the error value at idx of co? L can run and is alive. The address alone does not tell: the memory of an error
+** that was caught is used again. Much cheaper than capturing it once more. */
+bool dh_failure_speaks_of(const struct dh_failure *f, lua_State *L, lua_State *co, int idx);
 
 /* Write a traceback of co from 'level' on, at most DH_TRACEBACK_LEVELS levels; returns its length.
 ** Never raises, calls nothing. */

@@ -49,11 +49,10 @@ static bool was_cancel_asked(const struct dh_task *t) {
 }
 
 void dh_task_note_error(struct dh_task *t, lua_State *L, lua_State *co, int idx, int level) {
-    struct dh_failure *f = dh_failure_capture_of(L, co, idx, level);
-    if (f != NULL && t->failure != NULL && dh_failure_is_same(f, t->failure)) {
-        dh_failure_free(f); /* on its way up: the stack was taller where it was raised */
-        return;
+    if (t->failure != NULL && dh_failure_speaks_of(t->failure, L, co, idx)) {
+        return; /* on its way up: the stack was taller where it was raised */
     }
+    struct dh_failure *f = dh_failure_capture_of(L, co, idx, level);
     dh_failure_free(t->failure);
     t->failure = f;
 }
