@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "host/host.h"
@@ -22,6 +23,9 @@ struct arguments {
     int count;
     char **values;
 };
+
+/* 8 bytes each, of the kernel's memory. */
+#define FILES_EXPECTED 32768u
 
 /* The directory that share/decnet-host and lib/decnet-host are in: the program's own, as in a build
 ** tree, or the one above, as where it is installed in bin. So what is installed can be moved. */
@@ -91,6 +95,19 @@ static int hold_standard_files(void) {
     return 0;
 }
 
+/* Let the kernel make its table of open files large now, while there is one thread. Later each doubling
+** of it would hold whoever opens the file, which is the loop, for up to 20 ms. */
+static void make_room_for_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        rlim_t most = limit.rlim_cur < FILES_EXPECTED ? limit.rlim_cur : FILES_EXPECTED;
+        int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, (int)most - 1);
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+}
+
 /* A Lua program may end by a closed pipe, as under lua5.4; a host must not. */
 static bool is_plain_lua(int argc, char **argv) {
     return argc > 1 && strcmp(argv[1], "lua") == 0;
@@ -145,6 +162,7 @@ int main(int argc, char **argv) {
     if (hold_standard_files() != 0) {
         return DH_EXIT_USAGE;
     }
+    make_room_for_files();
     if (!is_plain_lua(argc, argv)) {
         dh_signals_ignore_pipe(NULL);
     }
