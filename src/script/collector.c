@@ -55,6 +55,9 @@ static int make_witness(lua_State *L) {
 
 void dh_collector_open(lua_State *L, struct dh_vm *vm) {
     vm->collector.base_bytes = dh_collector_held(vm);
+    if (vm->ledger != NULL) { /* else it is the program's that embeds us */
+        lua_gc(L, LUA_GCINC, 0, DH_COLLECT_STEPMUL, DH_COLLECT_OWN_STEP);
+    }
     lua_pushcfunction(L, make_witness);
     lua_call(L, 0, 0);
 }

@@ -93,9 +93,13 @@
 #define DH_HANG_GRACE_NS 500000000u
 
 /* The collector. The host steps it in units of 2^n bytes allocated: about 30 us, so that the time
-** below is kept. What Lua does by itself while workers allocate comes in larger units. */
-#define DH_COLLECT_STEP 7
-#define DH_COLLECT_OWN_STEP 13
+** below is kept. What Lua does by itself while somebody allocates comes in units twice as large. The
+** speed is a quarter of Lua's default, at which whoever allocates a kilobyte in the middle of a cycle
+** pays 60 us, also the host while it reads results for libuv, and neighbours for what another one has
+** left; a cycle is complete when the heap has grown by some 6 % all the same. */
+#define DH_COLLECT_STEP 9
+#define DH_COLLECT_OWN_STEP 10
+#define DH_COLLECT_STEPMUL 25
 #define DH_COLLECT_IDLE_NS 100000u
 
 /* In a cycle that the host steps, workers may allocate so much before they must step, too. */
