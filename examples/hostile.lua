@@ -16,6 +16,7 @@ local gallery = require "hostile.gallery"
 
 -- Rows overwrite globals: what runs beside them has its own references.
 local assert, ipairs, next, pairs, pcall, type = assert, ipairs, next, pairs, pcall, type
+local collect = collectgarbage
 local sort, getmetatable, print = table.sort, debug.getmetatable, print
 local find, format, gmatch, gsub = string.find, string.format, string.gmatch, string.gsub
 local match, sub = string.match, string.sub
@@ -235,6 +236,7 @@ local function count_all()
     sleep(PERIOD / 10)
   end
   local all = atomic(count.all)
+  collect() -- what the counting has left is nobody else's to clear away
   repeat -- the victim makes up for that
     sleep(PERIOD)
   until overdue() <= 1 or now() > give_up

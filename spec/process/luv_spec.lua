@@ -222,3 +222,35 @@ describe("a worker that opens and crashes", function()
     child:stop("sigterm", 0)
   end)
 end)
+
+describe("a run with as many requests as it may have at once", function()
+  lazy_teardown(process.cleanup)
+
+  -- While the task that starts one more waits, so do the others of its run: also the one that would
+  -- make the requests come to an end.
+  it("goes on after a while though none of them is done", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      decnet.worker("w", function()
+        assert(os.execute "mkfifo pipe")
+        local opened, n = 0, 70
+        decnet.spawn(function()
+          assert(uv.fs_open("pipe", "r+", 0))
+        end)
+        for _ = 1, n do
+          assert(uv.fs_open("pipe", "r", 0, function(err, fd)
+            assert(fd, err)
+            opened = opened + 1
+          end))
+        end
+        while opened < n do
+          decnet.sleep(0.001)
+        end
+        print "all are open"
+        decnet.stop()
+      end)
+    ]]
+    assert.equal("all are open\n", child:ends(0, 20):stdout())
+  end)
+end)

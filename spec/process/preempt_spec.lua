@@ -63,6 +63,59 @@ describe("the CPU", function()
     assert.equal(("stack overflow\n"):rep(4), child:ends(0, 20):stdout())
   end)
 
+  -- A turn ran every task that was ready: a run with thousands of them kept the others waiting for
+  -- as long as all of these took.
+  it("is shared by runs, however many tasks one has", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      local steps, most = 0, 0
+      decnet.worker("many", function()
+        for _ = 1, 20000 do
+          decnet.spawn(function()
+            while true do
+              steps = steps + 1
+              decnet.yield()
+            end
+          end)
+        end
+        decnet.park()
+      end)
+      decnet.worker("one", function()
+        repeat decnet.yield() until steps > 20000
+        for _ = 1, 100 do
+          local before = steps
+          decnet.yield()
+          most = math.max(most, steps - before)
+        end
+        print(most)
+        decnet.stop()
+      end)
+    ]]
+    local most = tonumber(child:ends(0, 20):stdout())
+    assert.is_true(most < 10000, most)
+  end)
+
+  -- Who was awake waited for whole slices of those who computed between their awaits.
+  it("is taken after less than a slice if somebody is awake", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker("awake", function()
+        while true do decnet.yield() end
+      end)
+      decnet.worker("computes", function()
+        for _ = 1, 20 do
+          local till = os.clock() + 0.008
+          while os.clock() < till do end
+          decnet.yield()
+        end
+        print(decnet.get "computes":status().preemptions)
+        decnet.stop()
+      end)
+    ]]
+    local preemptions = tonumber(child:ends(0):stdout())
+    assert.is_true(preemptions >= 20, preemptions)
+  end)
+
   it("is accounted for, per run", function()
     local child = process.run [[
       local decnet = require "decnet"

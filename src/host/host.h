@@ -36,8 +36,9 @@ struct dh_runner {
     /* After each dh_sup_step: what was waiting for a decision may go on. */
     void (*on_stepped)(struct dh_host *host);
 
-    /* Run every task once that is ready now; are there any? */
-    void (*turn)(struct dh_host *host);
+    /* Run tasks that are ready, each once at most, until then if they are many (the machine's clock;
+    ** DH_NEVER: all); are there any? */
+    void (*turn)(struct dh_host *host, uint64_t until_ns);
     bool (*is_ready)(struct dh_host *host);
 
     /* Is there work to be done (collecting garbage) that may wait for as long as somebody is ready?

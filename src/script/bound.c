@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "script/await.h"
+#include "script/backlog.h"
 #include "script/failure.h"
 #include "script/files.h"
 #include "script/instance.h"
@@ -187,14 +188,17 @@ static bool call(lua_State *L, int at, enum dh_bound_kind kind, struct dh_run *r
 /* What has to be done for the callback, whatever became of the run. */
 static void count_out(lua_State *L, int at, enum dh_bound_kind kind, struct dh_run *run) {
     if (kind == DH_BOUND_POOL || kind == DH_BOUND_OPEN) {
-        dh_vm_of(L)->in_flight--;
+        struct dh_vm *vm = dh_vm_of(L);
+        vm->in_flight--;
         if (run->owned != NULL) {
+            dh_backlog_remove(vm, run);
             dh_run_on_request_done(run, upvalue_pointer(L, at, UP_EXTRA));
         }
-    } else if (kind == DH_BOUND_REQUEST || kind == DH_BOUND_WORK) {
-        if (run->owned != NULL) {
-            run->owned->request_count--;
-        }
+    } else if (run->owned != NULL && kind == DH_BOUND_REQUEST) {
+        run->owned->request_count--;
+    } else if (run->owned != NULL && kind == DH_BOUND_WORK) {
+        dh_backlog_remove(dh_vm_of(L), run);
+        run->owned->request_count--;
     } else if (kind == DH_BOUND_CLOSE) {
         dh_run_on_handle_closed(run);
     } else if (kind == DH_BOUND_EXIT && run->instance != NULL) {

@@ -115,7 +115,7 @@ static void collect(struct dh_vm *vm, uint64_t until_ns) {
 static bool is_wanted(const struct dh_vm *vm, uint64_t now) {
     const struct dh_host *host = &vm->instance->host;
     struct pollfd fd = {uv_backend_fd(&vm->loop.uv), POLLIN, 0};
-    return vm->awake.first != NULL || vm->fresh.first != NULL || now >= vm->uv_deadline_ns ||
+    return dh_queue_has_awake(&vm->queue) || now >= vm->uv_deadline_ns ||
            now >= dh_timerq_next(&host->timers) || poll(&fd, 1, 0) > 0;
 }
 
@@ -168,7 +168,7 @@ static bool must_wait(struct dh_vm *vm, struct dh_task *t) {
     if (vm->ceiling.is_due) {
         return true;
     }
-    return t->collects == DH_COLLECT_CYCLE ? !is_complete : !dh_cap_check(vm, t, is_complete);
+    return t->pause == DH_PAUSE_CYCLE ? !is_complete : !dh_cap_check(vm, t, is_complete);
 }
 
 /* The first in line goes on, or to its end. */
@@ -180,9 +180,9 @@ static void serve_first(struct dh_vm *vm) {
         dh_line_join(line, t);
     } else if (line->first == t) { /* else its run has been killed */
         dh_line_leave(line, t);
-        t->collects = DH_COLLECT_NOTHING;
+        t->pause = DH_PAUSE_NOT;
         t->wait_data = NULL;
-        dh_line_join(&vm->tired, t);
+        dh_line_join(&vm->queue.tired, t);
     }
 }
 

@@ -106,21 +106,28 @@ static void close_stream(luaL_Stream *stream) {
     }
 }
 
-/* Stack: set of files, ... */
+/* Stack: set of files, number of them. Returns whether there may be more. */
 static int close_values(lua_State *L) {
-    lua_pushnil(L);
-    while (lua_next(L, 1) != 0) {
+    for (lua_Integer n = lua_tointeger(L, 2); n > 0; n--) {
+        lua_pushnil(L);
+        if (lua_next(L, 1) == 0) {
+            return 0;
+        }
+        lua_pushvalue(L, -2);
+        lua_pushnil(L);
+        lua_rawset(L, 1);
         luaL_Stream *stream = luaL_testudata(L, -1, LUA_FILEHANDLE);
         if (stream != NULL) {
             close_stream(stream);
-            lua_pop(L, 1);
         } else {
             dh_luv_push_function(L, "fs_closedir"); /* one that is closed it refuses */
-            lua_insert(L, -2);
+            lua_pushvalue(L, -2);
             lua_call(L, 1, 0);
         }
+        lua_settop(L, 2);
     }
-    return 0;
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 /* Defaults */
@@ -193,47 +200,66 @@ static int drop_defaults(lua_State *L) {
 
 /* Closing */
 
-/* Those that a thread may still use stay open: their numbers must not become other files. */
-static void close_fds(struct dh_run *run, bool is_safe) {
+/* Those that a thread may still use stay open: their numbers must not become other files. Returns
+** what is left of n. */
+static unsigned close_fds(struct dh_run *run, unsigned n, bool is_safe) {
     struct dh_files *files = &run->instance->vm->files;
-    for (int fd = 0; fd < files->size; fd++) {
+    int fd = run->owned->first_fd;
+    for (; fd < files->size && n > 0; fd++) {
         if (files->owners[fd] == run) {
             files->owners[fd] = NULL;
+            n--;
             if (is_safe) {
                 close(fd);
             }
         }
     }
+    run->owned->first_fd = fd;
+    return n;
 }
 
-static void call_protected(struct dh_run *run, lua_CFunction f, int nargs) {
+/* Returns what f does: a boolean; false after an error. */
+static bool call_protected(struct dh_run *run, lua_CFunction f, int nargs) {
     lua_State *L = run->instance->vm->L;
+    bool result = false;
     lua_pushcfunction(L, f);
     lua_insert(L, -1 - nargs);
-    if (lua_pcall(L, nargs, 0, 0) != LUA_OK) {
+    if (lua_pcall(L, nargs, 1, 0) != LUA_OK) {
         dh_instance_report_cleanup(run, dh_failure_capture(L, -1, 0));
-        lua_pop(L, 1);
+    } else {
+        result = lua_toboolean(L, -1);
     }
+    lua_pop(L, 1);
+    return result;
 }
 
-void dh_files_close(struct dh_run *run) {
+static bool close_some_values(struct dh_run *run, unsigned n) {
+    struct dh_vm *vm = run->instance->vm;
+    dh_vm_push_anchored(vm, vm->L, run->owned->files);
+    lua_pushinteger(vm->L, n);
+    return !call_protected(run, close_values, 2);
+}
+
+bool dh_files_close(struct dh_run *run, unsigned n) {
     struct dh_owned *owned = run->owned;
     struct dh_vm *vm = run->instance->vm;
     if (owned == NULL) {
-        return;
+        return true;
     }
     if (owned->has_fds) {
-        close_fds(run, owned->fd_count == 0);
+        n = close_fds(run, n, owned->fd_count == 0);
+    }
+    if (n == 0 || (owned->files != 0 && !close_some_values(run, n))) {
+        return false;
     }
     if (owned->has_defaults) {
         lua_pushlightuserdata(vm->L, run);
         call_protected(run, drop_defaults, 1);
     }
     if (owned->files != 0) {
-        dh_vm_push_anchored(vm, vm->L, owned->files);
-        call_protected(run, close_values, 1);
         dh_vm_release(vm, owned->files);
     }
+    return true;
 }
 
 /* io. Upvalue 1: the function that is replaced, which has no upvalues. */

@@ -34,8 +34,8 @@ void dh_files_forget_fd(struct dh_vm *vm, int fd);
 bool dh_files_may_close(const struct dh_vm *vm, const struct dh_run *run, int fd);
 bool dh_files_may_take(const struct dh_vm *vm, const struct dh_run *run, int fd);
 
-/* Close what the run opened: it is over. */
-void dh_files_close(struct dh_run *run);
+/* Close n of what the run opened: it is over. Returns true when all is closed. */
+bool dh_files_close(struct dh_run *run, unsigned n);
 
 /* Replace the functions of io, and print. Raises on memory errors. */
 void dh_files_open(lua_State *L);

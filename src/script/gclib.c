@@ -10,7 +10,7 @@
 #include "script/unit.h"
 #include "script/vm.h"
 
-/* Lua's own defaults, which are the host's. */
+/* Lua's own defaults. The host is lazier (limits.h). */
 #define PAUSE 200
 #define STEPMUL 100
 
@@ -100,7 +100,7 @@ static int collect(lua_State *L, struct dh_vm *vm) {
     if (!dh_preempt_can_yield(vm, L)) {
         return original(L);
     }
-    vm->current->collects = DH_COLLECT_CYCLE;
+    vm->current->pause = DH_PAUSE_CYCLE;
     dh_preempt_leave(vm, L);
     return lua_yieldk(L, 0, 0, collected);
 }

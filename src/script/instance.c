@@ -9,6 +9,7 @@
 
 #include "core/group.h"
 #include "host/report.h"
+#include "script/backlog.h"
 #include "script/failure.h"
 #include "script/hostlib.h"
 #include "script/leftover.h"
@@ -282,7 +283,11 @@ static void on_timer(struct dh_host *host, struct dh_timer *timer) {
     switch (timer->kind) {
         case DH_TIMER_TASK: {
             struct dh_task *t = (struct dh_task *)((char *)timer - offsetof(struct dh_task, timer));
-            dh_wake(instance_of(host)->vm, t, DH_WAKE_TIMEOUT, 0);
+            if (t->pause == DH_PAUSE_REQUESTS) {
+                dh_backlog_go_on(instance_of(host)->vm, t);
+            } else {
+                dh_wake(instance_of(host)->vm, t, DH_WAKE_TIMEOUT, 0);
+            }
             break;
         }
         case DH_TIMER_SCOPE:
@@ -294,14 +299,13 @@ static void on_timer(struct dh_host *host, struct dh_timer *timer) {
     }
 }
 
-static void turn(struct dh_host *host) {
-    dh_vm_turn(instance_of(host)->vm);
+static void turn(struct dh_host *host, uint64_t until_ns) {
+    dh_vm_turn(instance_of(host)->vm, until_ns);
 }
 
 static bool is_ready(struct dh_host *host) {
     const struct dh_vm *vm = instance_of(host)->vm;
-    return vm->awake.first != NULL || vm->fresh.first != NULL || vm->tired.first != NULL ||
-           dh_collector_is_ready(vm);
+    return dh_queue_has_any(&vm->queue) || dh_collector_is_ready(vm);
 }
 
 static bool has_debt(struct dh_host *host) {
@@ -353,9 +357,7 @@ static void kill_all(struct dh_host *host) {
             continue;
         }
         dh_run_kill(run);
-        if (run->phase == DH_RUN_HANDLES) {
-            dh_luv_close_owned(run);
-        }
+        dh_run_close_again(run);
     }
 }
 

@@ -29,6 +29,14 @@
 /* Fields of one log line that a worker gives: more do not fit into a readable line. */
 #define DH_FIELDS_MAX 32
 
+/* Tasks killed, handles or files closed in one go: a fraction of a millisecond. */
+#define DH_PIECE 64
+
+/* Requests of one run that libuv's threads have at once: enough for them to be busy, and reading the
+** results of that many, of names at 12 us each, takes less than a millisecond. */
+#define DH_BACKLOG_MAX 64
+#define DH_BACKLOG_NS 100000000u
+
 /* How long a child process of a run that ended has between SIGTERM and SIGKILL. */
 #define DH_CHILD_GRACE_NS 5000000000u
 
@@ -54,11 +62,14 @@
 #define DH_LOOK_NS 500000u
 #define DH_LOOK_MAX_NS 4000000u
 
+/* Tasks of a turn between two looks at the clock, once it is clear that they are short. */
+#define DH_TURN_LOOK 16
+
 /* Looks without a new turn before the monitor parks. */
 #define DH_LINGER_LOOKS 2
 
 /* What a task may use of the CPU although somebody waits for it: preempting costs some 10 us. */
-#define DH_MIN_SLICE_NS 1000000u
+#define DH_MIN_SLICE_NS 500000u
 #define DH_SLICE_NS 10000000u
 
 /* A signal that found no Lua code to stop is sent again, later each time: arming a hook costs time

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "host/signals.h"
+#include "script/backlog.h"
 #include "script/bound.h"
 #include "script/failure.h"
 #include "script/files.h"
@@ -79,6 +80,16 @@ static int wrapped(lua_State *L) {
     return call_luv_noted(L);
 }
 
+/* Call f, which may start a request that other threads work on: now, or when the run may. */
+static int start_request(lua_State *L, lua_KFunction f) {
+    struct dh_vm *vm = dh_vm_of(L);
+    struct dh_run *run = find_callback(L) != 0 ? dh_instance_owner(vm) : NULL;
+    if (run != NULL && dh_backlog_is_full(vm, L, run)) {
+        return dh_backlog_wait(L, run, 0, f);
+    }
+    return f(L, LUA_OK, 0);
+}
+
 static int call_pool(lua_State *L, enum dh_bound_kind kind) {
     struct dh_vm *vm = dh_vm_of(L);
     int callback = find_callback(L);
@@ -96,14 +107,21 @@ static int call_pool(lua_State *L, enum dh_bound_kind kind) {
         r->req = lua_touserdata(L, -n);
         r->has_fd = has_fd && r->req != NULL && r->req->type == UV_FS;
         dh_owned_add_request(owned, r);
+        dh_backlog_add(run);
         vm->in_flight++;
     }
     return n;
 }
 
 /* A one-shot request that other threads work on, if a callback is given: a virtual clock stands. */
-static int wrapped_pool(lua_State *L) {
+static int pool_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
     return call_pool(L, DH_BOUND_POOL);
+}
+
+static int wrapped_pool(lua_State *L) {
+    return start_request(L, pool_k);
 }
 
 /* Files */
@@ -119,8 +137,9 @@ static struct dh_run *current_run(const struct dh_vm *vm) {
     return vm->current != NULL ? vm->current->run : NULL;
 }
 
-/* fs_open, fs_mkstemp, fs_opendir */
-static int wrapped_open(lua_State *L) {
+static int open_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
     bool is_sync = find_callback(L) == 0;
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
     int n = call_pool(L, DH_BOUND_OPEN);
@@ -134,6 +153,11 @@ static int wrapped_open(lua_State *L) {
         }
     }
     return n;
+}
+
+/* fs_open, fs_mkstemp, fs_opendir */
+static int wrapped_open(lua_State *L) {
+    return start_request(L, open_k);
 }
 
 /* pipe, socketpair: a table of two. */
@@ -152,14 +176,20 @@ static int wrapped_pair(lua_State *L) {
     return n;
 }
 
-static int wrapped_fs_close(lua_State *L) {
+static int fs_close_k(lua_State *L, int status, lua_KContext ctx) {
     struct dh_vm *vm = dh_vm_of(L);
     int fd = (int)luaL_checkinteger(L, 1);
+    (void)status;
+    (void)ctx;
     if (!dh_files_may_close(vm, current_run(vm), fd)) {
         return fail_ebadf(L);
     }
     dh_files_forget_fd(vm, fd); /* now: its number may be another file's before we hear of it */
-    return wrapped_pool(L);
+    return call_pool(L, DH_BOUND_POOL);
+}
+
+static int wrapped_fs_close(lua_State *L) {
+    return start_request(L, fs_close_k);
 }
 
 /* The handle at idx has been made of fd: it closes it. */
@@ -190,17 +220,25 @@ static bool is_closed_dir(lua_State *L) {
     return is;
 }
 
-static int wrapped_readdir(lua_State *L) {
+static int readdir_k(lua_State *L, int status, lua_KContext ctx) {
     int top = lua_gettop(L);
+    (void)status;
+    (void)ctx;
     if (is_closed_dir(L)) {
         return fail_ebadf(L);
     }
     lua_settop(L, top);
-    return wrapped_pool(L);
+    return call_pool(L, DH_BOUND_POOL);
 }
 
-static int wrapped_closedir(lua_State *L) {
+static int wrapped_readdir(lua_State *L) {
+    return start_request(L, readdir_k);
+}
+
+static int closedir_k(lua_State *L, int status, lua_KContext ctx) {
     int top = lua_gettop(L);
+    (void)status;
+    (void)ctx;
     if (is_closed_dir(L)) {
         return fail_ebadf(L);
     }
@@ -209,7 +247,11 @@ static int wrapped_closedir(lua_State *L) {
         lua_pushboolean(L, 1);
         lua_setiuservalue(L, 1, 1);
     }
-    return wrapped_pool(L);
+    return call_pool(L, DH_BOUND_POOL);
+}
+
+static int wrapped_closedir(lua_State *L) {
+    return start_request(L, closedir_k);
 }
 
 /* A request of a handle; upvalue 2 is where its callback stands. Without one it is counted, too. */
@@ -346,6 +388,7 @@ static int wrapped_spawn(lua_State *L) {
     }
     bool is_group = is_detached(L, 2);
     int n = call_luv(L);
+    dh_preempt_after_long_call(&dh_vm_of(L)->preempt); /* fork, and the wait for exec */
     if (is_handle(L, -n)) {
         dh_owned_add(L, -n, run)->is_group = is_group;
         if (has_callback) {
@@ -420,18 +463,34 @@ static int wrapped_new_work(lua_State *L) {
     return n;
 }
 
-static int wrapped_queue_work(lua_State *L) {
+static struct dh_run *run_of_work(lua_State *L) {
     struct dh_run *run = NULL;
     if (lua_type(L, 1) == LUA_TUSERDATA) {
         lua_getiuservalue(L, 1, 1);
         run = dh_bound_run(L, -1);
         lua_pop(L, 1);
     }
+    return run != NULL && run->instance != NULL && !dh_run_is_over(run) ? run : NULL;
+}
+
+static int queue_work_k(lua_State *L, int status, lua_KContext ctx) {
+    struct dh_run *run = run_of_work(L);
+    (void)status;
+    (void)ctx;
     int n = call_luv(L);
-    if (run != NULL && run->instance != NULL && !dh_run_is_over(run)) {
-        dh_owned_of(L, run)->request_count += lua_toboolean(L, -n) != 0;
+    if (run != NULL && lua_toboolean(L, -n)) {
+        dh_owned_of(L, run)->request_count++;
+        dh_backlog_add(run);
     }
     return n;
+}
+
+static int wrapped_queue_work(lua_State *L) {
+    struct dh_run *run = run_of_work(L);
+    if (run != NULL && dh_backlog_is_full(dh_vm_of(L), L, run)) {
+        return dh_backlog_wait(L, run, 0, queue_work_k);
+    }
+    return queue_work_k(L, LUA_OK, 0);
 }
 
 /* Push luv's userdata of every handle on the loop but the loop's own. */
@@ -715,12 +774,12 @@ static void close_owned(lua_State *L, struct dh_handle *h) {
     dh_run_on_handle_closed(run);
 }
 
-/* Stack: run. */
-static int close_all_owned(lua_State *L) {
+/* Stack: run, number of handles. */
+static int close_some_owned(lua_State *L) {
     struct dh_run *run = lua_touserdata(L, 1);
-    struct dh_handle *next;
-    for (struct dh_handle *h = run->owned->handles; h != NULL; h = next) {
-        next = h->next;
+    for (lua_Integer n = lua_tointeger(L, 2); n > 0 && run->owned->to_close != NULL; n--) {
+        struct dh_handle *h = run->owned->to_close;
+        run->owned->to_close = h->next;
         if (*h->box == NULL) { /* the state is closing, and luv's finalizer was first */
             dh_owned_unlink(h);
             dh_run_on_handle_closed(run);
@@ -746,28 +805,36 @@ static int close_exited(lua_State *L) {
     return 0;
 }
 
-static void call_protected(struct dh_run *run, lua_CFunction f) {
+static void call_protected(struct dh_run *run, lua_CFunction f, unsigned n) {
     lua_State *L = run->instance->vm->L;
     lua_pushcfunction(L, f);
     lua_pushlightuserdata(L, run);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+    lua_pushinteger(L, n);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
         dh_instance_report_cleanup(run, dh_failure_capture(L, -1, 0));
         lua_pop(L, 1);
     }
 }
 
-void dh_luv_close_owned(struct dh_run *run) {
+void dh_luv_begin_closing(struct dh_run *run) {
     if (run->owned != NULL) {
         dh_owned_cancel_requests(run->owned);
-        call_protected(run, close_all_owned);
+        run->owned->to_close = run->owned->handles;
     }
+}
+
+bool dh_luv_close_owned(struct dh_run *run, unsigned n) {
+    if (run->owned != NULL && run->owned->to_close != NULL) {
+        call_protected(run, close_some_owned, n);
+    }
+    return run->owned == NULL || run->owned->to_close == NULL;
 }
 
 void dh_luv_on_exit(struct dh_run *run) {
     if (run->phase == DH_RUN_HANDLES) {
-        dh_luv_close_owned(run);
+        dh_run_close_again(run);
     } else if (run->owned != NULL) {
-        call_protected(run, close_exited);
+        call_protected(run, close_exited, 0);
     }
 }
 

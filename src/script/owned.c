@@ -71,6 +71,9 @@ void dh_owned_unlink(struct dh_handle *h) {
     if (owned->lively == h) {
         owned->lively = NULL;
     }
+    if (owned->to_close == h) {
+        owned->to_close = h->next;
+    }
     owned->open_count--;
 }
 

@@ -2,6 +2,7 @@
 #include "script/preempt.h"
 
 #include <lauxlib.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -109,7 +110,7 @@ static bool collect(struct dh_preempt *p, lua_State *L) {
     struct dh_task *t = p->vm->current;
     p->collect_in_slice = 0;
     if (dh_preempt_can_yield(p->vm, L)) {
-        t->collects = DH_COLLECT_OVER;
+        t->pause = DH_PAUSE_OVER;
         yield_to_scheduler(p->vm, L);
         return true;
     }
@@ -142,10 +143,6 @@ static void break_hang(struct dh_preempt *p, lua_State *L, uint64_t over_ns) {
         yield_later(p, L); /* where it is caught */
     }
     raise_in_hook(p, L);
-}
-
-static bool is_overdue(const struct dh_preempt *p) {
-    return p->overdue_slice != 0 && p->overdue_slice == dh_preempt_slice(p);
 }
 
 /* "FILE:LINE". By hand: printf is not for signal handlers. */
@@ -193,7 +190,7 @@ static void note_holder(struct dh_preempt *p, lua_State *L, int level) {
 static void obey(struct dh_preempt *p, lua_State *L) {
     p->unheard = 0;
     uint64_t wanted = atomic_exchange(&p->wanted, DH_PREEMPT_NOTHING);
-    bool is_over = is_overdue(p);
+    bool is_over = dh_preempt_is_overdue(p);
     bool is_meant = wanted / (DH_PREEMPT_WISHES + 1) == p->number;
     bool yields = (is_meant && (wanted & DH_PREEMPT_WISHES) == DH_PREEMPT_YIELD) || is_over ||
                   dh_preempt_is_refused(p);
@@ -290,9 +287,21 @@ void dh_preempt_rearm(struct dh_preempt *p, lua_State *L) {
     }
 }
 
+void dh_preempt_after_long_call(struct dh_preempt *p) {
+    struct pollfd fd = {p->backend_fd, POLLIN, 0};
+    if (!p->is_started || p->uses_cpu_time || dh_preempt_slice(p) == 0) {
+        return;
+    }
+    if (dh_loop_now() >= atomic_load_explicit(&p->deadline_ns, memory_order_relaxed) ||
+        poll(&fd, 1, 0) > 0) {
+        atomic_store(&p->wanted, p->number * (DH_PREEMPT_WISHES + 1) + DH_PREEMPT_YIELD);
+        dh_preempt_rearm(p, p->running);
+    }
+}
+
 void dh_preempt_enter(struct dh_preempt *p, lua_State *co) {
     p->running = co;
-    if (is_overdue(p)) {
+    if (dh_preempt_is_overdue(p)) {
         lua_sethook(co, on_count, LUA_MASKCOUNT, 1);
     }
 }
@@ -374,8 +383,9 @@ void dh_preempt_end_turn(struct dh_preempt *p) {
 void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
     const struct dh_vm *vm = p->vm;
     const struct dh_host *host = &vm->instance->host;
-    bool has_others = vm->awake.first != NULL || vm->fresh.first != NULL || vm->tired.first != NULL;
-    uint64_t deadline_ns = dh_timerq_next(&host->timers);
+    bool has_others = dh_queue_has_any(&vm->queue);
+    /* who is awake has been woken: he was due */
+    uint64_t deadline_ns = dh_queue_has_awake(&vm->queue) ? 0 : dh_timerq_next(&host->timers);
     if (host->options
             .is_virtual) { /* its deadlines are not of this clock; whoever moves it waits */
         has_others = true;

@@ -151,6 +151,11 @@ static inline uint64_t dh_preempt_slice(const struct dh_preempt *p) {
 ** hang_timeout, what co would still run is broken off at once. */
 void dh_preempt_enter(struct dh_preempt *p, lua_State *co);
 
+/* Is the slice under way long over its hang_timeout, so that it is broken off at each instruction? */
+static inline bool dh_preempt_is_overdue(const struct dh_preempt *p) {
+    return p->overdue_slice != 0 && p->overdue_slice == dh_preempt_slice(p);
+}
+
 /* Should the slice under way yield, and could not yet? */
 static inline bool dh_preempt_is_refused(const struct dh_preempt *p) {
     return p->refused != 0 && p->refused == dh_preempt_slice(p);
@@ -161,6 +166,10 @@ static inline bool dh_preempt_is_wanted(const struct dh_preempt *p) {
     return atomic_load_explicit(&p->wanted, memory_order_relaxed) != DH_PREEMPT_NOTHING ||
            dh_preempt_is_refused(p);
 }
+
+/* A call has taken as long as a slice should: if somebody waits for the CPU, the slice ends as soon as
+** it can, without the monitor and before its min_slice. */
+void dh_preempt_after_long_call(struct dh_preempt *p);
 
 /* Let L obey what the slice under way has been told. */
 void dh_preempt_rearm(struct dh_preempt *p, lua_State *L);

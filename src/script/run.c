@@ -84,10 +84,10 @@ static void close_run(struct dh_run *run) {
     struct dh_vm *vm = instance->vm;
     run->phase = DH_RUN_CLOSED;
     dh_timerq_disarm(&instance->host.timers, &c->deadline);
+    dh_turn_set_work(vm, run, false);
     dh_vm_release(vm, run->defers);
     dh_vm_release(vm, run->idle);
     run->defers = run->idle = LUA_NOREF;
-    dh_files_close(run);
     dh_printed_end(run);
     free(run->owned);
     run->owned = NULL;
@@ -110,17 +110,46 @@ static bool is_all_closed(const struct dh_run *run) {
            (run->owned == NULL || run->owned->fd_count == 0 || run->closing->is_impatient);
 }
 
+static void close_files(struct dh_run *run) {
+    if (dh_files_close(run, DH_PIECE)) {
+        close_run(run);
+    }
+}
+
+static void close_if_all_closed(struct dh_run *run) {
+    if (run->phase == DH_RUN_HANDLES && !run->has_work && is_all_closed(run)) {
+        run->instance->vm->in_flight--;
+        run->phase = DH_RUN_FILES;
+        dh_turn_set_work(run->instance->vm, run, true);
+        close_files(run);
+    }
+}
+
+static void close_handles(struct dh_run *run) {
+    if (dh_luv_close_owned(run, DH_PIECE)) {
+        dh_turn_set_work(run->instance->vm, run, false);
+        close_if_all_closed(run);
+    }
+}
+
+void dh_run_close_again(struct dh_run *run) {
+    if (run->phase == DH_RUN_HANDLES) {
+        dh_luv_begin_closing(run);
+        dh_turn_set_work(run->instance->vm, run, true);
+        close_handles(run);
+    }
+}
+
 static void enter_handles(struct dh_run *run) {
     struct dh_host *host = &run->instance->host;
-    dh_luv_close_owned(run); /* before the phase: what is closed already is counted out at once */
     run->phase = DH_RUN_HANDLES;
-    if (is_all_closed(run)) {
-        close_run(run);
-        return;
-    }
     run->instance->vm->in_flight++; /* a virtual clock stands for the system to close them */
-    /* children have been asked to end: they get this long */
-    dh_timerq_arm(&host->timers, &run->closing->deadline, dh_host_now(host) + DH_CHILD_GRACE_NS);
+    dh_run_close_again(run);
+    if (run->phase != DH_RUN_CLOSED) {
+        /* children have been asked to end: they get this long */
+        dh_timerq_arm(&host->timers, &run->closing->deadline,
+                      dh_host_now(host) + DH_CHILD_GRACE_NS);
+    }
 }
 
 /* The last deferred function, taken off the list: pushed, or false and nothing. */
@@ -345,23 +374,41 @@ void dh_run_cancel(struct dh_run *run) {
     }
 }
 
-/* One slice for all: however many of its tasks hang while they are closed, hang_timeout is what the
-** others wait. */
-static void kill_tasks(struct dh_run *run) {
+static bool can_kill_more(const struct dh_run *run) {
+    return run->phase <= DH_RUN_CLEANUP && run->first_task != NULL &&
+           !run->first_task->forbids_waits; /* that is the cleanup of a killed run */
+}
+
+/* Kill so many of its tasks, or all from one that hangs on, in one slice: however many hang while they
+** are closed, hang_timeout is what the others wait. */
+static void kill_tasks(struct dh_run *run, unsigned n) {
     struct dh_vm *vm = run->instance->vm;
     dh_preempt_begin_slice(&vm->preempt, run->first_task->co);
-    while (run->first_task != NULL && run->phase <= DH_RUN_CLEANUP &&
-           !run->first_task->forbids_waits) { /* that is the cleanup of a killed run */
+    while (can_kill_more(run) && (n > 0 || dh_preempt_is_overdue(&vm->preempt))) {
         dh_task_kill(vm, run->first_task);
+        n -= n > 0;
     }
     dh_preempt_end_slice(&vm->preempt);
+    if (run->phase <= DH_RUN_CLEANUP) {
+        dh_turn_set_work(vm, run, can_kill_more(run));
+    }
 }
 
 void dh_run_kill(struct dh_run *run) {
     run->is_cancelled = true;
     run->is_killed = true;
-    if (run->first_task != NULL && run->phase <= DH_RUN_CLEANUP) {
-        kill_tasks(run);
+    if (can_kill_more(run)) {
+        kill_tasks(run, DH_PIECE);
+    }
+}
+
+void dh_run_work(struct dh_run *run) {
+    if (run->phase <= DH_RUN_CLEANUP) {
+        kill_tasks(run, DH_PIECE);
+    } else if (run->phase == DH_RUN_HANDLES) {
+        close_handles(run);
+    } else {
+        close_files(run);
     }
 }
 
@@ -379,15 +426,10 @@ static void drop_cleanup(struct dh_run *run) {
 
 void dh_run_end_own(struct dh_run *run) {
     make_closing(run);
-    dh_run_kill(run);
+    do {
+        dh_run_kill(run);
+    } while (can_kill_more(run));
     enter_handles(run);
-}
-
-static void close_if_all_closed(struct dh_run *run) {
-    if (run->phase == DH_RUN_HANDLES && is_all_closed(run)) {
-        run->instance->vm->in_flight--;
-        close_run(run);
-    }
 }
 
 void dh_run_on_handle_closed(struct dh_run *run) {
@@ -410,7 +452,6 @@ void dh_run_on_deadline(struct dh_timer *timer) {
     dh_run_kill(c->run);
     if (c->run->phase == DH_RUN_HANDLES) {
         c->is_impatient = true;
-        dh_luv_close_owned(c->run);
-        close_if_all_closed(c->run);
+        dh_run_close_again(c->run);
     }
 }

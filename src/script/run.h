@@ -7,12 +7,14 @@
 **             cancel_run, kill_run                 ended                 deferred function
 **   RUN_LIVE ----------------------------> ENDING -----------> CLEANUP ---------------------+
 **                                                                                           |
-**                                   last close callback                                     v
-**                          CLOSED <---------------------------------------------------- HANDLES
+**                          files closed              last close callback                   v
+**                 CLOSED <-------------- FILES <------------------------------------- HANDLES
 **
 ** ENDING: its tasks are cancelled, and killed if they are still there after stop_timeout. CLEANUP:
 ** one more task closes the coroutines that its code left suspended (idle.h), then calls what
-** self:defer was given, last first. HANDLES: what it opened is closed.
+** self:defer was given, last first. HANDLES: what it opened is closed, FILES: also what has no handle.
+** Killing many tasks, and closing many handles or files, goes on piece by piece in the turns that
+** follow (dh_run_work).
 ** 'ended' is reported to the supervisor with the first reason to end, 'closed' in CLOSED.
 **
 ** A run lives inside the userdata 'self' (user value: the main task's coroutine; once it is closed,
@@ -31,13 +33,24 @@ struct dh_owned;
 struct dh_request;
 struct dh_unit;
 
-enum dh_run_phase { DH_RUN_LIVE, DH_RUN_ENDING, DH_RUN_CLEANUP, DH_RUN_HANDLES, DH_RUN_CLOSED };
+enum dh_run_phase {
+    DH_RUN_LIVE,
+    DH_RUN_ENDING,
+    DH_RUN_CLEANUP,
+    DH_RUN_HANDLES,
+    DH_RUN_FILES,
+    DH_RUN_CLOSED
+};
 
 struct dh_run {
     struct dh_instance *instance; /* NULL once the host is gone */
     struct dh_unit *unit;         /* NULL: the host's own */
     struct dh_task *first_task;
     struct dh_closing *closing; /* made when the run ends */
+    struct dh_line awake;       /* tasks to go on with, see turn.h */
+    struct dh_run *prev_awake;  /* runs that have some */
+    struct dh_run *next_awake;
+    uint32_t awake_count;
     uint32_t number;
     uint32_t account;       /* pays for what its tasks allocate */
     struct dh_owned *owned; /* what it opened through luv; NULL: nothing yet */
@@ -52,6 +65,8 @@ struct dh_run {
     bool has_gc_modes : 1;  /* see gclib.h */
     bool is_loading : 1;    /* of a load: its tasks are a script's top level, and cannot wait */
     bool has_preempted : 1; /* one of its tasks stands preempted: the others wait */
+    bool is_in_line : 1;    /* among the runs that are awake */
+    bool has_work : 1;      /* for dh_run_work */
     struct dh_task main;
 };
 
@@ -88,6 +103,12 @@ void dh_run_crash(struct dh_run *run, struct dh_failure *failure);
 /* Ask the run to end: politely, or at once. */
 void dh_run_cancel(struct dh_run *run);
 void dh_run_kill(struct dh_run *run);
+
+/* The next piece of what the run, which has work, has to do. */
+void dh_run_work(struct dh_run *run);
+
+/* Close what is still open and can be closed now: a child has ended, or must not be waited for. */
+void dh_run_close_again(struct dh_run *run);
 
 /* The host ends: kill the tasks of its own run and close its handles. CLOSED when they are. */
 void dh_run_end_own(struct dh_run *run);

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "script/backlog.h"
 #include "script/cap.h"
 #include "script/collector.h"
 #include "script/compat.h"
@@ -205,12 +206,16 @@ static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
 /* The hook took the CPU away, or the task waits for the collector: it goes on later, where it was. */
 static void join_tired(struct dh_vm *vm, struct dh_task *t) {
     t->state = DH_TASK_READY;
-    t->run->has_preempted = true;
-    if (t->collects != DH_COLLECT_NOTHING) {
+    dh_turn_set_preempted(vm, t->run, true);
+    if (t->pause == DH_PAUSE_REQUESTS) {
+        dh_backlog_join(vm, t);
+        return;
+    }
+    if (t->pause != DH_PAUSE_NOT) {
         dh_collector_join(vm, t);
         return;
     }
-    dh_line_join(&vm->tired, t);
+    dh_line_join(&vm->queue.tired, t);
     dh_instance_on_preempted(t, dh_preempt_elapsed_ns(&vm->preempt));
 }
 
@@ -266,7 +271,7 @@ static bool must_see_cancel(struct dh_task *t) {
 ** error from a hook would leave the hooks of that coroutine off. */
 static void leave_tired(struct dh_vm *vm, struct dh_task *t) {
     t->is_preempted = false;
-    t->run->has_preempted = false;
+    dh_turn_set_preempted(vm, t->run, false);
     if (must_see_cancel(t)) {
         t->raises = DH_RAISE_CANCELLATION;
     }
@@ -345,5 +350,7 @@ void dh_task_kill(struct dh_vm *vm, struct dh_task *t) {
 void dh_task_on_cancel(struct dh_vm *vm, struct dh_task *t) {
     if (t->state == DH_TASK_WAITING && dh_task_is_cancelled(t)) {
         dh_wake(vm, t, DH_WAKE_CANCEL, 0);
+    } else if (t->pause == DH_PAUSE_REQUESTS) {
+        dh_backlog_go_on(vm, t);
     }
 }

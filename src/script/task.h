@@ -46,8 +46,9 @@ enum dh_wake { DH_WAKE_DONE, DH_WAKE_TIMEOUT, DH_WAKE_CANCEL };
 /* What a preempted task raises when it goes on. */
 enum dh_raise { DH_RAISE_NOTHING, DH_RAISE_CANCELLATION, DH_RAISE_MEMORY };
 
-/* Why a preempted task waits for the collector: its run is over its line, or it asked for a cycle. */
-enum dh_collect { DH_COLLECT_NOTHING, DH_COLLECT_OVER, DH_COLLECT_CYCLE };
+/* What a preempted task waits for before it is one of the tired: for the collector, because its run is
+** over its line, or because it asked for a cycle; for one of its run's requests to be done (backlog.h). */
+enum dh_pause { DH_PAUSE_NOT, DH_PAUSE_OVER, DH_PAUSE_CYCLE, DH_PAUSE_REQUESTS };
 
 /* How a task ended. */
 enum dh_task_ending {
@@ -101,7 +102,7 @@ struct dh_task {
     bool is_callback : 1;     /* of luv's: runs although its run is ending */
     bool is_factory_done : 1; /* main: what it returned has been taken as the body */
     uint8_t raises : 2;       /* enum dh_raise: as soon as it goes on, where it was preempted */
-    uint8_t collects : 2;     /* enum dh_collect: left, and not in 'tired' but with the collector */
+    uint8_t pause : 2;        /* enum dh_pause: preempted, and not in 'tired' yet */
 };
 
 /* A task with a handle: any but a run's main one. */

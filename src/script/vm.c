@@ -215,54 +215,6 @@ void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t) {
     dh_signals_set_holder(is_workers ? t->run->unit->worker.name : NULL);
 }
 
-/* While one task of a run stands preempted, the others of that run wait: between two awaits a run
-** is alone with itself. */
-static bool must_wait(const struct dh_task *t) {
-    return t->run->has_preempted && !t->is_preempted;
-}
-
-/* Start the runs that were waiting for it when the turn began. When one of them is preempted somebody
-** else waits: the rest is for the turn after the next, so that a hundred that begin with an endless
-** loop neither take a slice each before he is heard, nor keep the tired from theirs. Returns false if
-** that happened. */
-static bool start_fresh(struct dh_vm *vm) {
-    const struct dh_task *last = vm->fresh.last;
-    struct dh_task *t = NULL;
-    while (t != last && vm->fresh.first != NULL) {
-        t = vm->fresh.first;
-        dh_line_leave(&vm->fresh, t);
-        dh_task_resume(vm, t);
-        if (vm->tired.last == t) {
-            return false;
-        }
-    }
-    return true;
-}
-
-void dh_vm_turn(struct dh_vm *vm) {
-    vm->uv_deadline_ns = dh_loop_next_timer(&vm->loop);
-    vm->collector.is_idle_done = false;
-    dh_preempt_begin_turn(&vm->preempt);
-    for (unsigned n = vm->awake_count; n > 0 && vm->awake.first != NULL; n--) {
-        struct dh_task *t = vm->awake.first;
-        dh_line_leave(&vm->awake, t);
-        if (must_wait(t)) {
-            dh_line_join(&vm->awake, t);
-            continue;
-        }
-        vm->awake_count--;
-        dh_task_resume(vm, t);
-    }
-    vm->rests_fresh = !vm->rests_fresh && !start_fresh(vm);
-    if (!vm->rests_fresh && vm->tired.first != NULL) {
-        struct dh_task *t = vm->tired.first;
-        dh_line_leave(&vm->tired, t);
-        dh_task_resume(vm, t);
-    }
-    dh_collector_turn(vm);
-    dh_preempt_end_turn(&vm->preempt);
-}
-
 uint64_t dh_vm_now(const struct dh_vm *vm) {
     return vm->instance != NULL ? dh_host_now(&vm->instance->host) : dh_loop_now();
 }

@@ -17,6 +17,7 @@
 #include "script/files.h"
 #include "script/preempt.h"
 #include "script/task.h"
+#include "script/turn.h"
 #include "script/warning.h"
 
 struct dh_instance;
@@ -28,14 +29,11 @@ struct dh_vm {
     struct dh_offload *offload;   /* threads of decnet.offload, made at its first call */
     struct dh_instance *instance; /* the host that runs or is being declared, or NULL */
     struct dh_task *current;      /* who has the CPU */
-    struct dh_line awake;         /* ready to run */
-    unsigned awake_count;
-    struct dh_line fresh;     /* runs to start, behind the awake: a start waits for nobody's sake */
-    struct dh_line tired;     /* preempted; one a turn */
-    struct dh_line in_nowait; /* in uv.run "nowait": until libuv has been polled */
-    struct dh_ledger *ledger; /* who holds how much memory; NULL: the allocator is not ours */
-    uint32_t *payer;          /* the account that allocations are billed to; never NULL */
-    uint32_t nobody;          /* what 'payer' points to without a ledger */
+    struct dh_queue queue;        /* who has it next */
+    struct dh_line in_nowait;     /* in uv.run "nowait": until libuv has been polled */
+    struct dh_ledger *ledger;     /* who holds how much memory; NULL: the allocator is not ours */
+    uint32_t *payer;              /* the account that allocations are billed to; never NULL */
+    uint32_t nobody;              /* what 'payer' points to without a ledger */
     struct dh_ceiling ceiling;
     struct dh_collector collector;
     struct dh_leftover *leftovers; /* of dead runs */
@@ -90,9 +88,6 @@ static inline uint32_t dh_vm_bill(struct dh_vm *vm, uint32_t account) {
     *vm->payer = account;
     return before;
 }
-
-/* One turn of the run queue: the tasks that were awake when it began. */
-void dh_vm_turn(struct dh_vm *vm);
 
 /* Current time of the host under way (virtual in tests), else of the machine. */
 uint64_t dh_vm_now(const struct dh_vm *vm);

@@ -191,41 +191,6 @@ int dh_wait_answer(lua_State *L, const char *why) {
     return 2;
 }
 
-/* A run that has not begun stands in 'fresh'. */
-static bool is_fresh(const struct dh_task *t) {
-    return !t->is_started && dh_run_is_main(t);
-}
-
-void dh_ready(struct dh_vm *vm, struct dh_task *t) {
-    t->state = DH_TASK_READY;
-    if (is_fresh(t)) {
-        dh_line_join(&vm->fresh, t);
-    } else {
-        dh_line_join(&vm->awake, t);
-        vm->awake_count++;
-    }
-    dh_loop_interrupt(&vm->loop);
-    dh_preempt_note_others(&vm->preempt);
-}
-
-void dh_unready(struct dh_vm *vm, struct dh_task *t) {
-    if (t->is_preempted) {
-        t->is_preempted = false;
-        t->run->has_preempted = false;
-        if (t->collects != DH_COLLECT_NOTHING) {
-            t->collects = DH_COLLECT_NOTHING;
-            dh_line_leave(&vm->collector.waiting, t);
-        } else {
-            dh_line_leave(&vm->tired, t);
-        }
-    } else if (is_fresh(t)) {
-        dh_line_leave(&vm->fresh, t);
-    } else {
-        dh_line_leave(&vm->awake, t);
-        vm->awake_count--;
-    }
-}
-
 bool dh_wake(struct dh_vm *vm, struct dh_task *t, enum dh_wake wake, int nresults) {
     if (t->state != DH_TASK_WAITING) {
         vm->late_wakeups++;

@@ -53,10 +53,6 @@ int dh_wait_answer(lua_State *L, const char *why);
 ** happens, and it is counted, unless t is WAITING; returns whether it was. */
 bool dh_wake(struct dh_vm *vm, struct dh_task *t, enum dh_wake wake, int nresults);
 
-/* Queue a task that is ready to run; take one that is out of its queue, to end it. */
-void dh_ready(struct dh_vm *vm, struct dh_task *t);
-void dh_unready(struct dh_vm *vm, struct dh_task *t);
-
 /* Wake everybody in the line, in order, with nresults copies of the values on top of L's stack,
 ** which are popped. */
 void dh_wake_line(struct dh_vm *vm, lua_State *L, struct dh_line *line, int nresults);
