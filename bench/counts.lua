@@ -20,6 +20,7 @@ local COUNTED = {
   { name = "wakeup", small = 20, large = 120, each = 200, what = "a wake-up" },
   { name = "restart", small = 20, large = 70, each = 200, what = "a restart" },
   { name = "message", small = 20, large = 120, each = 200, what = "a message" },
+  { name = "fanin", small = 20, large = 220, each = 100, what = "a message of many to one" },
   { name = "request", small = 100, large = 600, each = 1, what = "a request, both ends" },
 }
 

@@ -42,6 +42,45 @@ describe("a channel", function()
     end)
   end)
 
+  it("keeps the order however it fills and drains", function()
+    run.worker(function()
+      local ch, sent, received = decnet.channel(100), 0, 0
+      for step = 1, 5000 do
+        -- it fills to a mark that moves, drains to another, and is seldom empty
+        if #ch <= step % 7 or (#ch < 20 + step // 70 and step % 3 > 0) then
+          sent = sent + 1
+          assert.is_true(ch:try_send(sent))
+        else
+          received = received + 1
+          assert.equal(received, (ch:try_recv()))
+        end
+        assert.equal(sent - received, #ch)
+      end
+      while ch:try_recv() do
+        received = received + 1
+      end
+      assert.equal(sent, received)
+    end)
+  end)
+
+  it("keeps nothing alive that has been received", function()
+    run.worker(function()
+      local ch, weak = decnet.channel(8), setmetatable({}, { __mode = "v" })
+      for i = 1, 8 do
+        weak[i] = { i }
+        ch:send(weak[i])
+      end
+      for _ = 1, 5 do
+        ch:recv()
+      end
+      collectgarbage()
+      collectgarbage()
+      assert.is_nil(weak[1])
+      assert.is_nil(weak[5])
+      assert.same({ 6 }, weak[6])
+    end)
+  end)
+
   it("carries every value but nil, the very same", function()
     run.worker(function()
       local ch = decnet.channel(1)

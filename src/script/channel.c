@@ -2,6 +2,7 @@
 #include "script/channel.h"
 
 #include <lauxlib.h>
+#include <limits.h>
 #include <string.h>
 
 #include "script/table.h"
@@ -10,40 +11,75 @@
 
 #define CHANNEL_TYPE "decnet.channel"
 
-/* The values stand in the table that is user value 1, at [head, head + count). A blocked sender's
-** value is on its own stack, at 2. Receivers wait only while there is no value, senders only while
-** there is no room, so never both. */
+/* The values stand in the table that is user value 1, an array used as a ring: 'count' of them from
+** 'head' on. It has 'size' places, a power of two, and grows when they are full; so no place is ever
+** new to the table, which would have it count all its keys. A blocked sender's value is on its own
+** stack, at 2. Receivers wait only while there is no value, senders only while there is no room, so
+** never both. */
 struct channel {
     lua_Integer capacity;
-    lua_Integer head;
+    lua_Integer size;
+    lua_Integer head; /* from 0 */
     lua_Integer count;
     struct dh_line senders;
     struct dh_line receivers;
     bool is_closed;
 };
 
+#define FIRST_SIZE 4
+
+/* Upvalue 1 of every method: the metatable. To find it by name costs as much as the rest of a call. */
 static struct channel *check_channel(lua_State *L) {
-    return luaL_checkudata(L, 1, CHANNEL_TYPE);
+    if (lua_getmetatable(L, 1)) {
+        bool is_channel = lua_rawequal(L, -1, lua_upvalueindex(1));
+        lua_pop(L, 1);
+        if (is_channel) {
+            return lua_touserdata(L, 1);
+        }
+    }
+    return luaL_checkudata(L, 1, CHANNEL_TYPE); /* raises */
+}
+
+/* Where in the ring the i-th value from the first stands, in Lua's counting. */
+static lua_Integer place_of(const struct channel *ch, lua_Integer i) {
+    return ((ch->head + i) & (ch->size - 1)) + 1;
+}
+
+/* Twice the places, the first value in the first of them. */
+static void grow(lua_State *L, struct channel *ch) {
+    lua_Integer size = ch->size == 0 ? FIRST_SIZE : 2 * ch->size;
+    lua_createtable(L, size <= INT_MAX ? (int)size : INT_MAX, 0);
+    lua_getiuservalue(L, 1, 1);
+    for (lua_Integer i = 0; i < ch->count; i++) {
+        lua_rawgeti(L, -1, place_of(ch, i));
+        lua_rawseti(L, -3, i + 1);
+    }
+    lua_pop(L, 1);
+    lua_setiuservalue(L, 1, 1);
+    ch->size = size;
+    ch->head = 0;
 }
 
 static void put(lua_State *L, struct channel *ch) {
+    if (ch->count == ch->size) {
+        grow(L, ch);
+    }
     lua_getiuservalue(L, 1, 1);
     lua_insert(L, -2);
-    lua_rawseti(L, -2, ch->head + ch->count);
+    lua_rawseti(L, -2, place_of(ch, ch->count));
     lua_pop(L, 1);
     ch->count++;
 }
 
 static void take(lua_State *L, struct channel *ch) {
+    lua_Integer place = place_of(ch, 0);
     lua_getiuservalue(L, 1, 1);
-    lua_rawgeti(L, -1, ch->head);
+    lua_rawgeti(L, -1, place);
     lua_pushnil(L);
-    lua_rawseti(L, -3, ch->head);
+    lua_rawseti(L, -3, place);
     lua_remove(L, -2);
-    ch->head++;
-    if (--ch->count == 0) {
-        ch->head = 1; /* keep the table's array part small */
-    }
+    ch->head = place & (ch->size - 1);
+    ch->count--;
 }
 
 /* Wake the first of a line with the value on top of L's stack, which is popped. */
@@ -197,7 +233,8 @@ static int next_value(lua_State *L) {
 
 static int l_iter(lua_State *L) {
     check_channel(L);
-    lua_pushcfunction(L, next_value);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushcclosure(L, next_value, 1);
     lua_pushvalue(L, 1);
     return 2;
 }
@@ -213,7 +250,6 @@ static int l_channel(lua_State *L) {
     struct channel *ch = lua_newuserdatauv(L, sizeof(*ch), 1);
     memset(ch, 0, sizeof(*ch));
     ch->capacity = capacity;
-    ch->head = 1;
     lua_newtable(L);
     lua_setiuservalue(L, -2, 1);
     luaL_setmetatable(L, CHANNEL_TYPE);
@@ -228,9 +264,12 @@ static const luaL_Reg methods[] = {
 void dh_channel_open(lua_State *L) {
     luaL_newmetatable(L, CHANNEL_TYPE);
     dh_table_seal(L);
-    luaL_newlib(L, methods);
+    luaL_newlibtable(L, methods);
+    lua_pushvalue(L, -2);
+    luaL_setfuncs(L, methods, 1);
     lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, l_len);
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, l_len, 1);
     lua_setfield(L, -2, "__len");
     lua_pop(L, 1);
     lua_pushcfunction(L, l_channel);
