@@ -64,6 +64,38 @@ describe("the crash dossier", function()
     end)
   end)
 
+  it("writes the same error from the same lines down once in a streak, others anew", function()
+    testing.run(function(t)
+      local function fail()
+        error("same", 0)
+      end
+      decnet.worker { name = "w", reset_after = 5, run = function(self)
+        local number = self.run
+        decnet.sleep(number == 4 and 6 or 0.5)
+        if number == 3 then
+          error("same", 0) -- elsewhere
+        end
+        fail(number)
+      end }
+      t:advance(60)
+      local endings, numbers = t:status("w").endings, {}
+      for _, ending in ipairs(endings) do
+        assert.equal("same", ending.error)
+        local frame = ending.variables[#ending.variables]
+        numbers[ending.run] = value_of(frame.locals, "number")
+      end
+      -- 2 as 1; 3 fails elsewhere; 4 ended the streak; 5 is in a new one
+      assert.same({ "1", "1", "3", "4", "4" }, { table.unpack(numbers, 1, 5) })
+      local first, second, third = endings[#endings], endings[#endings - 1], endings[#endings - 2]
+      assert.equal(first.traceback, second.traceback)
+      assert.not_equal(first.traceback, third.traceback)
+      run.contains(first.traceback, "in upvalue 'fail'")
+      local last = t:status("w").last_error
+      assert.equal(endings[1].run, last.run)
+      assert.equal(endings[1].at, last.at)
+    end)
+  end)
+
   it("knows returns, stops and kills", function()
     testing.run(function(t)
       decnet.worker { name = "w", restart = "always", run = function(self)

@@ -266,14 +266,59 @@ static struct dh_failure *rewrite(struct dh_failure *f, struct piece message,
     return new;
 }
 
+/* FNV-1a over 64 bits, by words where it can be. */
+static uint64_t mix(uint64_t hash, uint64_t word) {
+    return (hash ^ word) * UINT64_C(0x100000001b3);
+}
+
+/* A hash of what a traceback from 'level' on is made of, but for the names of functions, which
+** follow from it. Never 0. */
+static uint64_t place_of(lua_State *co, int level) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    lua_Debug ar;
+    for (int n = 0; n <= DH_TRACEBACK_LEVELS && lua_getstack(co, level + n, &ar); n++) {
+        lua_getinfo(co, "Sl", &ar);
+        hash = mix(hash, (uint64_t)(unsigned)ar.currentline << 32 | (unsigned)ar.linedefined);
+        for (const char *s = ar.short_src; *s != '\0'; s++) {
+            hash = mix(hash, (unsigned char)*s);
+        }
+    }
+    return hash != 0 ? hash : 1;
+}
+
 /* What message says, of co's stack from 'level' on. */
 static struct dh_failure *make_of_stack(struct piece message, lua_State *co, int level) {
     char traceback[DH_TRACEBACK_MAX];
     char variables[DH_VARIABLES_MAX];
     size_t traceback_len = dh_traceback_write(co, level, traceback, sizeof(traceback));
     size_t variables_len = dh_variables_write(co, level, variables, sizeof(variables));
-    return make(message, (struct piece){traceback, traceback_len},
-                (struct piece){variables, variables_len});
+    struct dh_failure *f = make(message, (struct piece){traceback, traceback_len},
+                                (struct piece){variables, variables_len});
+    if (f != NULL) {
+        f->place = place_of(co, level);
+    }
+    return f;
+}
+
+/* A record that shares the texts of another. */
+static struct dh_failure *make_sharing(const struct dh_failure *known) {
+    struct dh_failure *f = malloc(sizeof(*f));
+    if (f == NULL) {
+        return NULL;
+    }
+    *f = *known;
+    f->origin = dh_failure_hold(known->origin != NULL ? known->origin : (struct dh_failure *)known);
+    f->retry_after_ns = DH_NEVER;
+    f->holders = 1;
+    return f;
+}
+
+/* Is the string at idx what 'known' said? It is not made printable first: what needs that is not
+** equal. */
+static bool says_the_same(const struct dh_failure *known, lua_State *L, int idx) {
+    size_t len;
+    const char *s = lua_type(L, idx) == LUA_TSTRING ? lua_tolstring(L, idx, &len) : NULL;
+    return s != NULL && len == known->message_len && memcmp(s, known->message, len) == 0;
 }
 
 /* Describe the value at idx of co in L: a coroutine that an error has ended can call no __tostring. */
@@ -311,6 +356,19 @@ struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level) {
     return dh_failure_capture_of(L, L, idx, level);
 }
 
+struct dh_failure *dh_failure_capture_again(const struct dh_failure *known, lua_State *L,
+                                            lua_State *co, int idx, int level) {
+    if (known == NULL || known->is_fatal || !says_the_same(known, co, idx) ||
+        known->place != place_of(co, level)) {
+        return dh_failure_capture_of(L, co, idx, level);
+    }
+    struct dh_failure *f = make_sharing(known);
+    if (f != NULL) {
+        f->identity = lua_topointer(co, idx);
+    }
+    return f;
+}
+
 struct dh_failure *dh_failure_from_text(const char *text) {
     char message[DH_MESSAGE_MAX];
     size_t len = dh_text_oneline(message, sizeof(message), text, strlen(text));
@@ -343,6 +401,7 @@ struct dh_failure *dh_failure_retell(struct dh_failure *f, lua_State *L, int idx
 
 void dh_failure_free(struct dh_failure *f) {
     if (f != NULL && --f->holders == 0) {
+        dh_failure_free(f->origin);
         free(f);
     }
 }
@@ -353,6 +412,9 @@ struct dh_failure *dh_failure_hold(struct dh_failure *f) {
 }
 
 bool dh_failure_is_equal(const struct dh_failure *a, const struct dh_failure *b) {
+    if (a->message == b->message) {
+        return true; /* shared */
+    }
     return a->message_len == b->message_len && a->traceback_len == b->traceback_len &&
            a->variables_len == b->variables_len &&
            memcmp(a->message, b->message,

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
-** The record of a failure: what the error said, and where. Plain memory, one block, made while the
-** dead stack still stands (in a message handler), so that nobody needs Lua to read it.
+** The record of a failure: what the error said, and where. Plain memory, made while the dead stack
+** still stands (in a message handler), so that nobody needs Lua to read it.
+**
+** To write down a stack costs more than all else that a crash and a restart do. So when a worker
+** crashes again and again by the same error, from functions at the same lines, its texts are written
+** once: the record of a later crash points to those of the first.
 */
 #ifndef DH_SCRIPT_FAILURE_H
 #define DH_SCRIPT_FAILURE_H
@@ -21,6 +25,8 @@ struct dh_failure {
     uint64_t retry_after_ns; /* decnet.retry_after, else DH_NEVER */
     uint64_t at_ns;
     const void *identity; /* of the error value, to know it again; NULL: numbers and the like */
+    struct dh_failure *origin; /* whose texts these are, held; NULL: its own */
+    uint64_t place;            /* a hash of where the stack stood; 0: no stack */
     uint32_t run;
     uint32_t holders; /* who will call dh_failure_free */
     bool is_fatal;    /* decnet.fatal */
@@ -32,6 +38,11 @@ struct dh_failure *dh_failure_capture(lua_State *L, int idx, int level);
 
 /* The same for co, which that error may have ended; L can run and is alive. */
 struct dh_failure *dh_failure_capture_of(lua_State *L, lua_State *co, int idx, int level);
+
+/* The same where 'known' (or NULL) may have been the same error at the same place: then its texts are
+** shared, variables included. */
+struct dh_failure *dh_failure_capture_again(const struct dh_failure *known, lua_State *L,
+                                            lua_State *co, int idx, int level);
 
 /* The same for a plain text without a traceback. */
 struct dh_failure *dh_failure_from_text(const char *text);

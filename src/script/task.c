@@ -17,6 +17,7 @@
 #include "script/run.h"
 #include "script/scope.h"
 #include "script/tag.h"
+#include "script/unit.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -49,11 +50,18 @@ static bool was_cancel_asked(const struct dh_task *t) {
     return t->is_cancelled || t->run->is_cancelled;
 }
 
+/* The error that t's worker crashed by the last time, while it crashes again and again. */
+static const struct dh_failure *known_failure(const struct dh_task *t) {
+    const struct dh_unit *unit = t->run->unit;
+    bool is_in_streak = unit != NULL && unit->trouble != NULL && unit->worker.streak > 0;
+    return is_in_streak ? unit->trouble->failure : NULL;
+}
+
 void dh_task_note_error(struct dh_task *t, lua_State *L, lua_State *co, int idx, int level) {
     if (t->failure != NULL && dh_failure_speaks_of(t->failure, L, co, idx)) {
         return; /* on its way up: the stack was taller where it was raised */
     }
-    struct dh_failure *f = dh_failure_capture_of(L, co, idx, level);
+    struct dh_failure *f = dh_failure_capture_again(known_failure(t), L, co, idx, level);
     dh_failure_free(t->failure);
     t->failure = f;
 }
