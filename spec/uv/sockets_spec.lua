@@ -153,6 +153,70 @@ describe("decnet.uv on sockets", function()
     end)
   end)
 
+  -- A pair of connected sockets.
+  local function pair()
+    local fd = assert(luv.socketpair("stream", nil, { nonblock = true }, { nonblock = true }))
+    local a, b = luv.new_pipe(), luv.new_pipe()
+    assert(a:open(fd[1]))
+    assert(b:open(fd[2]))
+    return a, b
+  end
+
+  it("writes in order, whether the socket takes all, some or nothing at once", function()
+    real.worker(function()
+      local a, b = pair()
+      local sent = {}
+      local writer = decnet.spawn(function()
+        for i = 1, 200 do
+          sent[i] = ("%d,"):format(i):rep(i * 50)
+          assert.is_true(uv.write(a, sent[i]))
+        end
+        uv.shutdown(a)
+      end)
+      local received = drain(b)
+      writer:join()
+      assert.equal(table.concat(sent), received)
+    end)
+  end)
+
+  it("gives way now and then to who writes without end", function()
+    real.worker(function()
+      local a, b = pair()
+      local got, is_over = 0, false
+      b:read_start(function(_, data)
+        got = got + #data
+      end)
+      decnet.spawn(function()
+        for _ = 1, 10 do
+          decnet.yield()
+        end
+        is_over = true
+      end)
+      while not is_over do
+        assert.is_true(uv.write(a, "x"))
+      end
+      assert.is_true(got > 0)
+    end)
+  end)
+
+  it("waits in no write where it must not, nor when it is cancelled", function()
+    real.worker(function()
+      local a, b = pair()
+      run.raises("uv.write: cannot wait inside decnet.atomic", decnet.atomic, uv.write, a, "x")
+      local results
+      local task = decnet.spawn(function()
+        pcall(decnet.park)
+        results = table.pack(pcall(uv.write, a, "x"))
+      end)
+      decnet.yield()
+      task:cancel()
+      pcall(task.join, task)
+      assert.is_false(results[1])
+      assert.is_true(decnet.is_cancelled(results[2]))
+      assert.equal("EAGAIN", select(3, luv.fs_read(assert(b:fileno()), 1)))
+    end)
+  end)
+
   it("can be cancelled while it writes to somebody who does not read", function()
     real.worker(function()
       local server = luv.new_tcp()

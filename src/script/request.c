@@ -38,7 +38,8 @@ static int l_forget_request(lua_State *L) {
 }
 
 /* check_wait(what): can the caller wait? Raises where it cannot, as every await does; except that
-** in a run that is being killed it returns false. */
+** in a run that is being killed it returns false. Second result: would a cancellation end the wait
+** at once? */
 static int l_check_wait(lua_State *L) {
     const char *what = luaL_checkstring(L, 1);
     const struct dh_task *t = dh_vm_of(L)->current;
@@ -47,7 +48,8 @@ static int l_check_wait(lua_State *L) {
         dh_wait_begin(L, what);
     }
     lua_pushboolean(L, !is_dying);
-    return 1;
+    lua_pushboolean(L, !is_dying && dh_task_is_cancelled(t));
+    return 2;
 }
 
 /* uv_message(code): "ENOENT: no such file or directory" for "ENOENT". */
