@@ -148,6 +148,7 @@ function M.supervise(name, factory, options)
   local host = core.current_host()
   local status
   if host then
+    core.refuse_order(2)
     status = supervise_here(host, name, run, policy)
   else
     status = supervise_alone(name, run, policy, alone)

@@ -167,6 +167,7 @@ end
 ---@param reason? string for the log
 function M.stop(reason)
   local host = current_host "decnet.stop"
+  core.refuse_order(2)
   if reason ~= nil then
     host:log("info", "stopping: " .. tostring(reason))
   end

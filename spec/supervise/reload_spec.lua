@@ -451,7 +451,9 @@ describe("a reload #reload", function()
         "^[^\n]*workers.lua:1: module 'no.such.module' not found" },
       ["a wait"] = { "decnet.sleep(1)", "sleep: only a worker can wait: call it inside one" },
       ["a task"] = { "decnet.spawn(park)", "spawn: only a worker has tasks" },
-      ["a wait for an order"] = { "assert(decnet.get('a'):restart())", "gives no orders" },
+      ["an order"] = { "\ndecnet.get('a'):restart()", "workers.lua:2: .*gives no orders" },
+      ["the host's stop"] = { "\ndecnet.stop 'now'", "workers.lua:2: .*gives no orders" },
+      ["a worker within"] = { "\ndecnet.supervise('a2', park)", "workers.lua:2: .*gives no orders" },
       ["the end of the process"] = { "os.exit(7)", "os.exit: a worker cannot end the host" },
     }
     for name, fault in pairs(FAULTS) do
@@ -467,6 +469,18 @@ describe("a reload #reload", function()
         end)
       end)
     end
+
+    it("an order, whichever it is, whoever gives it", function()
+      host(script { { "a" }, { "b" } }, function(t)
+        for _, verb in ipairs { "start", "stop", "restart", "retry", "reset", "remove" } do
+          write("workers.lua", HEAD .. "decnet.worker('a', park)\nlocal function go(h) h:" .. verb
+            .. "() end\ngo(decnet.get 'b')")
+          assert.matches("workers.lua:2: .*gives no orders", refused(t))
+        end
+        script { { "a" }, { "b" } }
+        assert.equal("nothing changed, 2 unchanged", accepted(t))
+      end)
+    end)
 
     it("a file without workers, as while an editor writes it", function()
       host(script { { "a" } }, function(t)

@@ -481,6 +481,23 @@ void dh_load_end_all(struct dh_instance *instance) {
     }
 }
 
+void dh_load_refuse_order(lua_State *L, int level) {
+    const struct dh_vm *vm = dh_vm_of(L);
+    if (vm->current != NULL && vm->current->run->is_loading) {
+        luaL_where(L, level);
+        lua_pushliteral(L, "a script gives no orders while it is loaded again, beside what runs: "
+                           "give them in a worker");
+        lua_concat(L, 2);
+        lua_error(L);
+    }
+}
+
+/* refuse_order(level): see above; levels as error counts them. */
+static int l_refuse_order(lua_State *L) {
+    dh_load_refuse_order(L, (int)luaL_checkinteger(L, 1));
+    return 0;
+}
+
 /* loading(): the load that the code asking is part of, or nil. */
 static int l_loading(lua_State *L) {
     const struct dh_vm *vm = dh_vm_of(L);
@@ -522,6 +539,8 @@ void dh_declare_open(lua_State *L) {
     lua_pop(L, 1);
     lua_pushcfunction(L, l_loading);
     lua_setfield(L, -2, "loading");
+    lua_pushcfunction(L, l_refuse_order);
+    lua_setfield(L, -2, "refuse_order");
     lua_pushcfunction(L, dh_unit_settle);
     lua_setfield(L, -2, "settle");
 }

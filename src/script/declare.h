@@ -28,6 +28,10 @@ struct dh_load {
 /* Methods of the host, for its table; the userdata is at 1. */
 extern const luaL_Reg dh_declare_host_methods[];
 
+/* Raise, at the line 'level' functions up, if a load asks: it may be refused yet, so it gives no orders
+** to the workers that run nor to their host. */
+void dh_load_refuse_order(lua_State *L, int level);
+
 /* The run of a load is closed: its memory is Lua's again. */
 void dh_load_on_closed(struct dh_run *run);
 

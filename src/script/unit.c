@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/group.h"
+#include "script/declare.h"
 #include "script/failure.h"
 #include "script/instance.h"
 #include "script/run.h"
@@ -205,10 +206,7 @@ static int order(lua_State *L, int (*give)(struct dh_sup *, struct dh_worker *))
         return fail(L, DH_ENOENT, "not found: the worker has been removed, or its host has ended");
     }
     struct dh_task *t = vm->current;
-    if (t != NULL && t->run->is_loading) {
-        return fail(L, DH_ESTATE,
-                    "a script that is loaded again gives no orders: give them in a worker");
-    }
+    dh_load_refuse_order(L, 1);
     bool is_own_end = t != NULL && t->run == unit->run && t->run->phase != DH_RUN_LIVE;
     if (t != NULL && (t->is_killed || t->forbids_waits || is_own_end)) {
         t = NULL; /* the cleanup of a killed run cannot wait, nobody can for his own end: both ask */
