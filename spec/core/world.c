@@ -105,6 +105,10 @@ static void on_emit(struct dh_env *env, const struct dh_event *ev) {
     } else {
         CHECK(!((struct body *)ev->worker)->is_gone);
     }
+    if (ev->kind == DH_EVENT_KILL) { /* recorded as the call that must follow */
+        ((struct body *)ev->worker)->is_kill_told = true;
+        return;
+    }
     add_record(world, &r);
     if (world->on_event != NULL) {
         world->on_event(world, ev);
@@ -259,7 +263,8 @@ static void cancel_run(struct dh_env *env, struct dh_worker *w) {
 static void kill_run(struct dh_env *env, struct dh_worker *w) {
     struct body *b = (struct body *)w;
 
-    CHECK(b->is_live && !b->has_ended && !b->was_killed);
+    CHECK(b->is_live && !b->has_ended && !b->was_killed && b->is_kill_told);
+    b->is_kill_told = false;
     record_call((struct world *)env, w, CALL_KILL);
     b->was_killed = true;
     stop_body(b, b->kill_in);

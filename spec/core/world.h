@@ -97,6 +97,7 @@ struct body {
     bool has_ended;
     bool was_cancelled;
     bool was_killed;
+    bool is_kill_told;
     bool is_gone;
     uint32_t run;
     struct dh_outcome outcome;

@@ -255,7 +255,7 @@ static char letter_of(const struct record *r) {
         case DH_EVENT_CRASH:
             return r->is_stopping ? '~' : '!';
         default:
-            return " + !*^xdsgGX"[r->kind]; /* in the order of DH_EVENT_MAP */
+            return " + !*^xdsgGXvj  "[r->kind]; /* in the order of DH_EVENT_MAP */
     }
 }
 

@@ -29,7 +29,7 @@ static void begin(void) {
 }
 
 static enum dh_crash_action crash(uint64_t now_ns, uint32_t hash) {
-    dh_crashlog_decide(&loop, now_ns, hash, &v);
+    dh_crashlog_decide(&loop, now_ns, hash << DH_CRASHLOG_PLACE_BITS, &v);
     sum.crashes++;
     sum.full += v.action == DH_CRASH_FULL;
     sum.shorts += v.action == DH_CRASH_SHORT;
@@ -245,7 +245,7 @@ static void the_state_is_small(void) {
 }
 
 static uint32_t hash(const char *error) {
-    return dh_crashlog_hash(error, strlen(error));
+    return dh_crashlog_hash(error, strlen(error), NULL, 0);
 }
 
 static void addresses_make_no_difference(void) {
@@ -254,9 +254,12 @@ static void addresses_make_no_difference(void) {
     CHECK(hash("table: 0x5581a0b0") == hash("table: 0x7fffdead1234"));
     CHECK(hash("table: 0x5581a0b0 x") != hash("table: 0x5581a0b0 y"));
     CHECK(hash("") != 0);
+    CHECK(dh_crashlog_hash("boom", 4, "a.lua:1:", 8) != dh_crashlog_hash("boom", 4, "a.lua:2:", 8));
+    CHECK(dh_crashlog_hash("boom", 4, "0x12", 4) == dh_crashlog_hash("boom", 4, "0x34", 4));
     memset(big, 'x', sizeof big);
     big[1][(1 << 20) - 1] = 'y';
-    CHECK(dh_crashlog_hash(big[0], 1 << 20) == dh_crashlog_hash(big[1], 1 << 20));
+    CHECK(dh_crashlog_hash(big[0], 1 << 20, big[0], 1 << 20) ==
+          dh_crashlog_hash(big[1], 1 << 20, big[1], 1 << 20));
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */

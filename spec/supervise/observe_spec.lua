@@ -2,27 +2,12 @@
 local decnet = require "decnet"
 local testing = require "decnet.testing"
 local run = require "spec.support.run"
-local uv = require "luv"
 
 local function boom()
   error "boom"
 end
 
--- What is logged while `fn(t)` runs.
-local function logged(fn, level)
-  local path = os.tmpname()
-  local fd = assert(uv.fs_open(path, "w", 384))
-  local ok, err = pcall(testing.run, fn, { log_fd = fd, log_format = "logfmt", log_level = level })
-  uv.fs_close(fd)
-  local file = assert(io.open(path))
-  local text = file:read "a"
-  file:close()
-  os.remove(path)
-  if not ok then
-    error(err, 0)
-  end
-  return text
-end
+local logged = run.logged
 
 describe("an event", function()
   it("K01 of a crash has name, run, reason, traceback, delay, and whether it restarts", function()

@@ -3,6 +3,7 @@
 
 local decnet = require "decnet"
 local reload = require "decnet.reload"
+local run = require "spec.support.run"
 local testing = require "decnet.testing"
 local uv = require "luv"
 
@@ -545,6 +546,20 @@ describe("a reload #reload", function()
         assert.equal("1 restarted (a)", accepted(t))
         assert.equal("nothing changed, 1 unchanged", accepted(t))
       end)
+    end)
+
+    it("and the log says so at the crash, not that it restarts as it is", function()
+      local text = run.logged(function(t)
+        t:load(script { { "a" } })
+        t:advance(1)
+        script { { "a", "decnet.sleep(3) error 'boom'" } }
+        accepted(t)
+        t:advance(10)
+      end)
+      local crash = text:match "[^\n]*boom[^\n]*"
+      run.contains(crash, 'worker=a msg="crashed, goes back to the version that worked" error=')
+      assert.is_nil(crash:find "restart_in")
+      run.contains(text, "crashed after 3 s: back to the version that worked; mend the script")
     end)
 
     it("not when it lasted, and then a crash is a crash", function()

@@ -3,6 +3,7 @@
 
 local decnet = require "decnet"
 local testing = require "decnet.testing"
+local uv = require "luv"
 
 local M = {}
 
@@ -84,6 +85,22 @@ function M.near(expected, got, tolerance)
   if math.abs(expected - got) > (tolerance or 1e-9) then
     error(("expected %.12g, got %.12g"):format(expected, got), 2)
   end
+end
+
+--- What is logged, in logfmt, while `fn(t)` runs as in testing.run.
+function M.logged(fn, level)
+  local path = os.tmpname()
+  local fd = assert(uv.fs_open(path, "w", 384))
+  local ok, err = pcall(testing.run, fn, { log_fd = fd, log_format = "logfmt", log_level = level })
+  uv.fs_close(fd)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  os.remove(path)
+  if not ok then
+    error(err, 0)
+  end
+  return text
 end
 
 --- A worker's body that sleeps for ever.

@@ -318,6 +318,16 @@ void dh_deps_on_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready) {
     }
 }
 
+void dh_deps_on_rest(struct dh_sup *sup, struct dh_worker *w) {
+    struct dh_edge *e = w->extra != NULL ? w->extra->in : NULL;
+
+    for (; e != NULL; e = e->in_next) {
+        if (e->from->state == DH_WAITING) {
+            dh_machine_mark(sup, e->from);
+        }
+    }
+}
+
 void dh_deps_on_alive(struct dh_sup *sup, struct dh_worker *w, bool is_alive) {
     struct dh_extra *x = w->extra;
 
@@ -354,6 +364,49 @@ bool dh_deps_are_ready(const struct dh_worker *w) {
         }
     }
     return true;
+}
+
+/* Why a dependency that is not ready will not become so soon; NULL: it may at any time. */
+static const char *why_not(const struct dh_worker *to) {
+    if (to == NULL) {
+        return "gone";
+    }
+    return dh_state_is_final(to->state) ? dh_state_name(to->state) : NULL;
+}
+
+bool dh_deps_are_blocked(const struct dh_worker *w) {
+    for (uint16_t i = 0; i < w->extra->edge_count; i++) {
+        const struct dh_worker *to = w->extra->edges[i].to;
+        if (why_not(to) != NULL && (to == NULL || (!dh_deps_is_there(to) && !to->is_start_asked))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void dh_deps_describe(const struct dh_worker *w, char *text, size_t size) {
+    const struct dh_extra *x = w->extra;
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (uint16_t i = 0; i < x->edge_count; i++) {
+        const struct dh_edge *e = &x->edges[i];
+        const char *why = why_not(e->to);
+        char item[DH_NAME_MAX + sizeof ", () stopped"];
+        size_t len;
+        if (e->to != NULL && dh_deps_is_there(e->to)) {
+            continue;
+        }
+        snprintf(item, sizeof item, why != NULL ? "%s%.*s (%s)" : "%s%.*s", at > 0 ? ", " : "",
+                 e->name_len, e->name, why);
+        len = strlen(item);
+        if (at + len + sizeof ", ..." > size) {
+            snprintf(text + at, size - at, ", ...");
+            return;
+        }
+        memcpy(text + at, item, len + 1);
+        at += len;
+    }
 }
 
 bool dh_deps_is_held(const struct dh_sup *sup, const struct dh_worker *w) {

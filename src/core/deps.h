@@ -11,6 +11,7 @@
 #define DH_CORE_DEPS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "core/error.h"
 
@@ -58,6 +59,15 @@ void dh_deps_on_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready);
 
 /* w has come to life or has ended completely. */
 void dh_deps_on_alive(struct dh_sup *sup, struct dh_worker *w, bool is_alive);
+
+/* w has come to rest: those that wait look whether that is for good. */
+void dh_deps_on_rest(struct dh_sup *sup, struct dh_worker *w);
+
+/* Does w, which waits, lack somebody whom only an order can start? */
+bool dh_deps_are_blocked(const struct dh_worker *w);
+
+/* Whom w lacks, and why if it is for good: "db (failed), cache". */
+void dh_deps_describe(const struct dh_worker *w, char *text, size_t size);
 
 /* May what depends on 'to' start? It is ready, or done, and not about to go. */
 bool dh_deps_is_there(const struct dh_worker *to);

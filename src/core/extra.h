@@ -24,7 +24,7 @@ enum dh_cause {
     DH_CAUSE_ORDER,
     DH_CAUSE_NOT_READY, /* start_timeout */
     DH_CAUSE_NO_BEAT,   /* watchdog */
-    DH_CAUSE_GROUP,     /* its group restarts or has failed */
+    DH_CAUSE_GROUP,     /* its group restarts */
 };
 
 /* Where a member stands in a restart of its group: all pass the gate together. */
@@ -47,6 +47,7 @@ struct dh_extra {
     uint16_t visit_edge; /* search for cycles: the next edge to follow */
     uint32_t visit;      /* in which search it was seen, and whether it is behind us */
     bool is_dangling;    /* in sup->dangling */
+    bool is_blocked;     /* WAITING: it has been told that only an order helps */
     struct dh_worker *visit_from;
     struct dh_extra *dangling_prev;
     struct dh_extra *dangling_next;
@@ -55,7 +56,8 @@ struct dh_extra {
     struct dh_group *group;
     struct dh_worker *group_prev; /* in order of declaration */
     struct dh_worker *group_next;
-    uint8_t gate; /* enum dh_gate */
+    uint8_t gate;    /* enum dh_gate */
+    bool is_failing; /* goes down because its group has failed */
 
     /* crashes */
     bool has_outage;

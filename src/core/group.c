@@ -27,6 +27,10 @@ bool dh_group_is_failed(const struct dh_group *g) {
     return g->is_failed;
 }
 
+bool dh_group_takes(const struct dh_worker *w) {
+    return dh_machine_gate(w) != DH_GATE_NONE;
+}
+
 const char *dh_strategy_name(enum dh_strategy strategy) {
     static const char *const names[] = {"one_for_one", "one_for_all", "rest_for_one"};
     return (unsigned)strategy <= DH_REST_FOR_ONE ? names[strategy] : "unknown";
@@ -303,13 +307,6 @@ void dh_group_restart(struct dh_sup *sup, struct dh_worker *w, uint64_t delay_ns
     }
     is_first = g->coming == 0 || g->restart_step != sup->step_count;
     dh_group_set_gate(sup, w, DH_GATE_COMING);
-    if (is_first) {
-        struct dh_event ev = dh_machine_event(sup, DH_EVENT_GROUP_RESTART, w);
-        ev.group = g;
-        ev.delay_ns = delay_ns;
-        sup->env->emit(sup->env, &ev);
-        g->restart_step = sup->step_count;
-    }
     for (struct dh_worker *m = g->last; m != NULL; m = m->extra->group_prev) {
         if (m == w && g->spec.strategy == DH_REST_FOR_ONE) {
             break;
@@ -317,6 +314,13 @@ void dh_group_restart(struct dh_sup *sup, struct dh_worker *w, uint64_t delay_ns
         if (m != w) {
             take_along(sup, m);
         }
+    }
+    if (is_first) {
+        struct dh_event ev = dh_machine_event(sup, DH_EVENT_GROUP_RESTART, w);
+        ev.group = g;
+        ev.delay_ns = delay_ns;
+        sup->env->emit(sup->env, &ev);
+        g->restart_step = sup->step_count;
     }
 }
 
@@ -338,6 +342,7 @@ void dh_group_fail(struct dh_sup *sup, struct dh_worker *w, const char *reason) 
         m->is_wanted = false;
         m->is_start_asked = false;
         m->is_retry_asked = false;
+        m->extra->is_failing = true;
         dh_machine_mark(sup, m);
     }
 }
@@ -345,6 +350,7 @@ void dh_group_fail(struct dh_sup *sup, struct dh_worker *w, const char *reason) 
 void dh_group_on_order(struct dh_worker *w) {
     struct dh_group *g = dh_group_of(w);
 
+    w->extra->is_failing = false;
     if (g != NULL && g->is_failed) {
         g->is_failed = false;
         dh_window_clear(&g->window);

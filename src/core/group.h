@@ -46,6 +46,9 @@ uint32_t dh_group_max_restarts(const struct dh_group *g);
 uint64_t dh_group_within_ns(const struct dh_group *g);
 bool dh_group_is_failed(const struct dh_group *g);
 
+/* Does w's group, which restarts, take w along? */
+bool dh_group_takes(const struct dh_worker *w);
+
 /* "one_for_one", ... */
 const char *dh_strategy_name(enum dh_strategy strategy);
 

@@ -48,6 +48,7 @@ void dh_life_begin(struct dh_sup *sup, struct dh_worker *w) {
     }
     dh_machine_emit(sup, DH_EVENT_START, w, NULL);
     if (w->extra != NULL) {
+        w->extra->is_failing = false;
         w->extra->cause = DH_CAUSE_ORDER;
         w->extra->beat_ns = now;
     }
@@ -60,11 +61,21 @@ void dh_life_begin(struct dh_sup *sup, struct dh_worker *w) {
 
 /* --- stop ------------------------------------------------------------------------------------- */
 
-void dh_life_kill(struct dh_sup *sup, struct dh_worker *w) {
+/* Kill its run, if that has not been done yet: because it takes too long, or because it is to be. */
+static void kill(struct dh_sup *sup, struct dh_worker *w, const char *reason) {
     if (!w->is_killed) {
         w->is_killed = true;
+        dh_machine_emit(sup, DH_EVENT_KILL, w, reason);
         sup->env->kill_run(sup->env, w);
     }
+}
+
+void dh_life_kill(struct dh_sup *sup, struct dh_worker *w) {
+    char reason[DH_REASON_MAX];
+
+    snprintf(reason, sizeof reason, "it has not ended within its stop_timeout of %.6g s",
+             (double)w->policy->stop_timeout_ns / NS_PER_SECOND);
+    kill(sup, w, sup->is_forced ? NULL : reason);
 }
 
 void dh_life_stop(struct dh_sup *sup, struct dh_worker *w, enum dh_cause cause) {
@@ -77,11 +88,11 @@ void dh_life_stop(struct dh_sup *sup, struct dh_worker *w, enum dh_cause cause) 
     w->is_killed = false;
     dh_machine_move(sup, w, DH_STOPPING, now);
     if (timeout == 0 || sup->is_forced) {
-        dh_life_kill(sup, w);
+        kill(sup, w, NULL);
         return;
     }
     if (timeout != DH_NEVER && sup->env->arm(sup->env, &w->timer, dh_time_add(now, timeout)) < 0) {
-        dh_life_kill(sup, w); /* nobody would do it later */
+        kill(sup, w, NULL); /* nobody would do it later */
         return;
     }
     sup->env->cancel_run(sup->env, w);
@@ -96,6 +107,7 @@ struct verdict {
     uint32_t window_count;
     uint32_t max_restarts;
     bool has_group_failed;
+    bool is_rejected;
     char reason[DH_REASON_MAX]; /* why not */
 };
 
@@ -178,6 +190,7 @@ static void emit_crash(struct dh_sup *sup, struct dh_worker *w, const struct dh_
         ev.delay_ns = v->delay_ns;
         ev.window_count = v->window_count;
         ev.max_restarts = v->max_restarts;
+        ev.is_rejected = v->is_rejected;
     }
     sup->env->emit(sup->env, &ev);
 }
@@ -206,7 +219,7 @@ static void plan_restart(struct dh_sup *sup, struct dh_worker *w, uint64_t ended
 /* A crash on trial says nothing about the worker, only about its new declaration. */
 static void reject(struct dh_sup *sup, struct dh_worker *w, const struct dh_outcome *outcome,
                    const char *reason) {
-    struct verdict v = {.will_restart = true, .delay_ns = DH_TRIAL_DELAY_NS};
+    struct verdict v = {.will_restart = true, .delay_ns = DH_TRIAL_DELAY_NS, .is_rejected = true};
     struct dh_event ev = dh_machine_event(sup, DH_EVENT_REJECTED, w);
 
     w->extra->is_on_trial = false;
@@ -342,7 +355,7 @@ void dh_life_on_closed(struct dh_sup *sup, struct dh_worker *w) {
     if (to == DH_DONE) {
         dh_machine_emit(sup, DH_EVENT_DONE, w, NULL);
     } else if (to == DH_STOPPED) {
-        dh_machine_emit(sup, DH_EVENT_STOP, w, NULL);
+        dh_machine_emit_stop(sup, w);
     } else if (to == DH_FAILED && w->policy->is_essential) {
         dh_life_fail_essential(sup);
     }

@@ -2,6 +2,7 @@
 #include "core/machine.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "core/backoff.h"
 #include "core/deps.h"
@@ -24,6 +25,19 @@ void dh_machine_emit(struct dh_sup *sup, enum dh_event_kind kind, struct dh_work
 
     ev.reason = reason;
     sup->env->emit(sup->env, &ev);
+}
+
+void dh_machine_emit_stop(struct dh_sup *sup, struct dh_worker *w) {
+    const struct dh_group *g = dh_group_of(w);
+    char reason[DH_NAME_MAX + 32];
+
+    if (g == NULL || !w->extra->is_failing) {
+        dh_machine_emit(sup, DH_EVENT_STOP, w, NULL);
+        return;
+    }
+    w->extra->is_failing = false;
+    snprintf(reason, sizeof reason, "its group %.*s has failed", (int)g->spec.name.len, g->text);
+    dh_machine_emit(sup, DH_EVENT_STOP, w, reason);
 }
 
 void dh_machine_mark(struct dh_sup *sup, struct dh_worker *w) {
@@ -105,6 +119,9 @@ void dh_machine_move(struct dh_sup *sup, struct dh_worker *w, enum dh_state to, 
     if (to != DH_BACKOFF) {
         w->is_retry_asked = false;
     }
+    if (w->extra != NULL) {
+        w->extra->is_blocked = false;
+    }
 
     ev = dh_machine_event(sup, DH_EVENT_STATE, w);
     ev.from = from;
@@ -113,7 +130,6 @@ void dh_machine_move(struct dh_sup *sup, struct dh_worker *w, enum dh_state to, 
         ev.delay_ns = w->retry_at_ns > ev.at_ns ? w->retry_at_ns - ev.at_ns : 0;
     }
     sup->env->emit(sup->env, &ev);
-
     if (dh_machine_is_satisfying(w) != was_satisfying) {
         dh_deps_on_ready(sup, w, !was_satisfying);
     }
@@ -122,6 +138,7 @@ void dh_machine_move(struct dh_sup *sup, struct dh_worker *w, enum dh_state to, 
     }
     if (dh_state_is_final(to)) {
         dh_group_set_gate(sup, w, DH_GATE_NONE);
+        dh_deps_on_rest(sup, w);
     }
     dh_machine_mark(sup, w);
 }

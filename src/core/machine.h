@@ -81,4 +81,7 @@ void dh_sup_forget(struct dh_sup *sup, struct dh_worker *w);
 void dh_machine_emit(struct dh_sup *sup, enum dh_event_kind kind, struct dh_worker *w,
                      const char *reason);
 
+/* Emit stop; the reason says so if it had to because its group failed. */
+void dh_machine_emit_stop(struct dh_sup *sup, struct dh_worker *w);
+
 #endif

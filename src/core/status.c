@@ -3,7 +3,6 @@
 ** What may be asked about workers and about all of them together.
 */
 #include <stdio.h>
-#include <string.h>
 
 #include "core/deps.h"
 #include "core/group.h"
@@ -23,37 +22,6 @@ struct dh_worker *dh_sup_next(struct dh_worker *w) {
     return w->next;
 }
 
-/* Why a dependency that is not ready will not become so soon; NULL: it may at any time. */
-static const char *why_not(const struct dh_worker *to) {
-    if (to == NULL) {
-        return "gone";
-    }
-    return dh_state_is_final(to->state) ? dh_state_name(to->state) : NULL;
-}
-
-static void describe_dependencies(const struct dh_extra *x, char *text, size_t size) {
-    size_t at = 0;
-
-    for (uint16_t i = 0; i < x->edge_count; i++) {
-        const struct dh_edge *e = &x->edges[i];
-        const char *why = why_not(e->to);
-        char item[DH_NAME_MAX + sizeof ", () stopped"];
-        size_t len;
-        if (e->to != NULL && dh_deps_is_there(e->to)) {
-            continue;
-        }
-        snprintf(item, sizeof item, why != NULL ? "%s%.*s (%s)" : "%s%.*s", at > 0 ? ", " : "",
-                 e->name_len, e->name, why);
-        len = strlen(item);
-        if (at + len + sizeof ", ..." > size) {
-            snprintf(text + at, size - at, ", ...");
-            return;
-        }
-        memcpy(text + at, item, len + 1);
-        at += len;
-    }
-}
-
 static void describe_wait(const struct dh_sup *sup, const struct dh_worker *w, char *text,
                           size_t size) {
     const struct dh_group *g = dh_group_of(w);
@@ -65,7 +33,7 @@ static void describe_wait(const struct dh_sup *sup, const struct dh_worker *w, c
     if (dh_machine_gate(w) != DH_GATE_NONE) {
         snprintf(text, size, "group %.*s", (int)g->spec.name.len, g->text);
     } else {
-        describe_dependencies(w->extra, text, size);
+        dh_deps_describe(w, text, size);
     }
 }
 

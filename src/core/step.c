@@ -13,7 +13,7 @@
 
 static void stop_at_once(struct dh_sup *sup, struct dh_worker *w) {
     dh_machine_move(sup, w, DH_STOPPED, dh_machine_now(sup));
-    dh_machine_emit(sup, DH_EVENT_STOP, w, NULL);
+    dh_machine_emit_stop(sup, w);
 }
 
 static void in_waiting(struct dh_sup *sup, struct dh_worker *w) {
@@ -25,8 +25,16 @@ static void in_waiting(struct dh_sup *sup, struct dh_worker *w) {
         dh_group_set_gate(sup, w, DH_GATE_ARRIVED);
         return;
     }
-    if (sup->is_booted && !sup->is_shutting_down && dh_deps_are_ready(w)) {
+    if (!sup->is_booted || sup->is_shutting_down) {
+        return;
+    }
+    if (dh_deps_are_ready(w)) {
         dh_life_begin(sup, w);
+    } else if (!w->extra->is_blocked && dh_deps_are_blocked(w)) {
+        char reason[DH_WAITING_FOR_MAX];
+        w->extra->is_blocked = true;
+        dh_deps_describe(w, reason, sizeof reason);
+        dh_machine_emit(sup, DH_EVENT_BLOCKED, w, reason);
     }
 }
 

@@ -157,12 +157,14 @@ struct dh_worker {
     X(RECOVERED, "recovered") /* the streak has ended well: outage_ns */                           \
     X(GIVE_UP, "give_up")     /* will not be restarted: reason, outcome */                         \
     X(DONE, "done")           /* returned, everything closed, not to be restarted */               \
-    X(STOP, "stop")           /* has stopped because it was asked to */                            \
-    X(GONE, "gone")           /* removed: the caller may free w now, inside the call */            \
+    X(STOP, "stop") /* has stopped because it was asked to, or its group failed: reason */         \
+    X(GONE, "gone") /* removed: the caller may free w now, inside the call */                      \
     X(GROUP_RESTART, "group_restart") /* group; worker is the member that failed; delay_ns */      \
     X(GROUP_FAILED, "group_failed")   /* group at its limit; worker is the member that failed */   \
     X(PROVEN, "proven")     /* a changed declaration has lasted: it is no longer on trial */       \
-    X(REJECTED, "rejected") /* crashed on trial: outcome, reason; right after its CRASH */
+    X(REJECTED, "rejected") /* crashed on trial: outcome, reason; right after its CRASH */         \
+    X(KILL, "kill")         /* its run is killed: reason, if stop_timeout has passed */            \
+    X(BLOCKED, "blocked")   /* waits for what only an order can start: reason, once a wait */
 
 enum dh_event_kind {
 #define X(name, text) DH_EVENT_##name,
@@ -185,6 +187,7 @@ struct dh_event {
     enum dh_state from;    /* state */
     enum dh_state to;
     bool will_restart;  /* crash */
+    bool is_rejected;   /* crash: on trial, REJECTED follows; delay_ns if nobody changes it back */
     bool is_stopping;   /* crash: it came while the worker was stopping; recorded, never counted */
     uint64_t delay_ns;  /* crash: from the run's end to the restart; DH_NEVER: none */
     uint64_t outage_ns; /* recovered: end of the first crashed run to start of the surviving one */

@@ -21,6 +21,9 @@
 /* How long a host that is otherwise over waits for hooks: what one of them may take. */
 #define DH_HOLD_NS 10000000000u
 
+/* The names of members in the line on a group's restart: some thirty; what does not fit is "...". */
+#define DH_TAKEN_BYTES 512
+
 /* The histogram of how late deadlines were met: from 66 us, doubling up to 8.6 s. */
 #define DH_LATENESS_NS 65536u
 #define DH_LATENESS_BUCKETS 18

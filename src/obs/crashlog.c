@@ -10,6 +10,7 @@
 
 #define S_NS UINT64_C(1000000000)
 #define WINDOW_US (DH_CRASHLOG_WINDOW_S * UINT64_C(1000000))
+#define PLACE_MASK ((UINT32_C(1) << DH_CRASHLOG_PLACE_BITS) - 1)
 
 _Static_assert(sizeof(struct dh_crash_loop) <= 24, "each of 100,000 workers pays for it");
 
@@ -19,20 +20,32 @@ static bool is_hex(char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-uint32_t dh_crashlog_hash(const char *error, size_t len) {
+static uint32_t hash_text(const char *text, size_t len) {
     uint32_t hash = 2166136261u; /* FNV-1a */
     if (len > DH_CRASHLOG_HASH_BYTES) {
         len = DH_CRASHLOG_HASH_BYTES;
     }
     for (size_t i = 0; i < len; i++) {
-        hash = (hash ^ (unsigned char)error[i]) * 16777619u;
-        if (error[i] == 'x' && i > 0 && error[i - 1] == '0') {
-            while (i + 1 < len && is_hex(error[i + 1])) {
+        hash = (hash ^ (unsigned char)text[i]) * 16777619u;
+        if (text[i] == 'x' && i > 0 && text[i - 1] == '0') {
+            while (i + 1 < len && is_hex(text[i + 1])) {
                 i++;
             }
         }
     }
+    return hash;
+}
+
+uint32_t dh_crashlog_hash(const char *error, size_t len, const char *traceback,
+                          size_t traceback_len) {
+    uint32_t place = hash_text(traceback, traceback_len);
+    place ^= place >> 16; /* the low bits of FNV are its weakest */
+    uint32_t hash = (hash_text(error, len) & ~PLACE_MASK) | (place & PLACE_MASK);
     return hash != 0 ? hash : 1;
+}
+
+static bool is_same_error(uint32_t a, uint32_t b) {
+    return (a & ~PLACE_MASK) == (b & ~PLACE_MASK);
 }
 
 static bool is_news(const struct dh_crash_loop *loop, uint32_t hash) {
@@ -68,7 +81,7 @@ static void tell(struct dh_crash_loop *loop, uint64_t now_ns, struct dh_crash_ve
 }
 
 static void open_window(struct dh_crash_loop *loop, uint64_t now_ns) {
-    loop->window_us = now_ns / 1000 & ((UINT64_C(1) << 50) - 1);
+    loop->window_us = now_ns / 1000 & ((UINT64_C(1) << 49) - 1);
     loop->lines = 0;
     loop->full_lines = 0;
     loop->recoveries = 0;
@@ -80,7 +93,7 @@ static void open_window(struct dh_crash_loop *loop, uint64_t now_ns) {
 
 /* Count a crash to its window. */
 static void enter(struct dh_crash_loop *loop, uint32_t hash) {
-    if (loop->crashes > 0 && hash != loop->shown[0]) {
+    if (loop->crashes > 0 && !is_same_error(hash, loop->shown[0])) {
         loop->is_mixed = 1;
     }
     count(&loop->crashes);
@@ -162,6 +175,13 @@ static size_t write_times(char *dst, size_t cap, const struct dh_crash_verdict *
                             v->crashes, plural, over_s > 0 ? over_s : 1);
 }
 
+static const char *outlook(const struct dh_crash_report *r) {
+    if (r->is_rejected) {
+        return ", goes back to the version that worked";
+    }
+    return r->will_restart ? "" : ", not restarted";
+}
+
 static void write_line(struct dh_log *log, const struct dh_crash_verdict *v,
                        const struct dh_crash_report *r) {
     struct dh_field fields[6];
@@ -171,15 +191,13 @@ static void write_line(struct dh_log *log, const struct dh_crash_verdict *v,
     if (v->action == DH_CRASH_SUMMARY) {
         len = write_times(msg, sizeof msg, v);
         len += (size_t)snprintf(msg + len, sizeof msg - len, ", %s error%s",
-                                v->is_same_error ? "same" : "last",
-                                r->will_restart ? "" : ", not restarted");
+                                v->is_same_error ? "same" : "last", outlook(r));
     } else {
-        len = (size_t)snprintf(msg, sizeof msg, "crashed%s",
-                               r->will_restart ? "" : ", not restarted");
+        len = (size_t)snprintf(msg, sizeof msg, "crashed%s", outlook(r));
     }
     fields[n++] = dh_field_string("error", r->error, r->error_len);
     fields[n++] = dh_field_integer("run", r->run);
-    if (r->will_restart) {
+    if (r->will_restart && !r->is_rejected) {
         fields[n++] = dh_field_duration("restart_in", r->restart_in_ns);
     }
     if (r->streak > 1) {
@@ -200,13 +218,17 @@ enum dh_crash_action dh_crashlog_crash(struct dh_log *log, struct dh_crash_loop 
     if (report->streak == 1) {
         loop->is_well = 1;
     }
-    dh_crashlog_decide(loop, now_ns, dh_crashlog_hash(report->error, report->error_len), &v);
-    if (v.action == DH_CRASH_SUPPRESS && !report->will_restart) {
+    dh_crashlog_decide(loop, now_ns,
+                       dh_crashlog_hash(report->error, report->error_len, report->traceback,
+                                        report->traceback != NULL ? report->traceback_len : 0),
+                       &v);
+    if (v.action == DH_CRASH_SUPPRESS && (!report->will_restart || report->is_rejected)) {
         loop->suppressed--; /* this one */
         tell(loop, now_ns, &v);
         v.action = DH_CRASH_SHORT;
     }
-    if (v.action != DH_CRASH_SUPPRESS) {
+    loop->is_told = v.action != DH_CRASH_SUPPRESS;
+    if (loop->is_told) {
         write_line(log, &v, report);
     }
     return v.action;

@@ -4,8 +4,8 @@
 **
 ** A crash that is news is logged in full, one that repeats gets one line, and many are counted:
 **
-**   news           FULL      the first since the worker was well, or another error than those shown
-**                            lately: with its traceback
+**   news           FULL      the first since the worker was well, or another error, or from another
+**                            place, than those shown lately: with its traceback
 **   repetition     SHORT     one line, no traceback
 **   flood          SUPPRESS  nothing: DH_CRASHLOG_LINES are out in this window of 60 s
 **   flood goes on  SUMMARY   one line at the first crash after a window with suppressed ones:
@@ -31,7 +31,7 @@ struct dh_log;
 /* One a worker, owned and embedded (or allocated at the first crash) by the caller; all zero is a
 ** worker that never crashed. It needs no fini. */
 struct dh_crash_loop {
-    uint64_t window_us : 50; /* when the current window began: 35 years */
+    uint64_t window_us : 49; /* when the current window began: 17 years */
     uint64_t lines : 4;      /* of crashes, written in this window */
     uint64_t full_lines : 3; /* of these, with a traceback */
     uint64_t recoveries : 3; /* "recovered" lines written in this window */
@@ -39,6 +39,7 @@ struct dh_crash_loop {
     uint64_t is_mixed : 1;   /* not all of the window's crashes had the same error */
     uint64_t is_silent : 1;  /* the window began inside a flood: nothing but news is shown */
     uint64_t is_well : 1;    /* the streak is over: the next crash is news whatever its error */
+    uint64_t is_told : 1;    /* the last crash has a line; the owner may clear it */
     uint32_t shown[2];       /* hashes of the errors last shown in full, latest seen first; or 0 */
     uint32_t crashes;        /* in this window; this and the next stay at their maximum */
     uint32_t suppressed;     /* crashes that no line has told yet */
@@ -54,9 +55,12 @@ struct dh_crash_verdict {
     bool is_same_error;  /* all of them had this error */
 };
 
-/* A hash of an error's text. Addresses (0x5581...) count as equal, so that "bad table: 0x..." is
-** the same error each time. Looks at the first DH_CRASHLOG_HASH_BYTES only. Never 0. */
-uint32_t dh_crashlog_hash(const char *error, size_t len);
+/* A hash of an error's text and of its traceback. Addresses (0x5581...) count as equal, so that "bad
+** table: 0x..." is the same error each time. Looks at the first DH_CRASHLOG_HASH_BYTES of each only.
+** Never 0. The traceback decides the last DH_CRASHLOG_PLACE_BITS only: they tell whether the same
+** error came another way. */
+uint32_t dh_crashlog_hash(const char *error, size_t len, const char *traceback,
+                          size_t traceback_len);
 
 /* A crash at now_ns (monotonic or virtual, never going back) with that hash: what to log. */
 void dh_crashlog_decide(struct dh_crash_loop *loop, uint64_t now_ns, uint32_t hash,
@@ -79,11 +83,12 @@ struct dh_crash_report {
     uint32_t run;
     uint32_t streak;        /* 1: news, whatever the error; written if above 1 */
     bool will_restart;      /* false: "crashed, not restarted" */
+    bool is_rejected;       /* "crashed, goes back to the version that worked" */
     uint64_t restart_in_ns; /* if will_restart */
 };
 
 /* Log a crash, as much of it as dh_crashlog_decide allows: at level error. Returns what was done. A
-** crash that will not be restarted is never suppressed: it is the last of its loop. */
+** crash that will not be restarted as it is is never suppressed: it is the last of its loop. */
 enum dh_crash_action dh_crashlog_crash(struct dh_log *log, struct dh_crash_loop *loop,
                                        uint64_t now_ns, const struct dh_crash_report *report);
 
