@@ -6,16 +6,7 @@
 /* Change a worker to the policy (NULL: defaults), one name to wait for (NULL: none), the group. */
 static int change(struct world *world, const char *name, const struct dh_policy *p,
                   const char *after, struct dh_group *group, bool is_trial) {
-    struct dh_policy defaults = world_policy();
-    struct dh_name names[] = {{after, after != NULL ? strlen(after) : 0}};
-    struct dh_spec spec = {
-        .policy = p != NULL ? p : &defaults,
-        .after = names,
-        .after_count = after != NULL,
-        .group = group,
-    };
-
-    return dh_sup_change(&world->sup, &world_body(world, name)->w, &spec, is_trial, NULL);
+    return world_change(world_body(world, name), p, after, group, is_trial);
 }
 
 static void restart(struct world *world, const char *name) {
@@ -52,6 +43,75 @@ static void a_run_ends_under_the_declaration_it_began_with(void) {
               "web:cancel@0 db:cancel@3 web:start@3 db:start@3");
     CHECK_EQ(policy_of(&world, "web")->stop_timeout_ns, SEC);
     CHECK_EQ(world_body(&world, "db")->w.extra->alive_in, 0);
+    world_fini(&world);
+}
+
+static void an_unknown_name_does_not_hide_those_behind_it(void) {
+    struct world world;
+
+    world_init(&world);
+    world_add(&world, "db", NULL);
+    world_add(&world, "web", NULL);
+    world_boot(&world);
+    dh_sup_stop(&world.sup, &world_body(&world, "web")->w);
+    world_turn(&world);
+    CHECK_EQ(world_change(world_body(&world, "web"), NULL, "cache db", NULL, false), 0);
+    restart(&world, "web");
+    world_turn(&world);
+    CHECK_STR(world_waiting_for(&world, "web"), "cache (gone)");
+    world_add(&world, "cache", NULL);
+    world_turn(&world);
+    CHECK_STR(world_states(&world), "db=running web=running cache=running");
+    world_fini(&world);
+}
+
+/* The supervisor tells of a change before anybody else may act on it. */
+static void declare_app(struct world *world, const struct dh_event *ev) {
+    if (ev->kind == DH_EVENT_READY && world_body(world, "app") == NULL) {
+        world_try_add(world, "app", NULL, "db", NULL, NULL);
+    }
+    if (ev->kind == DH_EVENT_STATE && ev->to == DH_STOPPED) {
+        world_try_add(world, "late", NULL, "db", NULL, NULL);
+    }
+}
+
+static void what_a_hook_declares_counts_its_dependencies_right(void) {
+    struct world world;
+
+    world_init(&world);
+    world.on_event = declare_app;
+    world_add(&world, "db", NULL);
+    world_boot(&world);
+    CHECK_STR(world_states(&world), "db=running app=running");
+    dh_sup_stop(&world.sup, &world_body(&world, "db")->w);
+    world_turn(&world);
+    CHECK_STR(world_states(&world), "db=stopped app=running late=waiting");
+    dh_sup_start(&world.sup, &world_body(&world, "db")->w);
+    world_turn(&world);
+    CHECK_STR(world_states(&world), "db=running app=running late=running");
+    world_fini(&world);
+}
+
+static void what_another_limit_counted_is_forgotten(void) {
+    struct world world;
+    struct dh_policy p = world_policy();
+
+    world_init(&world);
+    p.max_restarts = 2;
+    p.min_backoff_ns = p.max_backoff_ns = SEC;
+    world_add(&world, "web", &p);
+    world_boot(&world);
+    crash(&world, "web");
+    world_advance(&world, SEC);
+    crash(&world, "web");
+    p.max_restarts = 1;
+    CHECK_EQ(world_change(world_body(&world, "web"), &p, NULL, NULL, false), 0);
+    world_advance(&world, SEC);
+    crash(&world, "web");
+    CHECK_STR(world_states(&world), "web=backoff");
+    world_advance(&world, SEC);
+    crash(&world, "web");
+    CHECK_STR(world_states(&world), "web=failed");
     world_fini(&world);
 }
 
@@ -331,6 +391,9 @@ static void what_is_pending_at_the_end_is_freed(void) {
 
 int main(void) {
     RUN(a_run_ends_under_the_declaration_it_began_with);
+    RUN(an_unknown_name_does_not_hide_those_behind_it);
+    RUN(what_a_hook_declares_counts_its_dependencies_right);
+    RUN(what_another_limit_counted_is_forgotten);
     RUN(at_rest_it_is_in_effect_at_once);
     RUN(counters_and_what_is_wanted_stay);
     RUN(the_last_change_wins);

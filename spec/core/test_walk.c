@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
 ** Random walks: workers in groups and dependency graphs, with random policies, are crashed,
-** finished, ordered about, removed and added again; after each event and each step invariants are
-** checked. The seeds are printed and can be given as arguments: test_walk SEED [STEPS]. Each seed
+** finished, ordered about, declared anew, removed and added again; after each event and each step
+** invariants are checked. The seeds are printed and can be given as arguments: test_walk SEED [STEPS]. Each seed
 ** is played twice and must give the same events. What the checks are worth: in a world in which
 ** something is wrong they must fail.
 */
@@ -25,6 +25,8 @@ enum sabotage {
     LOWER_GROUP_LIMITS,
     NO_JITTER,
     KEPT_SIBLINGS, /* each group is believed to be one_for_one */
+    LOST_CHANGES,  /* the supervisor does not hear of them */
+    LOST_TRIALS,   /* nor of those */
     SABOTAGES,
 };
 
@@ -34,10 +36,20 @@ struct stamps {
     int count;
 };
 
+struct declaration {
+    struct dh_policy policy;
+    int group; /* -1: none */
+    bool is_trial;
+};
+
 /* What an observer may know about a worker, from orders and events alone. */
 struct model {
     struct body *body; /* NULL: not there */
     struct dh_policy policy;
+    struct declaration pending; /* in force when the run under way is closed */
+    bool is_pending;
+    bool is_on_trial;
+    bool is_rejected_next; /* a crash on trial, so that must be next */
     enum dh_state state;
     uint32_t run;
     uint32_t restarts;
@@ -114,6 +126,19 @@ static uint32_t count_stamps(const struct stamps *stamps, uint64_t at_ns, uint64
 
 /* --- events ----------------------------------------------------------------------------------- */
 
+static void apply_change(struct model *m) {
+    if (m->is_pending) {
+        if (m->policy.max_restarts != m->pending.policy.max_restarts ||
+            m->policy.within_ns != m->pending.policy.within_ns) {
+            m->stamps.count = 0;
+        }
+        m->policy = m->pending.policy;
+        m->group = m->pending.group;
+        m->is_on_trial = m->pending.is_trial;
+        m->is_pending = false;
+    }
+}
+
 static void on_state(struct walk *walk, struct model *m, const struct dh_event *ev) {
     WALK_CHECK(walk, ev->from == m->state);
     WALK_CHECK(walk, dh_state_may_become(ev->from, ev->to));
@@ -125,6 +150,9 @@ static void on_state(struct walk *walk, struct model *m, const struct dh_event *
         WALK_CHECK(walk, !ev->worker->is_wanted || m->is_replaced || is_watched || is_shared);
     }
     m->state = ev->to;
+    if (ev->from == DH_CLOSING) {
+        apply_change(m);
+    }
 }
 
 static void on_start(struct walk *walk, struct model *m, const struct dh_event *ev) {
@@ -182,6 +210,14 @@ static void on_crash(struct walk *walk, struct model *m, const struct dh_event *
     }
     m->streak++;
     WALK_CHECK(walk, ev->streak == m->streak);
+    WALK_CHECK(walk, ev->is_rejected == m->is_on_trial);
+    if (m->is_on_trial) { /* neither counted nor final */
+        WALK_CHECK(walk, ev->will_restart && ev->delay_ns == DH_TRIAL_DELAY_NS);
+        m->not_before_ns = ended_ns + ev->delay_ns;
+        m->is_excused = false;
+        m->is_rejected_next = true;
+        return;
+    }
     if (m->policy.restart == DH_RESTART_NEVER || (ev->outcome != NULL && ev->outcome->is_fatal)) {
         WALK_CHECK(walk, !ev->will_restart);
         return;
@@ -224,6 +260,9 @@ static void check_edges(struct walk *walk, const struct dh_worker *w) {
     for (int i = 0; i < w->extra->edge_count; i++) {
         const struct dh_worker *to = w->extra->edges[i].to;
         missing += to == NULL || !(to->is_ready || to->state == DH_DONE);
+        /* whom it names is found, whoever of the two came first */
+        WALK_CHECK(walk, to != NULL || dh_sup_find(&walk->world.sup, w->extra->edges[i].name,
+                                                   w->extra->edges[i].name_len) == NULL);
     }
     for (const struct dh_edge *e = w->extra->in; e != NULL; e = e->in_next) {
         alive += dh_state_is_alive(e->from->state);
@@ -244,6 +283,28 @@ static void check_group(struct walk *walk, const struct dh_group *g) {
     WALK_CHECK(walk, g->coming == coming);
     WALK_CHECK(walk, g->arrived == arrived);
     WALK_CHECK(walk, coming > 0 || arrived == 0); /* an empty gate does not stay shut */
+}
+
+static bool is_declared(const struct dh_policy *p, const struct dh_group *g, struct walk *walk,
+                        const struct dh_policy *policy, int group) {
+    return dh_policy_is_equal(p, policy) && g == (group >= 0 ? walk->groups[group].group : NULL);
+}
+
+/* Is in force what should be, and pending what is to come? */
+static void check_declaration(struct walk *walk, const struct model *m) {
+    const struct dh_worker *w = &m->body->w;
+    bool is_trial = w->extra != NULL && w->extra->is_on_trial;
+
+    if (walk->sabotage == LOWER_LIMITS || walk->sabotage == NO_JITTER) {
+        return; /* believed to be wrong */
+    }
+    WALK_CHECK(walk, is_declared(w->policy, dh_group_of(w), walk, &m->policy, m->group));
+    WALK_CHECK(walk, is_trial == m->is_on_trial);
+    WALK_CHECK(walk, !m->is_pending || dh_state_is_alive(w->state));
+    if (m->is_pending) {
+        WALK_CHECK(walk, is_declared(dh_sup_policy(w), dh_sup_group(w), walk, &m->pending.policy,
+                                     m->pending.group));
+    }
 }
 
 /* A worker that could start does not wait, one that should stop does not run on. */
@@ -281,6 +342,7 @@ static void check_worker(struct walk *walk, const struct model *m) {
     if (w->extra != NULL) {
         check_edges(walk, w);
     }
+    check_declaration(walk, m);
 }
 
 static void check_world(struct walk *walk) {
@@ -326,7 +388,8 @@ static struct dh_policy roll_policy(struct walk *walk) {
     p.within_ns = roll(walk, 100) * SEC;
     p.reset_after_ns = roll(walk, 20) * SEC;
     p.stop_timeout_ns = roll(walk, 4) * SEC;
-    p.start_timeout_ns = roll(walk, 5) == 0 ? roll(walk, 10) * SEC : DH_NEVER;
+    p.start_timeout_ns =
+        roll(walk, 5) == 0 ? (1 + roll(walk, 9)) * SEC : DH_NEVER; /* no spinning */
     p.watchdog_ns = roll(walk, 8) == 0 ? (1 + roll(walk, 20)) * SEC : DH_NEVER;
     p.notifies = roll(walk, 6) == 0;
     return p;
@@ -343,28 +406,73 @@ static void roll_habits(struct walk *walk, struct body *b) {
     b->fail_starts = roll(walk, 10) == 0 ? 1 : 0;
 }
 
+static int roll_group(struct walk *walk) {
+    return roll(walk, 2) == 0 ? (int)roll(walk, GROUPS) : -1;
+}
+
+static struct dh_group *group_at(struct walk *walk, int group) {
+    return group < 0 ? NULL : walk->groups[group].group;
+}
+
+/* Whom number i waits for: lower numbers, so that there is no cycle. */
+static void roll_after(struct walk *walk, int i, char *after, size_t size) {
+    after[0] = '\0';
+    for (int n = (int)roll(walk, 4); n > 1 && i > 0; n--) {
+        snprintf(after + strlen(after), size - strlen(after), "%sw%d", after[0] != '\0' ? " " : "",
+                 (int)roll(walk, (uint64_t)i));
+    }
+}
+
+static struct dh_policy believe(const struct walk *walk, struct dh_policy p) {
+    if (walk->sabotage == LOWER_LIMITS) {
+        p.max_restarts = 0;
+    } else if (walk->sabotage == NO_JITTER) {
+        p.jitter = 0;
+    }
+    return p;
+}
+
 static void add_slot(struct walk *walk, int i) {
     struct model *m = &walk->models[i];
     struct dh_policy p = roll_policy(walk);
-    int group = roll(walk, 2) == 0 ? (int)roll(walk, GROUPS) : -1;
+    int group = roll_group(walk);
     char name[16];
-    char after[64] = "";
+    char after[64];
 
-    for (int n = (int)roll(walk, 4); n > 1 && i > 0; n--) {
-        snprintf(after + strlen(after), sizeof after - strlen(after), "%sw%d",
-                 after[0] != '\0' ? " " : "", (int)roll(walk, (uint64_t)i));
-    }
+    roll_after(walk, i, after, sizeof after);
     snprintf(name, sizeof name, "w%d", i);
-    *m = (struct model){.policy = p, .state = DH_WAITING, .is_wanted = true, .group = group};
-    m->body = world_try_add(&walk->world, name, &p, after,
-                            group < 0 ? NULL : walk->groups[group].group, NULL);
+    *m = (struct model){
+        .policy = believe(walk, p), .state = DH_WAITING, .is_wanted = true, .group = group};
+    m->body = world_try_add(&walk->world, name, &p, after, group_at(walk, group), NULL);
     if (m->body != NULL) {
         roll_habits(walk, m->body);
     }
-    if (walk->sabotage == LOWER_LIMITS) {
-        m->policy.max_restarts = 0;
-    } else if (walk->sabotage == NO_JITTER) {
-        m->policy.jitter = 0;
+}
+
+/* As a reload does: a new declaration, and often a restart with it. */
+static void change_slot(struct walk *walk, int i) {
+    struct model *m = &walk->models[i];
+    struct dh_policy p = roll_policy(walk);
+    struct declaration to = {believe(walk, p), roll_group(walk), roll(walk, 2) == 0};
+    bool is_trial = to.is_trial && walk->sabotage != LOST_TRIALS;
+    char after[64];
+    int rc = 0;
+
+    roll_after(walk, i, after, sizeof after);
+    if (walk->sabotage != LOST_CHANGES) {
+        rc = world_change(m->body, &p, after, group_at(walk, to.group), is_trial);
+    }
+    if (rc < 0) {
+        WALK_CHECK(walk, m->body->w.is_removing || walk->world.sup.is_shutting_down);
+        return;
+    }
+    m->pending = to;
+    m->is_pending = true;
+    if (!dh_state_is_alive(m->state)) {
+        apply_change(m);
+    }
+    if (roll(walk, 8) == 0) {
+        dh_sup_move_last(&walk->world.sup, &m->body->w);
     }
 }
 
@@ -440,13 +548,17 @@ static void order(struct walk *walk, struct model *m) {
 /* A hook that meddles. Not from 'crash', or an order would come before the give_up it seems to
 ** follow. */
 static void meddle(struct walk *walk, enum dh_event_kind kind) {
-    struct model *m = &walk->models[roll(walk, SLOTS)];
+    int i = (int)roll(walk, SLOTS);
+    struct model *m = &walk->models[i];
     bool is_fit = kind == DH_EVENT_READY || kind == DH_EVENT_STOP || kind == DH_EVENT_DONE ||
                   kind == DH_EVENT_GIVE_UP || kind == DH_EVENT_RECOVERED ||
                   kind == DH_EVENT_GROUP_RESTART;
 
     if (is_fit && m->body != NULL && roll(walk, 20) == 0) {
         order(walk, m);
+        if (m->body != NULL && roll(walk, 4) == 0) {
+            change_slot(walk, i);
+        }
     }
 }
 
@@ -464,6 +576,7 @@ static void on_event(struct world *world, const struct dh_event *ev) {
         return;
     }
     WALK_CHECK(walk, !m->is_restart_next || ev->kind == DH_EVENT_START);
+    WALK_CHECK(walk, !m->is_rejected_next || ev->kind == DH_EVENT_REJECTED);
     switch (ev->kind) {
         case DH_EVENT_STATE:
             on_state(walk, m, ev);
@@ -500,12 +613,18 @@ static void on_event(struct world *world, const struct dh_event *ev) {
             break;
         case DH_EVENT_GROUP_RESTART:
         case DH_EVENT_GROUP_FAILED:
+            break;
         case DH_EVENT_KILL:
         case DH_EVENT_BLOCKED:
             break;
         case DH_EVENT_PROVEN:
+            WALK_CHECK(walk, m->is_on_trial);
+            m->is_on_trial = false;
+            break;
         case DH_EVENT_REJECTED:
-            WALK_CHECK(walk, false); /* nothing is on trial here */
+            WALK_CHECK(walk, m->is_rejected_next);
+            m->is_rejected_next = false;
+            m->is_on_trial = false;
             break;
         case DH_EVENT_GONE:
             WALK_CHECK(walk, dh_state_is_final(m->state));
@@ -558,6 +677,11 @@ static void move(struct walk *walk) {
         add_slot(walk, i);
     } else if (roll(walk, 5) < 2) {
         order(walk, m);
+    } else if (roll(walk, 6) == 0) {
+        change_slot(walk, i);
+        if (roll(walk, 2) == 0) {
+            order(walk, m);
+        }
     } else {
         disturb(walk, m);
     }

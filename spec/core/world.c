@@ -403,6 +403,20 @@ struct body *world_try_add(struct world *world, const char *name, const struct d
     return b;
 }
 
+int world_change(struct body *b, const struct dh_policy *p, const char *after,
+                 struct dh_group *group, bool is_trial) {
+    struct dh_policy defaults = world_policy();
+    struct dh_name names[32];
+    struct dh_spec spec = {
+        .policy = p != NULL ? p : &defaults,
+        .after = names,
+        .after_count = split(after, names, 32),
+        .group = group,
+    };
+
+    return dh_sup_change(&b->world->sup, &b->w, &spec, is_trial, NULL);
+}
+
 struct body *world_add(struct world *world, const char *name, const struct dh_policy *p) {
     return world_try_add(world, name, p, NULL, NULL, NULL);
 }

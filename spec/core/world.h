@@ -117,6 +117,9 @@ struct body *world_add(struct world *world, const char *name, const struct dh_po
 /* The same with dependencies ("a b c", NULL for none) and a group. */
 struct body *world_try_add(struct world *world, const char *name, const struct dh_policy *p,
                            const char *after, struct dh_group *group, struct dh_error *err);
+/* dh_sup_change */
+int world_change(struct body *b, const struct dh_policy *p, const char *after,
+                 struct dh_group *group, bool is_trial);
 struct dh_group *world_group(struct world *world, const char *name, enum dh_strategy strategy,
                              uint32_t max_restarts, uint64_t within_ns);
 struct dh_policy world_policy(void);

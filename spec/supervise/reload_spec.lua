@@ -429,6 +429,18 @@ describe("a reload #reload", function()
     end)
   end)
 
+  it("lets a worker at rest wait for one that is new, and for one that is not", function()
+    host(script { { "db" }, { "web" } }, function(t)
+      decnet.get("web"):stop()
+      t:advance(1)
+      script { { "db" }, { "web", nil, "after = { 'cache', 'db' }" }, { "cache" } }
+      assert.equal("1 changed but stopped (web), 1 added (cache), 1 unchanged", accepted(t))
+      decnet.get("web"):start()
+      t:advance(1)
+      assert.equal("db=running/1 web=running/2 cache=running/1", states(t))
+    end)
+  end)
+
   describe("refuses whole", function()
     local FAULTS = {
       ["what does not parse"] = { "decnet.worker(", "workers.lua:1: unexpected symbol" },

@@ -97,6 +97,10 @@ void dh_change_apply(struct dh_sup *sup, struct dh_worker *w) {
     w->extra->is_on_trial = c->is_trial;
     w->policy = c->policy;
     c->policy = policy;
+    if (policy->max_restarts != w->policy->max_restarts ||
+        policy->within_ns != w->policy->within_ns) {
+        dh_window_clear(&w->extra->window);
+    }
     dh_deps_replace(sup, w, c);
     change_group(sup, w, c->group);
     free_change(sup, c);

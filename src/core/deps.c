@@ -167,6 +167,7 @@ void dh_deps_fini(struct dh_sup *sup, struct dh_worker *w) {
 
 int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err) {
     struct dh_extra *x = w->extra;
+    int rc = 0;
 
     for (uint16_t i = 0; i < x->edge_count; i++) {
         struct dh_edge *e = &x->edges[i];
@@ -175,16 +176,16 @@ int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *er
             continue;
         }
         to = dh_names_find(sup, e->name, e->name_len);
-        if (to == NULL) {
-            return dh_error_set(err, DH_ENOENT, "worker \"%.*s\": after[%d]: no worker \"%.*s\"",
-                                w->name_len, w->name, i + 1, e->name_len, e->name);
+        if (to == NULL && rc == 0) {
+            rc = dh_error_set(err, DH_ENOENT, "worker \"%.*s\": after[%d]: no worker \"%.*s\"",
+                              w->name_len, w->name, i + 1, e->name_len, e->name);
         }
-        if (link_edge(sup, e, to) < 0) {
+        if (to != NULL && link_edge(sup, e, to) < 0) {
             return dh_error_set(err, DH_ENOMEM, "%s", dh_error_text(DH_ENOMEM));
         }
     }
-    set_dangling(sup, x, false);
-    return 0;
+    set_dangling(sup, x, rc < 0);
+    return rc;
 }
 
 /* --- cycles ----------------------------------------------------------------------------------- */

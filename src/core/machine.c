@@ -129,7 +129,6 @@ void dh_machine_move(struct dh_sup *sup, struct dh_worker *w, enum dh_state to, 
     if (to == DH_BACKOFF) {
         ev.delay_ns = w->retry_at_ns > ev.at_ns ? w->retry_at_ns - ev.at_ns : 0;
     }
-    sup->env->emit(sup->env, &ev);
     if (dh_machine_is_satisfying(w) != was_satisfying) {
         dh_deps_on_ready(sup, w, !was_satisfying);
     }
@@ -141,6 +140,7 @@ void dh_machine_move(struct dh_sup *sup, struct dh_worker *w, enum dh_state to, 
         dh_deps_on_rest(sup, w);
     }
     dh_machine_mark(sup, w);
+    sup->env->emit(sup->env, &ev); /* last: a hook may declare what depends on w */
 }
 
 void dh_machine_set_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready) {
@@ -148,6 +148,7 @@ void dh_machine_set_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready
         return;
     }
     w->is_ready = is_ready;
+    dh_deps_on_ready(sup, w, is_ready);
     if (is_ready) {
         if (w->extra != NULL) {
             sup->env->disarm(sup->env, &w->extra->start_timer);
@@ -156,7 +157,6 @@ void dh_machine_set_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready
         }
         dh_machine_emit(sup, DH_EVENT_READY, w, NULL);
     }
-    dh_deps_on_ready(sup, w, is_ready);
 }
 
 /* Is t armed for the deadline, or is there none? If memory is out and the deadline has passed

@@ -112,7 +112,7 @@ int dh_sup_change_group(struct dh_sup *sup, struct dh_group *group,
 /*
 ** Replace the declaration of a worker, all but its name. It is in effect at once where no run is
 ** alive, else when the run under way is closed; the last change wins. Counters, history and what is
-** wanted stay, and nothing is started or stopped: that takes an order. Names in 'after' may be
+** wanted stay (but what was counted for another limit is forgotten), and nothing is started or stopped: that takes an order. Names in 'after' may be
 ** unknown (it waits for them); that the graph has no cycle is the caller's to check before.
 **
 ** is_trial: a crash before a run has lasted reset_after is neither counted nor final, whatever the
