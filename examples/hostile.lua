@@ -13,6 +13,7 @@ local decnet = require "decnet"
 local uv = require "luv"
 local count = require "hostile.count"
 local gallery = require "hostile.gallery"
+local suggest = require "decnet.suggest"
 
 -- Rows overwrite globals: what runs beside them has its own references.
 local assert, ipairs, next, pairs, pcall, type = assert, ipairs, next, pairs, pcall, type
@@ -29,6 +30,17 @@ local PATIENCE = 10 -- seconds until what was stopped must be gone, and all that
 
 -- ---- arguments ---------------------------------------------------------------------------------
 
+-- Raises: there is no such row.
+local function no_row(word)
+  local names = {}
+  for i, row in ipairs(gallery.rows) do
+    names[i] = row.name
+  end
+  local near = suggest.near(word, names)
+  error(format("there is no row %q; %s", word, near and format("did you mean %q?", near)
+    or "the names are in docs/isolation.md"), 0)
+end
+
 local function read_arguments()
   local by_name, chosen = {}, {}
   for _, row in ipairs(gallery.rows) do
@@ -42,8 +54,7 @@ local function read_arguments()
       i = i + 1
       given[word] = tonumber(arg[i]) or error(word .. ": a number of seconds expected", 0)
     else
-      chosen[#chosen + 1] = by_name[word] or gallery.canaries[word]
-        or error(format("there is no row %q; the names are in docs/isolation.md", word), 0)
+      chosen[#chosen + 1] = by_name[word] or gallery.canaries[word] or no_row(word)
     end
     i = i + 1
   end

@@ -127,6 +127,14 @@ function M.size(value)
     or nil
 end
 
+--- What somebody who wrote 64MB, 64MiB or 64 M meant: 64M.
+---@param value any
+---@return string? size
+function M.near_size(value)
+  local digits, unit = string.match(tostring(value), "^(%d+%.?%d*)%s*([KMGkmg])i?[Bb]?$")
+  return digits and digits .. string.upper(unit)
+end
+
 --- Bytes, at least so many kibibytes; false is off.
 ---@param least integer
 function M.bytes(least)
@@ -138,7 +146,8 @@ function M.bytes(least)
     end
     local bytes = M.size(value)
     if not bytes or bytes < least then
-      return complain(expected, value)
+      local near = not bytes and M.near_size(value)
+      return complain(expected, value, near and string.format('write "%s"', near))
     end
     return bytes
   end

@@ -85,7 +85,8 @@ end
 local function size(text)
   local bytes = checks.size(text) or checks.size(tonumber(text))
   if not bytes or bytes < 2 ^ 20 then
-    return nil, "bytes, or a size such as 512M (K, M or G), of at least 1M"
+    return nil, string.format("bytes, or a size such as %s (K, M or G), of at least 1M",
+      not bytes and checks.near_size(text) or "512M")
   end
   return bytes
 end
@@ -343,9 +344,9 @@ local function simulate(about, args)
   end
   local what = require "decnet.declared".read(host)
   host:close()
-  if not given then
+  if not given or not string.find(given, "[^%s;]") then
     return complain("simulate: a scenario expected after the script, as in "
-      .. "'db crash@0,3,9; web stop@20'")
+      .. "'db crash@0,3,9; web stop@20', or 'until 60'")
   end
   local names = {}
   for i, worker in ipairs(what.workers) do

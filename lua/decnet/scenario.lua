@@ -86,12 +86,18 @@ function Reader:expect(mark, what)
   self.at = self.at + 1
 end
 
+-- Does an item begin here, whose ';' is missing?
+function Reader:begins_item(word)
+  return self.known[word] or word == "shutdown" or word == "until"
+end
+
 function Reader:time()
   self:blanks()
   local at = self.at
   local text = self:take "^%d+%.%d+" or self:take "^%d+"
   if not text then
-    self:fail(at, "expected a time in seconds, as in 2.5, %s", self:got(at))
+    self:fail(at, "expected a time in seconds, as in 2.5, %s%s", self:got(at),
+      self:begins_item(self:take(WORD)) and "; write ';' before it" or "")
   end
   local seconds = tonumber(text)
   if seconds > LONGEST then
@@ -108,6 +114,9 @@ function Reader:verb()
   if not verb then
     self:fail(at, "expected an event, as in crash@3, %s", self:got(at))
   elseif not M.happens[verb] and not M.orders[verb] then
+    if self:begins_item(verb) then
+      self:fail(at, "'%s' is no event of a worker; write ';' before it", verb)
+    end
     local near = suggest.near(verb, VERBS)
     self:fail(at, "no event is named '%s'; %s", verb,
       near and string.format("did you mean '%s'?", near)

@@ -294,6 +294,10 @@ describe("a declaration", function()
     end
     contains(refusal { max_memory = 0 / 0 }, "got NaN")
     contains(refusal { max_memory = "64" }, 'got "64"')
+    for given, meant in next, { ["64MB"] = "64M", ["64mb"] = "64M", ["1.5GiB"] = "1.5G",
+      ["128 K"] = "128K" } do
+      contains(refusal { max_memory = given }, ('got "%s"; write "%s"'):format(given, meant))
+    end
   end)
 
   it("shares its policy with all that say the same", function()

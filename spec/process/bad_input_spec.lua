@@ -83,6 +83,9 @@ local COMMANDS = {
   { "negative memory", { "--max-memory", "-1", "workers.lua" },
     "--max-memory: bytes, or a size such as 512M (K, M or G), of at least 1M expected, "
       .. "got '-1'" },
+  { "a size in more letters", { "--max-memory", "64MB", "workers.lua" },
+    "--max-memory: bytes, or a size such as 64M (K, M or G), of at least 1M expected, "
+      .. "got '64MB'" },
   { "a size in an unknown unit", { "--max-memory", "64Q", "workers.lua" },
     "--max-memory: bytes, or a size such as 512M (K, M or G), of at least 1M expected, "
       .. "got '64Q'" },

@@ -42,6 +42,8 @@ describe("the hostile gallery", function()
   end
 
   it("refuses a row that is not there", function()
-    assert.matches('there is no row "endless"', start("endless"):ends(2):stderr())
+    assert.matches('there is no row "nothing"; the names are', start("nothing"):ends(2):stderr())
+    assert.matches('there is no row "endles loop"; did you mean "endless loop"?',
+      start("endles loop"):ends(2):stderr())
   end)
 end)

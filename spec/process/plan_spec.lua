@@ -93,7 +93,9 @@ web     stopped       1         0       0
   it("refuses what it cannot read, with the place, exit 2", function()
     for _, case in ipairs {
       { { "w.lua" }, "simulate: a scenario expected after the script, as in "
-        .. "'db crash@0,3,9; web stop@20'" },
+        .. "'db crash@0,3,9; web stop@20', or 'until 60'" },
+      { { "w.lua", " \n" }, "simulate: a scenario expected after the script, as in "
+        .. "'db crash@0,3,9; web stop@20', or 'until 60'" },
       { { "w.lua", "db crsh@3" }, "simulate: column 4: no event is named 'crsh'; did you mean "
         .. "'crash'?" },
       { { "w.lua", "db crash@1;\nwbe stop@2" }, "simulate: line 2, column 1: no worker is named "

@@ -370,6 +370,11 @@ describe("a scenario", function()
     ["db crash@3s"] = "column 11: expected ',' and a time, another event, or ';', got 's'",
     ["db crash@1,"] = "column 12: expected a time in seconds, as in 2.5, got the end",
     ["db crsh@3"] = "column 4: no event is named 'crsh'; did you mean 'crash'?",
+    ["db crash@3 web stop@4"] = "column 12: 'web' is no event of a worker; write ';' before it",
+    ["db crash@3, web stop@4"] = "column 13: expected a time in seconds, as in 2.5, got 'web'; "
+      .. "write ';' before it",
+    ["db crash@3 shutdown@9"] = "column 12: 'shutdown' is no event of a worker; write ';' before it",
+    ["db crash@3 until 9"] = "column 12: 'until' is no event of a worker; write ';' before it",
     ["unitl crash@3"] = "column 1: no worker is named 'unitl'; did you mean 'until'?",
     ["x crash@3"] = "column 1: no worker is named 'x'; decnet-host check prints the names",
     ["crash@3"] = "column 1: expected the name of a worker before 'crash@'",
