@@ -147,15 +147,26 @@ static bool add_variable(struct out *out, lua_State *L, char kind, const char *n
     return add_record(out, kind, name, value);
 }
 
+/* The name of the local variable number i, its value pushed; NULL if there is none. A temporary value
+** and the state of a loop have none of their own: *ret_is_named tells. */
+static const char *next_local(lua_State *co, lua_Debug *ar, int i, bool *ret_is_named) {
+    const char *name = lua_getlocal(co, ar, i);
+    *ret_is_named = name != NULL && name[0] != '(';
+    return name;
+}
+
+/* The innermost, such as the variable of a loop, say most about what was going on. */
 static bool add_locals(struct out *out, lua_State *co, lua_Debug *ar) {
     const char *name;
-    int added = 0;
-    for (int i = 1; (name = lua_getlocal(co, ar, i)) != NULL; i++) {
-        if (name[0] == '(') { /* a temporary value, the state of a loop */
+    bool is_named;
+    int left_off = -DH_VARIABLES_PER_FRAME;
+    for (int i = 1; next_local(co, ar, i, &is_named) != NULL; i++) {
+        left_off += is_named;
+        lua_pop(co, 1);
+    }
+    for (int i = 1; (name = next_local(co, ar, i, &is_named)) != NULL; i++) {
+        if (!is_named || left_off-- > 0) {
             lua_pop(co, 1);
-        } else if (++added > DH_VARIABLES_PER_FRAME) {
-            lua_pop(co, 1);
-            break;
         } else if (!add_variable(out, co, 'L', name)) {
             return false;
         }
