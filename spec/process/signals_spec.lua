@@ -88,7 +88,8 @@ describe("a signal", function()
     child:kill "sigusr1"
     child:says "worker=\"never ready\" msg=task"
     local log = child:stderr()
-    assert.matches("worker=reader msg=status state=running run=1", log)
+    assert.matches("worker=reader msg=status state=running run=1 restarts=0 for=%d", log)
+    assert.is_nil(log:find "since=")
     local task = "worker=reader msg=task task=%d waits_in="
     assert.matches(task .. "recv traceback=\"[^\n]*wait_for_work", log)
     assert.matches(task .. "sleep traceback=\"[^\n]*workers.lua:7:", log)

@@ -402,7 +402,7 @@ static void dump(struct dh_host *host) {
             dh_field_cstring("state", dh_state_name(st.state)),
             dh_field_integer("run", st.run),
             dh_field_integer("restarts", st.restarts),
-            dh_field_duration("since", now - st.since_ns),
+            dh_field_duration("for", now - st.since_ns),
             dh_field_cstring("waiting_for", st.waiting_for),
         };
         dh_log_write(&instance->log, DH_LEVEL_INFO, w->name, "status", 6, fields,
