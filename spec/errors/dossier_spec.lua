@@ -214,7 +214,8 @@ describe("the crash dossier", function()
     assert.equal(16, #many.variables[1].locals)
     assert.equal("150", value_of(many.variables[1].locals, "v150")) -- the innermost say most
     code[#code] = 'for turn = 1, 3 do if turn == 2 then error "many" end end'
-    assert.equal("2", value_of(dossier(load(table.concat(code, "\n")))[1].variables[1].locals, "turn"))
+    many = dossier(load(table.concat(code, "\n")))[1]
+    assert.equal("2", value_of(many.variables[1].locals, "turn"))
   end)
 
   it("survives a stack overflow", function()

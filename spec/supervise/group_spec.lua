@@ -137,6 +137,32 @@ describe("a group", function()
     end)
   end
 
+  it("that has failed has another chance by an order, which concerns its member alone", function()
+    testing.run(function(t)
+      local world = three { strategy = "one_for_all", max_restarts = 1, within = 60 }
+      for _ = 1, 2 do
+        t:advance(2)
+        world.crash.b()
+      end
+      t:advance(2)
+      assert.equal("stopped 2, failed 2, stopped 2", states(t))
+      decnet.get("b"):start()
+      t:advance(1)
+      assert.equal("stopped 2, running 3, stopped 2", states(t))
+      world.crash.b() -- the limit counts from nothing again, and revives nobody
+      t:advance(2)
+      assert.equal("stopped 2, running 4, stopped 2", states(t))
+      for name in ("ac"):gmatch "." do
+        decnet.get(name):start()
+      end
+      t:advance(1)
+      assert.equal("running 3, running 4, running 3", states(t))
+      world.crash.c()
+      t:advance(2)
+      assert.equal("stopped 3, stopped 4, failed 3", states(t))
+    end)
+  end)
+
   it("E10 stops later ones first and starts in order", function()
     testing.run(function(t)
       local world = three { strategy = "one_for_all" }

@@ -86,7 +86,7 @@ describe("the log, at level info", function()
     local text = run.logged(function(t)
       decnet.group("g", { strategy = "one_for_all" })
       decnet.worker { name = "a", group = "g", run = forever }
-      decnet.worker { name = "b", group = "g", max_backoff = 0.01, run = function() error "boom" end }
+      decnet.worker { name = "b", group = "g", max_backoff = 0.01, run = error }
       t:advance(600)
       assert.is_true(t:status("b").run > 10000)
     end)

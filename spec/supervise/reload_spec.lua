@@ -466,7 +466,8 @@ describe("a reload #reload", function()
       ["a task"] = { "decnet.spawn(park)", "spawn: only a worker has tasks" },
       ["an order"] = { "\ndecnet.get('a'):restart()", "workers.lua:2: .*gives no orders" },
       ["the host's stop"] = { "\ndecnet.stop 'now'", "workers.lua:2: .*gives no orders" },
-      ["a worker within"] = { "\ndecnet.supervise('a2', park)", "workers.lua:2: .*gives no orders" },
+      ["a worker that it awaits"] = { "\ndecnet.supervise('a2', park)",
+        "workers.lua:2: .*gives no orders" },
       ["the end of the process"] = { "os.exit(7)", "os.exit: a worker cannot end the host" },
     }
     for name, fault in pairs(FAULTS) do

@@ -373,7 +373,8 @@ describe("a scenario", function()
     ["db crash@3 web stop@4"] = "column 12: 'web' is no event of a worker; write ';' before it",
     ["db crash@3, web stop@4"] = "column 13: expected a time in seconds, as in 2.5, got 'web'; "
       .. "write ';' before it",
-    ["db crash@3 shutdown@9"] = "column 12: 'shutdown' is no event of a worker; write ';' before it",
+    ["db crash@3 shutdown@9"] = "column 12: 'shutdown' is no event of a worker; write ';' before "
+      .. "it",
     ["db crash@3 until 9"] = "column 12: 'until' is no event of a worker; write ';' before it",
     ["unitl crash@3"] = "column 1: no worker is named 'unitl'; did you mean 'until'?",
     ["x crash@3"] = "column 1: no worker is named 'x'; decnet-host check prints the names",
