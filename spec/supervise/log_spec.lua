@@ -48,6 +48,24 @@ describe("the log, at level info", function()
     in_order(text, "t=4.0", "killed", "run=1", "stop_timeout of 3 s", "msg=stopped")
   end)
 
+  it("tells whose cleanup was killed, for all ways to end", function()
+    for _, fn in ipairs { forever, error, function() end } do
+      local text = run.logged(function(t)
+        local handle = decnet.worker { name = "w", stop_timeout = 3, restart = "never",
+          run = function(self)
+            self:defer(forever)
+            decnet.spawn(run.stubborn)
+            fn()
+          end }
+        t:advance(1)
+        handle:stop()
+        t:advance(10)
+      end)
+      run.contains(one(text, "worker=w", "msg=killed"), "level=warn")
+      run.contains(text, 'reason="its cleanup has not ended within its stop_timeout of 3 s"')
+    end
+  end)
+
   it("tells nothing of a kill that was to be", function()
     local text = run.logged(function(t)
       local handle = decnet.worker { name = "w", stop_timeout = 0, run = forever }

@@ -477,6 +477,18 @@ void dh_instance_report_cleanup(struct dh_run *run, struct dh_failure *failure) 
     dh_failure_free(failure);
 }
 
+void dh_instance_report_kill(const struct dh_run *run) {
+    char reason[DH_REASON_MAX];
+    int len = snprintf(reason, sizeof(reason),
+                       "its cleanup has not ended within its stop_timeout of %.6g s",
+                       (double)run->unit->worker.policy->stop_timeout_ns / 1e9);
+    struct dh_field fields[] = {
+        dh_field_integer("run", run->number),
+        dh_field_string("reason", reason, (size_t)len),
+    };
+    dh_log_write(&run->instance->log, DH_LEVEL_WARN, run->unit->name, "killed", 6, fields, 2);
+}
+
 void dh_instance_call_cleanup(struct dh_task *t) {
     struct dh_vm *vm = t->run->instance->vm;
     struct dh_task *before = vm->current;

@@ -48,6 +48,10 @@ extern const struct dh_runner dh_instance_runner;
 ** nothing. */
 void dh_instance_report_cleanup(struct dh_run *run, struct dh_failure *failure);
 
+/* The body of a worker's run has ended, and what is left of it is killed: its stop_timeout has
+** passed. Logged. */
+void dh_instance_report_kill(const struct dh_run *run);
+
 /* Call the function on top of the vm's main stack, which is popped, as t: it cannot wait; an error
 ** is reported as dh_instance_report_cleanup does. For cleanup slots. */
 void dh_instance_call_cleanup(struct dh_task *t);

@@ -449,6 +449,10 @@ void dh_run_on_deadline(struct dh_timer *timer) {
     if (c->run->is_killed && c->run->phase == DH_RUN_CLEANUP) {
         drop_cleanup(c->run);
     }
+    if (c->run->unit != NULL && !c->run->is_killed && c->run->phase <= DH_RUN_CLEANUP &&
+        c->run->unit->worker.policy->stop_timeout_ns > 0) {
+        dh_instance_report_kill(c->run);
+    }
     dh_run_kill(c->run);
     if (c->run->phase == DH_RUN_HANDLES) {
         c->is_impatient = true;
