@@ -123,6 +123,23 @@ static void stamps_out_of_order_are_sorted_in(void) {
     world_fini(&world);
 }
 
+/* Seed 24038 of the simulator: a reload had lowered max_restarts. */
+static void a_lower_limit_forgets_what_is_beyond_it(void) {
+    struct world world;
+    struct dh_window win = {0};
+    struct dh_alloc *alloc = &world.memory.alloc;
+
+    world_init(&world);
+    for (uint64_t at = 1; at <= 6; at++) {
+        CHECK_EQ(dh_window_add(&win, alloc, at, 100, 9), at);
+    }
+    CHECK_EQ(dh_window_add(&win, alloc, 7, 100, 2), 3);
+    CHECK_EQ(dh_window_add(&win, alloc, 8, 100, 9), 4); /* what is forgotten is */
+    CHECK_EQ(dh_window_add(&win, alloc, 9, 100, 0), 1);
+    dh_window_fini(&win, alloc);
+    world_fini(&world);
+}
+
 int main(void) {
     RUN(D02_the_edge_is_inclusive);
     RUN(it_slides);
@@ -131,5 +148,6 @@ int main(void) {
     RUN(without_memory_the_oldest_is_forgotten);
     RUN(random_use_agrees_with_a_naive_model);
     RUN(stamps_out_of_order_are_sorted_in);
+    RUN(a_lower_limit_forgets_what_is_beyond_it);
     return check_report();
 }

@@ -28,6 +28,12 @@ static void forget_oldest(struct dh_window *win) {
     win->count--;
 }
 
+static bool has_expired(struct dh_window *win, uint64_t at_ns, uint64_t within_ns) {
+    uint64_t oldest_ns = *stamp_at(win, 0);
+
+    return oldest_ns < at_ns && at_ns - oldest_ns > within_ns;
+}
+
 static bool grow(struct dh_window *win, struct dh_alloc *alloc, uint64_t bound) {
     uint64_t wanted = win->capacity == 0 ? DH_WINDOW_FIRST : (uint64_t)win->capacity * 2;
     uint64_t *stamps;
@@ -60,10 +66,11 @@ uint32_t dh_window_add(struct dh_window *win, struct dh_alloc *alloc, uint64_t a
     if (bound > UINT32_MAX) {
         bound = UINT32_MAX;
     }
-    while (win->count > 0 && *stamp_at(win, 0) < at_ns && at_ns - *stamp_at(win, 0) > within_ns) {
+    /* beyond the bound there are several if the limit was a higher one before */
+    while (win->count >= bound || (win->count > 0 && has_expired(win, at_ns, within_ns))) {
         forget_oldest(win);
     }
-    if (win->count == win->capacity && (win->capacity >= bound || !grow(win, alloc, bound))) {
+    if (win->count == win->capacity && !grow(win, alloc, bound)) {
         if (win->capacity == 0) {
             return 1;
         }
