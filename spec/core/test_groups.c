@@ -481,6 +481,57 @@ static void the_group_does_not_wait_for_one_that_will_not_come(void) {
     world_fini(&world);
 }
 
+static void restart_once_given_up(struct world *world, const struct dh_event *ev) {
+    if (ev->kind == DH_EVENT_GIVE_UP && world_count(world, "give_up", NULL) == 1) {
+        CHECK_EQ(dh_sup_restart(&world->sup, ev->worker), 0);
+    }
+}
+
+/* Seed 38596 of the simulator: the second failure in one step took the first for the beginning of
+** a restart, and was free. */
+static void what_fails_again_in_the_step_in_which_its_group_failed_is_not_free(void) {
+    struct world world;
+
+    host(&world, DH_ONE_FOR_ALL, 1);
+    world_body(&world, "c")->close_in = 100 * SEC;
+    dh_sup_stop(&world.sup, &world_body(&world, "a")->w);
+    world_turn(&world);
+    crash(&world, "b");
+    world_turn(&world);
+    CHECK_STR(world_states(&world), "a=stopped b=backoff c=closing");
+    world_body(&world, "a")->fail_starts = -1;
+    world.on_event = restart_once_given_up;
+    dh_sup_start(&world.sup, &world_body(&world, "a")->w);
+    world_turn(&world);
+    CHECK_EQ(run_of(&world, "a"), 3);
+    CHECK_STR(world_states(&world), "a=failed b=stopped c=closing");
+    world_fini(&world);
+}
+
+static void two_that_fail_in_one_turn_of_one_for_one_count_twice_whoever_waits(void) {
+    struct world world;
+    struct dh_group *g = host(&world, DH_ONE_FOR_ALL, 5);
+    struct dh_group_spec spec;
+
+    dh_sup_stop(&world.sup, &world_body(&world, "b")->w);
+    dh_sup_stop(&world.sup, &world_body(&world, "c")->w);
+    world_turn(&world);
+    crash(&world, "a"); /* its gate is still shut when the strategy changes */
+    world_turn(&world);
+    dh_group_spec_init_defaults(&spec);
+    spec.strategy = DH_ONE_FOR_ONE;
+    spec.max_restarts = 1;
+    CHECK_EQ(dh_sup_change_group(&world.sup, g, &spec, NULL), 0);
+    dh_sup_start(&world.sup, &world_body(&world, "b")->w);
+    dh_sup_start(&world.sup, &world_body(&world, "c")->w);
+    world_turn(&world);
+    crash(&world, "b");
+    crash(&world, "c");
+    world_turn(&world);
+    CHECK_STR(world_states(&world), "a=stopped b=stopped c=failed");
+    world_fini(&world);
+}
+
 static void groups_are_found_and_refused(void) {
     struct world world;
     struct dh_group *g = NULL;
@@ -534,6 +585,8 @@ int main(void) {
     RUN(rest_for_one_an_earlier_failure_widens_the_restart);
     RUN(failures_in_different_turns_count_separately);
     RUN(the_group_does_not_wait_for_one_that_will_not_come);
+    RUN(what_fails_again_in_the_step_in_which_its_group_failed_is_not_free);
+    RUN(two_that_fail_in_one_turn_of_one_for_one_count_twice_whoever_waits);
     RUN(groups_are_found_and_refused);
     return check_report();
 }

@@ -250,16 +250,22 @@ void dh_group_set_gate(struct dh_sup *sup, struct dh_worker *w, enum dh_gate gat
 
 uint32_t dh_group_count_failure(struct dh_sup *sup, struct dh_worker *w, uint64_t at_ns) {
     struct dh_group *g = dh_group_of(w);
+    bool is_joint;
+    uint32_t count;
 
     if (g == NULL || g->spec.max_restarts == DH_UNLIMITED) {
         return 0;
     }
-    if (g->coming > 0 && g->counted_step == sup->step_count) {
+    is_joint = g->spec.strategy != DH_ONE_FOR_ONE && g->coming > 0;
+    if (is_joint && g->counted_step == sup->step_count) {
         return 0;
     }
-    g->counted_step = sup->step_count;
-    return dh_window_add(&g->window, sup->env->alloc, at_ns, g->spec.within_ns,
-                         g->spec.max_restarts);
+    count =
+        dh_window_add(&g->window, sup->env->alloc, at_ns, g->spec.within_ns, g->spec.max_restarts);
+    if (count <= g->spec.max_restarts) {
+        g->counted_step = sup->step_count;
+    }
+    return count;
 }
 
 /* m is not the failing one; what has ended by itself, or is going down anyway, has its own way. */

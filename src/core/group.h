@@ -32,7 +32,7 @@ struct dh_group {
     uint32_t coming;    /* members at DH_GATE_COMING */
     uint32_t arrived;
     uint32_t restart_step; /* the step in which the last restart began */
-    uint32_t counted_step; /* the step in which the last failure was counted */
+    uint32_t counted_step; /* the step in which the last failure was counted and forgiven */
     bool is_failed;
     bool is_dropped; /* freed when nobody is left */
     struct dh_window window;
