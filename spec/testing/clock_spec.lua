@@ -327,6 +327,19 @@ describe("testing.run", function()
     _G.arg = before
   end)
 
+  it("starts workers at once, though the test before preempted a start #host", function()
+    testing.run(function(t)
+      decnet.worker("endless", function() while true do end end)
+      t:advance(0)
+    end, { preempt_every = 100 })
+    testing.run(function(t)
+      local has_begun = false
+      decnet.worker("next", function() has_begun = true end)
+      t:advance(0)
+      assert.is_true(has_begun)
+    end)
+  end)
+
   it("has a canary: a test that leaks a handle fails", function()
     -- luv's own function, behind the host's back
     local _, new_timer = debug.getupvalue(uv.new_timer, 1)

@@ -200,6 +200,7 @@ static int l_host(lua_State *L) {
     vm->instance = instance;
     vm->warning.began_ns = 0; /* its log has none yet */
     vm->warning.untold = 0;
+    dh_queue_restart(&vm->queue);
     uint64_t slice_ns = option_ns(L, 1, "slice");
     int force_count = (int)option_number(L, 1, "preempt_every", 0);
     lua_getfield(L, 1, "monitor");

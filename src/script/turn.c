@@ -169,6 +169,11 @@ static void begin_round(struct dh_queue *q) {
     q->rests_fresh = false;
 }
 
+void dh_queue_restart(struct dh_queue *q) {
+    q->is_under_way = false;
+    q->rests_fresh = false;
+}
+
 /* Returns true when it is complete. */
 static bool go_round(struct dh_vm *vm, struct budget *b) {
     struct dh_queue *q = &vm->queue;

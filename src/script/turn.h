@@ -63,6 +63,9 @@ static inline bool dh_queue_has_any(const struct dh_queue *queue) {
     return dh_queue_has_awake(queue) || queue->tired.first != NULL;
 }
 
+/* Whose turn it is begins anew: with a new host. */
+void dh_queue_restart(struct dh_queue *queue);
+
 /* A turn: a round, or as much of one as can be done until then (the machine's clock; DH_NEVER: all). At
 ** least one task goes on. */
 void dh_vm_turn(struct dh_vm *vm, uint64_t until_ns);

@@ -45,7 +45,6 @@ struct dh_vm {
     lua_State *boundary; /* the coroutine of the innermost of them, NULL: none that has a name */
     unsigned in_flight;  /* one-shot requests: the virtual clock stands for them */
     bool is_host_yield;  /* the yield under way is the host's, not the user's */
-    bool rests_fresh;    /* a start was preempted in the last turn: this one is for the tired */
     bool has_loop;
     bool has_luv;
     int anchors;   /* reference of the table that keeps userdata alive */
