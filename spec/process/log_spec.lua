@@ -39,7 +39,7 @@ describe("the log", function()
 
   it("is logfmt where stderr is not a terminal", function()
     local log = children.info:ends(1):stderr()
-    assert.matches('^ts=%d+%-%d+%-%d+T%d+:%d+:%d+%.%d+Z level=info worker=talker '
+    assert.matches('%f[^\n\0]ts=%d+%-%d+%-%d+T%d+:%d+:%d+%.%d+Z level=info worker=talker '
       .. 'msg="for info" flag=true number=7 text="say \\"no\\""\n', log)
   end)
 
@@ -49,7 +49,7 @@ describe("the log", function()
       local count = 0
       for text in log:gmatch "[^\n]+" do
         assert.matches(line, text)
-        count = count + 1
+        count = count + (text:find "worker" and 1 or 0)
       end
       -- three of the talker's, done; crashed and given up
       assert.equal(6, count, log)
