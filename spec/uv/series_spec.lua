@@ -151,6 +151,35 @@ describe("the callbacks of a handle", function()
     end)
   end)
 
+  -- The series of a handle that is started again goes on where nothing of it is under way.
+  it("are the last ones given, whose ever they are and however often", function()
+    real.worker(function()
+      local timer, log = decnet.shared(uv.new_timer), {}
+      local function start(word)
+        timer:start(0, 0, function()
+          log[#log + 1] = word
+          decnet.sleep(0)
+          log[#log + 1] = word .. "'s end"
+        end)
+      end
+      start "never"
+      start "one"
+      real.wait(function() return #log == 1 end)
+      start "two" -- the callback of the first has not ended
+      real.wait(function() return #log == 4 end)
+      decnet.shared(start, "three")
+      start "four"
+      real.wait(function() return #log == 6 end)
+      timer:stop()
+      start "five"
+      real.wait(function() return #log == 8 end)
+      timer:close()
+      table.sort(log)
+      assert.equal("five, five's end, four, four's end, one, one's end, two, two's end",
+        table.concat(log, ", "))
+    end)
+  end)
+
   it("can start another series and wait for it", function()
     real.worker(function()
       local a, b = pair()

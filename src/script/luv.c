@@ -25,21 +25,24 @@
 #define CLOSE_KEY "decnet.luv_close"
 #define FUNCTION_KEY "decnet.luv.%s"
 
-static bool is_handle(lua_State *L, int idx) {
+/* luv's set of the metatables of handles. */
+static const char types_key = 0;
+
+/* The handle at idx, or NULL. */
+static uv_handle_t *handle_at(lua_State *L, int idx) {
     if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx)) {
-        return false;
+        return NULL;
     }
-    lua_getfield(L, LUA_REGISTRYINDEX, "uv_handle");
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &types_key);
     lua_insert(L, -2);
     lua_rawget(L, -2);
-    bool is = lua_toboolean(L, -1);
+    bool is_handle = lua_toboolean(L, -1);
     lua_pop(L, 2);
-    return is;
+    return is_handle ? *(uv_handle_t **)lua_touserdata(L, idx) : NULL;
 }
 
-static bool is_closing(lua_State *L, int idx) {
-    const uv_handle_t *handle = is_handle(L, idx) ? *(uv_handle_t **)lua_touserdata(L, idx) : NULL;
-    return handle != NULL && uv_is_closing(handle);
+static bool is_handle(lua_State *L, int idx) {
+    return handle_at(L, idx) != NULL;
 }
 
 /*
@@ -281,16 +284,23 @@ static int wrapped_start(lua_State *L) {
     if (callback == 0) {
         return call_luv_noted(L);
     }
-    if (is_closing(L, 1)) { /* luv would keep the callback for ever: its handle closes no more */
+    const uv_handle_t *handle = handle_at(L, 1);
+    if (handle != NULL &&
+        uv_is_closing(
+            handle)) { /* luv would keep the callback for ever: its handle closes no more */
         lua_pushnil(L);
         lua_pushliteral(L, "EINVAL: the handle is closed");
         lua_pushliteral(L, "EINVAL");
         return 3;
     }
+    if (handle != NULL && dh_series_resume(L, 1, run, callback)) {
+        return call_luv_noted(L);
+    }
     dh_series_new(L, run, callback);
     dh_bound_make(L, callback, run, DH_BOUND_SERIES);
     int n = call_luv_noted(L);
     dh_bound_push_series(L, callback);
+    dh_series_keep(L, -1, callback);
     dh_series_begin(L, 1, -1);
     lua_pop(L, 1);
     return n;
@@ -668,6 +678,8 @@ static int open_luv(lua_State *L) {
     lua_pushvalue(main, module);
     lua_setfield(main, LUA_REGISTRYINDEX, LUV_KEY);
     lua_getfield(main, LUA_REGISTRYINDEX, "uv_handle");
+    lua_pushvalue(main, -1);
+    lua_rawsetp(main, LUA_REGISTRYINDEX, &types_key);
     lua_pushnil(main);
     while (lua_next(main, -2) != 0) {
         lua_pop(main, 1);

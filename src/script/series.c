@@ -14,8 +14,9 @@
 
 static const char metatable_key = 0;
 
-/* User values. Of the calls that wait, each is { arguments, n = their number }. */
-enum { IN_HANDLE = 1, IN_FUNCTION = 2, IN_WAITING = 3 }; /* the handle, so that its memory stays */
+/* User values. The handle, so that its memory stays. Of the calls that wait, each is { arguments, n =
+** their number }. The bound callback, see dh_series_keep. */
+enum { IN_HANDLE = 1, IN_FUNCTION, IN_WAITING, IN_CALLBACK };
 
 struct series {
     struct dh_run *run;
@@ -44,7 +45,7 @@ struct series {
 
 void dh_series_new(lua_State *L, struct dh_run *run, int fn_idx) {
     fn_idx = lua_absindex(L, fn_idx);
-    struct series *s = lua_newuserdatauv(L, sizeof(*s), 3);
+    struct series *s = lua_newuserdatauv(L, sizeof(*s), IN_CALLBACK);
     memset(s, 0, sizeof(*s));
     s->run = run;
     s->first = 1;
@@ -317,6 +318,31 @@ void dh_series_begin(lua_State *L, int handle_idx, int series_idx) {
         ((struct series *)lua_touserdata(L, -1))->is_over = true;
     }
     lua_pop(L, 1);
+}
+
+void dh_series_keep(lua_State *L, int series_idx, int callback_idx) {
+    series_idx = lua_absindex(L, series_idx);
+    lua_pushvalue(L, callback_idx);
+    lua_setiuservalue(L, series_idx, IN_CALLBACK);
+}
+
+static bool is_at_rest(const struct series *s) {
+    return !s->is_over && !s->is_busy && !s->is_resting && s->first > s->last;
+}
+
+bool dh_series_resume(lua_State *L, int handle_idx, const struct dh_run *run, int fn_idx) {
+    int top = lua_gettop(L);
+    const struct series *s =
+        push_entry(L, handle_idx) == LUA_TUSERDATA ? lua_touserdata(L, -1) : NULL;
+    bool goes_on = s != NULL && s->run == run && is_at_rest(s) &&
+                   lua_getiuservalue(L, -1, IN_CALLBACK) == LUA_TFUNCTION;
+    if (goes_on) {
+        lua_pushvalue(L, fn_idx);
+        lua_setiuservalue(L, -3, IN_FUNCTION);
+        lua_replace(L, fn_idx);
+    }
+    lua_settop(L, top);
+    return goes_on;
 }
 
 void dh_series_open(lua_State *L) {

@@ -33,6 +33,12 @@ void dh_series_push_function(lua_State *L, int idx);
 ** before it. Raises on memory errors. */
 void dh_series_begin(lua_State *L, int handle_idx, int series_idx);
 
+/* The handle at handle_idx is started again with the function at fn_idx. If its series is the run's and
+** nothing of it is under way, it goes on with that function, so that none has to be made: then its
+** callback for luv, which was given to dh_series_keep, replaces the function. Returns whether it does. */
+bool dh_series_resume(lua_State *L, int handle_idx, const struct dh_run *run, int fn_idx);
+void dh_series_keep(lua_State *L, int series_idx, int callback_idx);
+
 /* The handle at handle_idx was stopped or closed. */
 void dh_series_end(lua_State *L, int handle_idx);
 
