@@ -11,7 +11,7 @@
 #include "script/files.h"
 #include "script/instance.h"
 #include "script/limits.h"
-#include "script/luv.h"
+#include "script/luvclose.h"
 #include "script/luvloop.h"
 #include "script/owned.h"
 #include "script/request.h"

@@ -14,7 +14,6 @@
 #include "script/hostlib.h"
 #include "script/leftover.h"
 #include "script/limits.h"
-#include "script/luv.h"
 #include "script/port.h"
 #include "script/scope.h"
 #include "script/table.h"

@@ -92,6 +92,10 @@ void dh_owned_push(lua_State *L, const struct dh_handle *h) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, data->ref);
 }
 
+bool dh_owned_is_living_child(const struct dh_handle *h) {
+    return *h->box != NULL && (*h->box)->type == UV_PROCESS && uv_is_active(*h->box);
+}
+
 void dh_owned_add_request(struct dh_owned *owned, struct dh_request *r) {
     r->prev = NULL;
     r->next = owned->requests;

@@ -84,6 +84,9 @@ void dh_owned_unlink(struct dh_handle *h);
 /* Push the userdata of an open handle. */
 void dh_owned_push(lua_State *L, const struct dh_handle *h);
 
+/* Is it a child process that has not ended? */
+bool dh_owned_is_living_child(const struct dh_handle *h);
+
 /* r has begun: its other fields are set. Its callback has come. */
 void dh_owned_add_request(struct dh_owned *owned, struct dh_request *r);
 void dh_owned_remove_request(struct dh_owned *owned, struct dh_request *r);

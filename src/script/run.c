@@ -14,7 +14,7 @@
 #include "script/instance.h"
 #include "script/leftover.h"
 #include "script/limits.h"
-#include "script/luv.h"
+#include "script/luvclose.h"
 #include "script/luvloop.h"
 #include "script/owned.h"
 #include "script/printed.h"

@@ -16,6 +16,7 @@
 #include "script/instance.h"
 #include "script/leftover.h"
 #include "script/luv.h"
+#include "script/luvclose.h"
 #include "script/luvloop.h"
 #include "script/offload.h"
 #include "script/pool.h"

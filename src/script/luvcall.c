@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/luvcall.h"
+
+#include <luv/lhandle.h>
+
+#include "script/bound.h"
+#include "script/vm.h"
+
+/* luv's set of the metatables of handles. */
+static const char types_key = 0;
+
+uv_handle_t *dh_luv_handle_at(lua_State *L, int idx) {
+    if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx)) {
+        return NULL;
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &types_key);
+    lua_insert(L, -2);
+    lua_rawget(L, -2);
+    bool is_handle = lua_toboolean(L, -1);
+    lua_pop(L, 2);
+    return is_handle ? *(uv_handle_t **)lua_touserdata(L, idx) : NULL;
+}
+
+bool dh_luv_is_handle(lua_State *L, int idx) {
+    return dh_luv_handle_at(L, idx) != NULL;
+}
+
+int dh_luv_call(lua_State *L) {
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+int dh_luv_call_noted(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    dh_loop_touch(&vm->loop);
+    dh_preempt_note_others(&vm->preempt);
+    return dh_luv_call(L);
+}
+
+int dh_luv_find_callback(lua_State *L) {
+    int i = lua_gettop(L);
+    while (i > 0 && !dh_bound_is_callable(L, i)) {
+        i--;
+    }
+    return i;
+}
+
+int dh_luv_fail_ebadf(lua_State *L) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "EBADF: bad file descriptor");
+    lua_pushliteral(L, "EBADF");
+    return 3;
+}
+
+struct dh_run *dh_luv_current_run(const struct dh_vm *vm) {
+    return vm->current != NULL ? vm->current->run : NULL;
+}
+
+void dh_luvcall_open(lua_State *L) {
+    lua_getfield(L, LUA_REGISTRYINDEX, "uv_handle");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &types_key);
+}
