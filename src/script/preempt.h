@@ -31,7 +31,8 @@
 ** run, the task sits in one call that Lua cannot interrupt, such as a long string.find: the monitor
 ** says so in the log while it lasts.
 **
-** The monitor (monitor.c) parks when no turn has begun for a few looks: an idle host has no wake-ups.
+** In C: the hooks and the handler (preempt.c), what the loop tells the monitor (slice.c), the monitor
+** (monitor.c). It parks when no turn has begun for a few looks: an idle host has no wake-ups.
 */
 #ifndef DH_SCRIPT_PREEMPT_H
 #define DH_SCRIPT_PREEMPT_H
@@ -204,6 +205,14 @@ bool dh_preempt_is_hook(lua_Hook hook);
 /* Who has had the CPU for longer than DH_HELD_NS, and has it still? For any thread. Returns false if it
 ** is nobody. */
 bool dh_preempt_holder(struct dh_preempt *p, struct dh_holder *ret_holder);
+
+/* The calling thread's handler and hooks speak of p from now on; NULL: of nobody, also those of a signal
+** that is still on its way. The process has the handler. */
+void dh_preempt_listen(struct dh_preempt *p);
+void dh_preempt_take_signal(void);
+
+/* Within a slice, for tests: preempt co after each force_count instructions. */
+void dh_preempt_force(const struct dh_preempt *p, lua_State *co);
 
 /* The monitor's thread; arg is the struct dh_preempt. In monitor.c. */
 void dh_preempt_monitor(void *arg);
