@@ -80,7 +80,7 @@ end
 local asked, answered, idle = 0, 0, {}
 
 local function connect()
-  local pipe, left, head = uv.new_pipe(false), nil, ""
+  local pipe, answer = uv.new_pipe(false), ""
   local connection = {}
   function connection.ask()
     asked = asked + 1
@@ -93,20 +93,11 @@ local function connect()
       assert(not read_err, read_err)
       if not data then
         return
-      elseif not left then
-        head = head .. data
-        local stop = select(2, head:find("\r\n\r\n", 1, true))
-        if not stop then
-          return
-        end
-        assert(head:find "^HTTP/1.1 200", head)
-        left = tonumber(head:match "Content%-Length: (%d+)") - (#head - stop)
-        head = ""
-      else
-        left = left - #data
       end
-      if left == 0 then
-        left = nil
+      answer = answer .. data
+      assert(answer:find "^HTTP/1.1 200", answer)
+      if answer:find "%]}\n$" or answer:find "%]}\n\r\n0\r\n\r\n$" then
+        answer = ""
         answered = answered + 1
         idle[#idle + 1] = connection
       end

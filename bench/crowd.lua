@@ -37,7 +37,7 @@ local function wait(seconds, is_over)
   end
 end
 
-local function ask(path)
+local function begin(path)
   local pipe, bytes, is_over = uv.new_pipe(false), 0, false
   pipe:connect(socket, function(err)
     assert(not err, err)
@@ -46,13 +46,20 @@ local function ask(path)
       assert(bytes > 0 or data and data:find "^HTTP/1.1 200", data)
       bytes = bytes + (data and #data or 0)
       is_over = data == nil
+      if is_over then
+        pipe:close()
+      end
     end)
   end)
-  while not is_over do
+  return function() return is_over and bytes end
+end
+
+local function ask(path)
+  local answered = begin(path)
+  while not answered() do
     uv.run "once"
   end
-  pipe:close()
-  return bytes
+  return answered()
 end
 
 local file = assert(io.open(script, "w"))
@@ -93,6 +100,15 @@ for _, path in ipairs { "/v1/workers", "/v1/workers/sleeper%20" .. COUNT, "/live
   row.memory, row.peak = memory "VmRSS", memory "VmHWM"
   rows[#rows + 1] = row
 end
+
+-- How long others wait who ask at the same time.
+local meanwhile = { n = 0, ms = 0 }
+local answered = begin "/metrics"
+while not answered() do
+  local from = uv.hrtime()
+  ask "/livez"
+  meanwhile.n, meanwhile.ms = meanwhile.n + 1, math.max(meanwhile.ms, (uv.hrtime() - from) / 1e6)
+end
 child:kill "sigterm"
 wait(10, function() return not uv.fs_stat(socket) end)
 
@@ -127,3 +143,5 @@ for _, row in ipairs(rows) do
   print(("%28s ms late at p99: %s; without %s"):format("", lateness(row.spans),
     lateness(row.rests)))
 end
+print(("/livez asked %d times during one /metrics: at worst %.1f ms"):format(meanwhile.n,
+  meanwhile.ms))

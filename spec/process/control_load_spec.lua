@@ -225,6 +225,79 @@ describe("the control plane", function()
     end)
   end)
 
+  describe("of thousands of workers", function()
+    local path, child
+    lazy_setup(function()
+      child, path = plane.start [[
+        local decnet = require "decnet"
+        for i = 1, 3000 do
+          decnet.worker("w " .. i, function() decnet.park() end)
+        end
+      ]]
+      plane.in_state(path, "w 3000", "running")
+    end)
+
+    it("tells in order, each once", function()
+      local answer = http.ask(path, "GET", "/v1/workers")
+      assert.equal("application/json", answer.headers["content-type"])
+      local reply = http.json(answer.body)
+      assert.equal(3000, #reply.workers)
+      for i, worker in ipairs(reply.workers) do
+        assert.equal("w " .. i, worker.name)
+      end
+      assert.equal(3000, reply.host.workers)
+    end)
+
+    it("has every metric, those of a family together", function()
+      local text = http.ask(path, "GET", "/metrics").body
+      local family, samples, seen = nil, {}, {}
+      for line in text:gmatch "([^\n]+)\n" do
+        local begun = line:match "^# TYPE (%S+)"
+        if begun then
+          assert.is_nil(seen[begun], begun)
+          family, seen[begun] = begun, true
+        elseif line:find "^decnet_worker_" then
+          assert.equal(family, line:match "^[%w_]+")
+          samples[family] = (samples[family] or 0) + 1
+        end
+      end
+      local each = { decnet_worker_restarts_total = 5, decnet_worker_state = 8 }
+      for name, count in pairs(samples) do
+        assert.equal(3000 * (each[name] or 1), count, name)
+      end
+      assert.equal(3000, samples.decnet_worker_memory_bytes)
+    end)
+
+    it("tells nothing but the head, if it is asked for that", function()
+      local connection = http.open(path,
+        "HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+      process.wait(function() return connection.over end)
+      connection.close()
+      assert.matches("^HTTP/1.1 200 .*\r\n\r\n$", connection.data)
+    end)
+
+    it("tells others while one takes his answer slowly, or goes in the middle of it", function()
+      local before = open_files(child.pid)
+      local slow = {}
+      for i = 1, 20 do
+        local request = ("GET %s HTTP/1.1\r\nHost: x\r\n\r\n"):format(
+          i % 2 == 0 and "/metrics" or "/v1/workers")
+        slow[i] = http.open(path, request)
+        process.wait(function() return slow[i].data ~= "" end)
+        slow[i].handle:read_stop()
+      end
+      assert.is_true(is_alive(path))
+      assert.equal(3000, #select(2, plane.get(path, "/v1/workers")).workers)
+      for i = 1, 20 do
+        slow[i].close()
+      end
+      process.wait(function() return open_files(child.pid) <= before end)
+      assert.is_true(open_files(child.pid) <= before)
+      assert.is_true(is_alive(path))
+      child:stop()
+    end)
+  end)
+
   -- DECNET_ORDERS: how many in all; ./dev storm plays 10,000.
   it("carries out each of thousands of orders, and the last one counts", function()
     local _, path = plane.start [[

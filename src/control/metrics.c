@@ -10,6 +10,7 @@
 #include "control/clock.h"
 #include "control/control.h"
 #include "control/json.h"
+#include "control/limits.h"
 #include "control/request.h"
 #include "obs/field.h"
 #include "script/preempt.h"
@@ -51,9 +52,15 @@ static const struct {
     [MEMORY] = {"decnet_worker_memory_bytes", "gauge", "Bytes of Lua's memory that its run holds."},
 };
 
-struct worker {
-    struct dh_view view;
-    char *label; /* its name, escaped */
+/* GET /metrics, on its way. */
+struct metrics {
+    struct dh_pieces pieces;
+    struct dh_control *control;
+    struct dh_views views;
+    char **labels; /* the workers' names, escaped */
+    enum family family;
+    size_t at; /* which worker */
+    uint64_t now_ns;
 };
 
 /* A label's value: \ " and line ends escaped, valid UTF-8. */
@@ -92,17 +99,17 @@ static void put_family(FILE *out, const char *name, const char *type, const char
     fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void put_restarts(FILE *out, const struct worker *w) {
+static void put_restarts(FILE *out, const struct dh_view *v, const char *label) {
     for (int i = 0; i < DH_RESTART_CAUSE_COUNT; i++) {
-        fprintf(out, "%s{worker=\"%s\",cause=\"%s\"} %u\n", families[RESTARTS].name, w->label,
-                dh_restart_cause_name((enum dh_restart_cause)i), w->view.restarted[i]);
+        fprintf(out, "%s{worker=\"%s\",cause=\"%s\"} %u\n", families[RESTARTS].name, label,
+                dh_restart_cause_name((enum dh_restart_cause)i), v->restarted[i]);
     }
 }
 
-static void put_states(FILE *out, const struct worker *w) {
+static void put_states(FILE *out, const struct dh_view *v, const char *label) {
     for (int i = 0; i < DH_STATE_COUNT; i++) {
-        fprintf(out, "%s{worker=\"%s\",state=\"%s\"} %d\n", families[STATE].name, w->label,
-                dh_state_name((enum dh_state)i), w->view.state == (enum dh_state)i);
+        fprintf(out, "%s{worker=\"%s\",state=\"%s\"} %d\n", families[STATE].name, label,
+                dh_state_name((enum dh_state)i), v->state == (enum dh_state)i);
     }
 }
 
@@ -110,17 +117,17 @@ static uint64_t since(uint64_t at_ns, uint64_t now_ns) {
     return at_ns != 0 && at_ns < now_ns ? now_ns - at_ns : 0;
 }
 
-static void put_worker(FILE *out, enum family family, const struct worker *w, uint64_t now_ns) {
-    const struct dh_view *v = &w->view;
+static void put_worker(FILE *out, enum family family, const struct dh_view *v, const char *label,
+                       uint64_t now_ns) {
     if (family == RESTARTS) {
-        put_restarts(out, w);
+        put_restarts(out, v, label);
         return;
     }
     if (family == STATE) {
-        put_states(out, w);
+        put_states(out, v, label);
         return;
     }
-    fprintf(out, "%s{worker=\"%s\"}", families[family].name, w->label);
+    fprintf(out, "%s{worker=\"%s\"}", families[family].name, label);
     switch (family) {
         case READY:
             put_number(out, v->is_ready);
@@ -152,15 +159,6 @@ static void put_worker(FILE *out, enum family family, const struct worker *w, ui
         default:
             put_number(out, (double)v->held_bytes);
             break;
-    }
-}
-
-static void put_workers(FILE *out, const struct worker *workers, size_t n, uint64_t now_ns) {
-    for (int f = 0; f < FAMILIES; f++) {
-        put_family(out, families[f].name, families[f].type, families[f].help);
-        for (size_t i = 0; i < n; i++) {
-            put_worker(out, (enum family)f, &workers[i], now_ns);
-        }
     }
 }
 
@@ -229,48 +227,65 @@ static void put_host(FILE *out, struct dh_control *c, uint64_t now_ns) {
     put_lateness(out, &totals.host.lateness);
 }
 
-static struct worker *collect(struct dh_control *c, size_t *ret_count) {
-    struct dh_totals totals;
-    size_t n = 0;
-    dh_snapshot_totals(&c->snapshot, &totals);
-    size_t room = totals.workers;
-    struct worker *workers = calloc(room + 1, sizeof(*workers));
-    dh_snapshot_begin(&c->snapshot);
-    while (workers != NULL && n < room && dh_snapshot_next(&c->snapshot, &workers[n].view)) {
-        workers[n].label = escape(workers[n].view.name, workers[n].view.name_len);
-        if (workers[n].label == NULL) {
-            dh_view_fini(&workers[n].view);
-            break;
-        }
-        n++;
+static int put_metrics(struct dh_pieces *pieces, FILE *out) {
+    struct metrics *m = (struct metrics *)pieces; /* first member */
+    if (m->family == 0 && m->at == 0) {
+        put_host(out, m->control, m->now_ns);
     }
-    *ret_count = n;
-    return workers;
+    for (int n = 0; n < DH_PIECE_WORKERS && m->family < FAMILIES; n++) {
+        if (m->at == 0) {
+            const char *name = families[m->family].name;
+            put_family(out, name, families[m->family].type, families[m->family].help);
+        }
+        if (m->at < m->views.count) {
+            put_worker(out, m->family, &m->views.list[m->at], m->labels[m->at], m->now_ns);
+            m->at++;
+        }
+        if (m->at == m->views.count) {
+            m->family++;
+            m->at = 0;
+        }
+    }
+    return m->family < FAMILIES;
+}
+
+static void free_metrics(struct dh_pieces *pieces) {
+    struct metrics *m = (struct metrics *)pieces;
+    for (size_t i = 0; m->labels != NULL && i < m->views.count; i++) {
+        free(m->labels[i]);
+    }
+    free(m->labels);
+    dh_views_fini(&m->views);
+    free(m);
+}
+
+static struct metrics *collect(struct dh_control *c) {
+    struct metrics *m = calloc(1, sizeof(*m));
+    if (m == NULL || dh_snapshot_copy(&c->snapshot, &m->views) != 0) {
+        free(m);
+        return NULL;
+    }
+    m->pieces.put = put_metrics;
+    m->pieces.free = free_metrics;
+    m->control = c;
+    m->now_ns = dh_clock_now();
+    m->labels = calloc(m->views.count + 1, sizeof(*m->labels));
+    bool ok = m->labels != NULL;
+    for (size_t i = 0; ok && i < m->views.count; i++) {
+        m->labels[i] = escape(m->views.list[i].name, m->views.list[i].name_len);
+        ok = m->labels[i] != NULL;
+    }
+    if (!ok) {
+        free_metrics(&m->pieces);
+        return NULL;
+    }
+    return m;
 }
 
 enum MHD_Result dh_metrics_answer(struct dh_request *r) {
-    struct dh_control *c = r->server->control;
-    uint64_t now_ns = dh_clock_now();
-    size_t count;
-    size_t len = 0;
-    char *text = NULL;
-    struct worker *workers = collect(c, &count);
-    FILE *out = workers != NULL ? open_memstream(&text, &len) : NULL;
-    if (out != NULL) {
-        put_host(out, c, now_ns);
-        put_workers(out, workers, count, now_ns);
-        if (fclose(out) != 0) {
-            free(text);
-            text = NULL;
-        }
-    }
-    for (size_t i = 0; workers != NULL && i < count; i++) {
-        dh_view_fini(&workers[i].view);
-        free(workers[i].label);
-    }
-    free(workers);
-    if (text == NULL) {
+    struct metrics *m = collect(r->server->control);
+    if (m == NULL) {
         return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
     }
-    return dh_reply_bytes(r, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", text, len);
+    return dh_reply_pieces(r, "text/plain; version=0.0.4; charset=utf-8", &m->pieces);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "control/json.h"
+#include "control/limits.h"
 #include "control/request.h"
 
 static enum MHD_Result queue(struct dh_request *r, unsigned status, const char *type,
@@ -46,6 +47,69 @@ static enum MHD_Result json_reply(struct dh_request *r, unsigned status, const c
 
 enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json) {
     return json_reply(r, status, NULL, json);
+}
+
+static int make_piece(struct dh_pieces *p) {
+    free(p->text);
+    p->text = NULL;
+    p->at = 0;
+    p->len = 0;
+    FILE *out = open_memstream(&p->text, &p->len);
+    if (out == NULL) {
+        return DH_ENOMEM;
+    }
+    int result = p->put(p, out);
+    p->has_more = result == 1;
+    return fclose(out) == 0 && result >= 0 ? 0 : DH_ENOMEM;
+}
+
+/* Called when the connection takes more. */
+static ssize_t read_pieces(void *arg, uint64_t pos, char *buf, size_t max) {
+    struct dh_pieces *p = arg;
+    (void)pos;
+    while (p->at == p->len) {
+        if (!p->has_more) {
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        }
+        if (make_piece(p) != 0) {
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        }
+    }
+    size_t n = p->len - p->at < max ? p->len - p->at : max;
+    memcpy(buf, p->text + p->at, n);
+    p->at += n;
+    return (ssize_t)n;
+}
+
+static void free_pieces(void *arg) {
+    struct dh_pieces *p = arg;
+    free(p->text);
+    p->free(p);
+}
+
+/* What is one piece only has a length. */
+static enum MHD_Result reply_whole(struct dh_request *r, const char *type, struct dh_pieces *p) {
+    char *text = p->text;
+    p->text = NULL;
+    size_t len = p->len;
+    free_pieces(p);
+    return dh_reply_bytes(r, MHD_HTTP_OK, type, text, len);
+}
+
+enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct dh_pieces *p) {
+    if (make_piece(p) != 0) {
+        free_pieces(p);
+        return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
+    }
+    if (!p->has_more) {
+        return reply_whole(r, type, p);
+    }
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, DH_PIECE_BYTES, read_pieces, p, free_pieces);
+    if (response == NULL) {
+        free_pieces(p);
+    }
+    return queue(r, MHD_HTTP_OK, type, NULL, response);
 }
 
 static json_t *error_json(const char *text) {

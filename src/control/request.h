@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "control/limits.h"
 #include "core/limits.h"
@@ -74,6 +75,23 @@ enum MHD_Result dh_request_wait(struct dh_request *r, uint64_t deadline_ns,
 enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json);
 enum MHD_Result dh_reply_bytes(struct dh_request *r, unsigned status, const char *type, char *bytes,
                                size_t len);
+
+/* An answer that is made as it is taken. Embedded in what put needs. */
+struct dh_pieces {
+    /* Write the next piece: returns 1 if more will come, 0 if that was the last, or DH_ENOMEM. */
+    int (*put)(struct dh_pieces *p, FILE *out);
+    void (*free)(struct dh_pieces *p);
+
+    /* reply.c's */
+    char *text; /* the piece that is being taken */
+    size_t len;
+    size_t at;
+    bool has_more;
+};
+
+/* Answer with the pieces, which are taken over. */
+enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct dh_pieces *p);
+
 enum MHD_Result dh_reply_error(struct dh_request *r, unsigned status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 enum MHD_Result dh_reply_not_allowed(struct dh_request *r, const char *allowed);

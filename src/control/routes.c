@@ -2,6 +2,7 @@
 /*
 ** Which path is answered how.
 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "control/clock.h"
 #include "control/control.h"
 #include "control/json.h"
+#include "control/limits.h"
 #include "control/request.h"
 #include "script/preempt.h"
 
@@ -60,65 +62,62 @@ static json_t *host_json(struct dh_control *c, uint64_t now_ns) {
     return json;
 }
 
-struct text {
-    char *bytes;
-    size_t len;
-    size_t cap;
-};
-
-static int append(const char *bytes, size_t len, void *arg) {
-    struct text *text = arg;
-    if (text->len + len > text->cap) {
-        size_t cap = 2 * (text->len + len) + 4096;
-        char *grown = realloc(text->bytes, cap);
-        if (grown == NULL) {
-            return -1;
-        }
-        text->bytes = grown;
-        text->cap = cap;
-    }
-    memcpy(text->bytes + text->len, bytes, len);
-    text->len += len;
-    return 0;
+static int put_json(FILE *out, json_t *json) {
+    int result = json != NULL && json_dumpf(json, out, DH_JSON_FLAGS) == 0 ? 0 : DH_ENOMEM;
+    json_decref(json);
+    return result;
 }
 
-static int append_json(struct text *text, json_t *json) {
-    int err = json == NULL ? -1 : json_dump_callback(json, append, text, DH_JSON_FLAGS);
-    json_decref(json);
-    return err;
+/* GET /v1/workers, on its way. */
+struct told {
+    struct dh_pieces pieces;
+    struct dh_control *control;
+    struct dh_views views;
+    size_t at;
+    uint64_t now_ns;
+};
+
+static int put_host(struct told *t, FILE *out) {
+    fputs("{\"host\":", out);
+    int result = put_json(out, host_json(t->control, t->now_ns));
+    fputs(",\n\"holder\":", out);
+    result = result == 0 ? put_json(out, holder_json(t->control)) : result;
+    fputs(",\n\"workers\":[\n", out);
+    return result;
 }
 
 /* One worker at a time: a hundred thousand as values of jansson would take a gigabyte. */
-static int append_workers(struct text *text, struct dh_control *c, uint64_t now_ns) {
-    struct dh_view view;
-    const char *comma = "";
-    dh_snapshot_begin(&c->snapshot);
-    while (dh_snapshot_next(&c->snapshot, &view)) {
-        int err = append(comma, strlen(comma), text);
-        err = err == 0 ? append_json(text, dh_json_worker(&view, now_ns)) : err;
-        dh_view_fini(&view);
-        if (err != 0) {
-            return err;
-        }
-        comma = ",\n";
+static int put_told(struct dh_pieces *pieces, FILE *out) {
+    struct told *t = (struct told *)pieces; /* first member */
+    int result = t->at == 0 ? put_host(t, out) : 0;
+    for (int n = 0; result == 0 && n < DH_PIECE_WORKERS && t->at < t->views.count; n++) {
+        fputs(t->at > 0 ? ",\n" : "", out);
+        result = put_json(out, dh_json_worker(&t->views.list[t->at++], t->now_ns));
     }
-    return 0;
+    if (result == 0 && t->at < t->views.count) {
+        return 1;
+    }
+    fputs("]}\n", out);
+    return result;
+}
+
+static void free_told(struct dh_pieces *pieces) {
+    struct told *t = (struct told *)pieces;
+    dh_views_fini(&t->views);
+    free(t);
 }
 
 static enum MHD_Result answer_workers(struct dh_request *r) {
-    struct dh_control *c = control_of(r);
-    uint64_t now_ns = dh_clock_now();
-    struct text text = {NULL, 0, 0};
-    bool ok = append("{\"host\":", 8, &text) == 0 &&
-              append_json(&text, host_json(c, now_ns)) == 0 &&
-              append(",\n\"holder\":", 11, &text) == 0 && append_json(&text, holder_json(c)) == 0 &&
-              append(",\n\"workers\":[\n", 14, &text) == 0 &&
-              append_workers(&text, c, now_ns) == 0 && append("]}\n", 3, &text) == 0;
-    if (!ok) {
-        free(text.bytes);
+    struct told *t = calloc(1, sizeof(*t));
+    if (t == NULL || dh_snapshot_copy(&control_of(r)->snapshot, &t->views) != 0) {
+        free(t);
         return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
     }
-    return dh_reply_bytes(r, MHD_HTTP_OK, "application/json", text.bytes, text.len);
+    t->pieces.put = put_told;
+    t->pieces.free = free_told;
+    t->control = control_of(r);
+    t->now_ns = dh_clock_now();
+    return dh_reply_pieces(r, "application/json", &t->pieces);
 }
 
 /* Let the loop bring the snapshot up to date, then answer: at once if it has been silent for too long

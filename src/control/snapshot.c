@@ -415,20 +415,52 @@ uint64_t dh_snapshot_silence_ns(struct dh_snapshot *s, uint64_t now_ns) {
     return is_answered || now_ns < s->asked_ns ? 0 : now_ns - s->asked_ns;
 }
 
-void dh_snapshot_begin(struct dh_snapshot *s) {
+/* Returns how many workers there are. */
+static size_t begin_reading(struct dh_snapshot *s) {
+    size_t count = 0;
     pthread_mutex_lock(&s->mutex);
     s->reading = s->first;
+    for (int i = 0; i < DH_STATE_COUNT; i++) {
+        count += s->counts[i];
+    }
     pthread_mutex_unlock(&s->mutex);
+    return count;
 }
 
-bool dh_snapshot_next(struct dh_snapshot *s, struct dh_view *ret_view) {
+/* Returns 1 and the next worker, 0 behind the last, or DH_ENOMEM. */
+static int read_next(struct dh_snapshot *s, struct dh_view *ret_view) {
+    int result = 0;
     pthread_mutex_lock(&s->mutex);
-    bool ok = s->reading != NULL && copy_view(s->reading, ret_view);
-    if (ok) {
+    if (s->reading != NULL) {
+        result = copy_view(s->reading, ret_view) ? 1 : DH_ENOMEM;
         s->reading = s->reading->next;
     }
     pthread_mutex_unlock(&s->mutex);
-    return ok;
+    return result;
+}
+
+/* Those that come while it copies are left for the next time. */
+int dh_snapshot_copy(struct dh_snapshot *s, struct dh_views *ret_views) {
+    size_t room = begin_reading(s);
+    struct dh_views views = {calloc(room + 1, sizeof(*views.list)), 0};
+    int result = views.list != NULL ? 1 : DH_ENOMEM;
+    while (result == 1 && views.count < room) {
+        result = read_next(s, &views.list[views.count]);
+        views.count += result == 1;
+    }
+    if (result < 0) {
+        dh_views_fini(&views);
+        return result;
+    }
+    *ret_views = views;
+    return 0;
+}
+
+void dh_views_fini(struct dh_views *views) {
+    for (size_t i = 0; i < views->count; i++) {
+        dh_view_fini(&views->list[i]);
+    }
+    free(views->list);
 }
 
 /* As far as the loop may have to wait. */
@@ -448,7 +480,7 @@ bool dh_snapshot_find(struct dh_snapshot *s, const char *name, size_t len,
                       struct dh_view *ret_view) {
     bool is_found = false;
     bool is_over = false;
-    dh_snapshot_begin(s);
+    begin_reading(s);
     while (!is_found && !is_over) {
         pthread_mutex_lock(&s->mutex);
         is_found = find_in_chunk(s, name, len, ret_view);

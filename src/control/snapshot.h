@@ -6,7 +6,7 @@
 **   loop thread                               control thread
 **   on_event: the worker's record at once     ask: bring the rest up to date
 **   step: what was asked, a chunk a turn ---> is_fresh? else, in the end, what there is
-**                                             next, next, ...: a copy of each record
+**                                             copy: of each record
 **
 ** The mutex is held for one record at a time. A refresh costs the loop a few hundred nanoseconds a
 ** worker, and is not begun again before DH_REFRESH_REST times of what it took have passed.
@@ -84,7 +84,7 @@ struct dh_snapshot {
     /* under the mutex */
     struct dh_record *first;
     struct dh_record *last;
-    struct dh_record *reading; /* what dh_snapshot_next will copy */
+    struct dh_record *reading; /* where the control thread is, when it goes through them */
     struct dh_port_host host;
     uint32_t counts[DH_STATE_COUNT];
     uint32_t unready; /* should be up and is not, or is not ready */
@@ -133,9 +133,15 @@ uint64_t dh_snapshot_patience_ns(const struct dh_snapshot *s);
 /* For how long has the loop not answered? 0: it has. */
 uint64_t dh_snapshot_silence_ns(struct dh_snapshot *s, uint64_t now_ns);
 
-/* Copies of all workers: begin, then next until it returns false. */
-void dh_snapshot_begin(struct dh_snapshot *s);
-bool dh_snapshot_next(struct dh_snapshot *s, struct dh_view *ret_view);
+/* Copies of all workers, in order of declaration. */
+struct dh_views {
+    struct dh_view *list;
+    size_t count;
+};
+
+/* Returns 0, or DH_ENOMEM. */
+int dh_snapshot_copy(struct dh_snapshot *s, struct dh_views *ret_views);
+void dh_views_fini(struct dh_views *views);
 
 /* The worker of that name; a walk over all. */
 bool dh_snapshot_find(struct dh_snapshot *s, const char *name, size_t len,
