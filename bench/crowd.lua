@@ -12,6 +12,12 @@ local COUNT = tonumber(arg[1]) or 100000
 
 local WORKERS = [[
 local decnet = require "decnet"
+local uv = require "luv"
+decnet.worker("end", function() -- with the benchmark, however that ends
+  local parent = uv.os_getppid()
+  while uv.os_getppid() == parent do decnet.sleep(0.2) end
+  decnet.stop()
+end)
 for i = 1, tonumber(arg[1]) do
   decnet.worker("sleeper " .. i, function() decnet.sleep(3600) end)
 end
