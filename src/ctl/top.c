@@ -21,6 +21,8 @@
 /* A change of the screen's size is noticed this soon though a signal was lost. */
 #define TICK_NS 200000000u
 
+#define CONTROL_L 12
+
 static const char keys_text[] =
     "decnet-host top\n"
     "\n"
@@ -289,6 +291,10 @@ static void on_read_key(struct dh_top *t, int key) {
 }
 
 static void on_key(struct dh_top *t, int key) {
+    if (key == KEY_RESIZE || key == CONTROL_L) {
+        clearok(stdscr, TRUE); /* whatever the terminal has made of what it showed */
+        return;
+    }
     switch (t->mode) {
         case DH_TOP_LIST:
             on_list_key(t, key);
