@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "ctl/options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,41 +103,53 @@ static int set(struct dh_options *o, const struct option *option, const char *va
     return value[0] != '\0' ? 0 : complain(err, "a path expected behind", option->word, "");
 }
 
+struct reading {
+    struct dh_options *options;
+    int argc;
+    char **argv;
+    int at;
+    unsigned known;
+};
+
+static int unknown(const struct reading *r, const struct option *option, struct dh_error *err) {
+    char rest[64];
+    snprintf(rest, sizeof(rest), "; see decnet-host %s --help", r->options->verb);
+    return complain(err, option == NULL ? "unknown option" : "this verb has no option",
+                    r->argv[r->at], rest);
+}
+
+/* The option at r->at, and its value, which may be the next word. */
+static int read_option(struct reading *r, struct dh_error *err) {
+    const char *word = r->argv[r->at];
+    const char *equals = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
+    const struct option *option =
+        find(word, equals != NULL ? (size_t)(equals - word) : strlen(word));
+    if (option == NULL || (option->bit & ~r->known) != 0) {
+        return unknown(r, option, err);
+    }
+    if (!option->has_value) {
+        return equals == NULL ? set(r->options, option, "", err)
+                              : complain(err, "no value expected in", word, "");
+    }
+    if (equals == NULL && r->at + 1 == r->argc) {
+        return complain(err, "a value expected behind", word, "");
+    }
+    return set(r->options, option, equals != NULL ? equals + 1 : r->argv[++r->at], err);
+}
+
 int dh_options_read(struct dh_options *o, int argc, char **argv, unsigned known,
                     struct dh_error *err) {
+    struct reading r = {.options = o, .argc = argc, .argv = argv, .known = known};
     bool is_over = false;
     *o = (struct dh_options){.verb = argv[1], .names = argv + 2, .timeout_s = -1, .lines = -1};
-    for (int i = 2; i < argc; i++) {
-        char *word = argv[i];
+    for (r.at = 2; r.at < argc; r.at++) {
+        char *word = argv[r.at];
         if (is_over || word[0] != '-' || word[1] == '\0') {
             o->names[o->name_count++] = word;
             continue;
         }
-        if (strcmp(word, "--") == 0) {
-            is_over = true;
-            continue;
-        }
-        const char *value = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
-        const struct option *option =
-            find(word, value != NULL ? (size_t)(value - word) : strlen(word));
-        if (option == NULL || (option->bit & ~known) != 0) {
-            char rest[100] = "; see decnet-host ";
-            strncat(rest, o->verb, sizeof(rest) - 30);
-            strcat(rest, " --help");
-            return complain(err, option == NULL ? "unknown option" : "this verb has no option",
-                            word, rest);
-        }
-        if (value != NULL && !option->has_value) {
-            return complain(err, "no value expected in", word, "");
-        }
-        value = value != NULL ? value + 1 : NULL;
-        if (option->has_value && value == NULL && i + 1 == argc) {
-            return complain(err, "a value expected behind", word, "");
-        }
-        if (option->has_value && value == NULL) {
-            value = argv[++i];
-        }
-        int result = set(o, option, value, err);
+        is_over = strcmp(word, "--") == 0;
+        int result = is_over ? 0 : read_option(&r, err);
         if (result != 0) {
             return result;
         }

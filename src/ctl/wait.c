@@ -13,6 +13,12 @@
 #include "ctl/limits.h"
 #include "ctl/row.h"
 #include "ctl/verb.h"
+#include "obs/text.h"
+
+#define NS_PER_S 1000000000u
+
+/* No exit code. */
+#define GO_ON (-1)
 
 enum verdict { NOT_YET, GOOD, BAD };
 
@@ -97,66 +103,74 @@ static int report(const struct dh_rows *rows, const struct dh_options *o, enum v
     return DH_EXIT_NO;
 }
 
-/* One look. Returns an error as dh_rows_ask; or 0 and what is to be thought of it. */
-static int look(const struct dh_options *o, struct dh_http *h, struct dh_rows *rows,
-                enum verdict *ret_verdict, struct dh_error *err) {
-    int result = dh_rows_ask(rows, h, NULL, NULL, err);
-    if (result != 0) {
-        return result;
-    }
-    if (o->name_count == 0) {
-        *ret_verdict = judge_all(rows, o->is_ready);
-        return 0;
-    }
-    const struct dh_row *row = find(rows, o->names[0]);
-    if (row == NULL) {
-        char shown[100];
-        snprintf(shown, sizeof(shown), "%.90s", o->names[0]);
-        return dh_error_set(err, DH_ESTATE,
-                            "no worker is named '%s'; see decnet-host status --names", shown);
-    }
-    *ret_verdict = judge(row, o->is_ready);
-    return 0;
+static int no_such_worker(const char *name, struct dh_error *err) {
+    char shown[100];
+    dh_text_oneline(shown, sizeof(shown), name, strlen(name));
+    return dh_error_set(err, DH_ESTATE, "no worker is named '%s'; see decnet-host status --names",
+                        shown);
 }
 
-static void pause_ns(uint64_t ns) {
-    struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
-    nanosleep(&ts, NULL);
+struct watch {
+    const struct dh_options *options;
+    struct dh_http *http;
+    uint64_t limit_ns; /* when the time is over */
+    bool was_there;    /* the host has answered once */
+};
+
+/* The host has said how its workers are. */
+static int on_rows(const struct watch *w, const struct dh_rows *rows, bool is_late) {
+    const struct dh_options *o = w->options;
+    const struct dh_row *row = o->name_count > 0 ? find(rows, o->names[0]) : NULL;
+    struct dh_error err;
+    if (o->name_count > 0 && row == NULL) {
+        no_such_worker(o->names[0], &err);
+        return dh_verb_complain(&err);
+    }
+    enum verdict verdict = row != NULL ? judge(row, o->is_ready) : judge_all(rows, o->is_ready);
+    return verdict == NOT_YET && !is_late ? GO_ON : report(rows, o, verdict);
+}
+
+/* It has not: one that has ended has no workers any more, one that shall be ready may still come. */
+static int on_error(const struct watch *w, const struct dh_error *err, bool is_late) {
+    bool is_gone = err->code == DH_ENOENT;
+    if (is_gone && w->was_there && !w->options->is_ready) {
+        return DH_EXIT_FINE;
+    }
+    bool may_come = is_gone && !w->was_there && w->options->is_ready;
+    return may_come && !is_late ? GO_ON : dh_verb_complain(err);
+}
+
+/* Returns an exit code, or GO_ON. */
+static int look(struct watch *w) {
+    struct dh_rows rows;
+    struct dh_error err;
+    int result = dh_rows_ask(&rows, w->http, NULL, NULL, &err);
+    bool is_late = dh_clock_now() >= w->limit_ns;
+    int code = result == 0 ? on_rows(w, &rows, is_late) : on_error(w, &err, is_late);
+    w->was_there = w->was_there || result == 0;
+    dh_rows_fini(&rows);
+    return code;
+}
+
+static void rest(const struct watch *w, uint64_t took_ns) {
+    uint64_t now_ns = dh_clock_now();
+    uint64_t left_ns = w->limit_ns > now_ns ? w->limit_ns - now_ns : 0;
+    uint64_t ns = took_ns * DH_CTL_REST > DH_CTL_WAIT_NS ? took_ns * DH_CTL_REST : DH_CTL_WAIT_NS;
+    ns = ns < left_ns ? ns : left_ns;
+    nanosleep(&(struct timespec){(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)}, NULL);
 }
 
 int dh_verb_wait(const struct dh_options *o, struct dh_http *h) {
-    uint64_t began_ns = dh_clock_now();
-    uint64_t limit_ns = o->timeout_s >= 0 && o->timeout_s < 1e9
-                            ? began_ns + (uint64_t)(o->timeout_s * 1e9)
-                            : UINT64_MAX;
-    bool was_there = false;
+    struct watch w = {.options = o, .http = h, .limit_ns = UINT64_MAX};
+    if (o->timeout_s >= 0 && o->timeout_s < 1e9) {
+        w.limit_ns = dh_clock_now() + (uint64_t)(o->timeout_s * NS_PER_S);
+    }
     for (;;) {
-        struct dh_error err;
-        struct dh_rows rows;
-        enum verdict verdict = NOT_YET;
-        uint64_t at_ns = dh_clock_now();
-        int result = look(o, h, &rows, &verdict, &err);
-        uint64_t now_ns = dh_clock_now();
-        bool is_gone = result == DH_ENOENT;
-        if (is_gone && was_there && !o->is_ready) {
-            dh_rows_fini(&rows);
-            return DH_EXIT_FINE; /* the host has ended, and its workers with it */
-        }
-        bool may_come = is_gone && o->is_ready && !was_there;
-        bool is_late = now_ns >= limit_ns;
-        if (result != 0 && (!may_come || is_late)) {
-            dh_rows_fini(&rows);
-            return dh_verb_complain(&err);
-        }
-        if (result == 0 && (verdict != NOT_YET || is_late)) {
-            int code = report(&rows, o, verdict);
-            dh_rows_fini(&rows);
+        uint64_t began_ns = dh_clock_now();
+        int code = look(&w);
+        if (code != GO_ON) {
             return code;
         }
-        was_there = was_there || result == 0;
-        dh_rows_fini(&rows);
-        uint64_t rest_ns = (now_ns - at_ns) * DH_CTL_REST;
-        rest_ns = rest_ns > DH_CTL_WAIT_NS ? rest_ns : DH_CTL_WAIT_NS;
-        pause_ns(rest_ns < limit_ns - now_ns ? rest_ns : limit_ns - now_ns);
+        rest(&w, dh_clock_now() - began_ns);
     }
 }
