@@ -92,6 +92,22 @@ static void what_a_hook_declares_counts_its_dependencies_right(void) {
     world_fini(&world);
 }
 
+static void a_run_fails_under_the_declaration_it_began_with(void) {
+    struct world world;
+    struct dh_policy p = world_policy();
+
+    world_init(&world);
+    p.restart = DH_RESTART_NEVER;
+    p.is_essential = true;
+    world_add(&world, "web", &p);
+    world_boot(&world);
+    CHECK_EQ(world_change(world_body(&world, "web"), NULL, NULL, NULL, false), 0);
+    crash(&world, "web");
+    CHECK_STR(world_states(&world), "web=failed");
+    CHECK(dh_sup_essential_failed(&world.sup));
+    world_fini(&world);
+}
+
 static void what_another_limit_counted_is_forgotten(void) {
     struct world world;
     struct dh_policy p = world_policy();
@@ -393,6 +409,7 @@ int main(void) {
     RUN(a_run_ends_under_the_declaration_it_began_with);
     RUN(an_unknown_name_does_not_hide_those_behind_it);
     RUN(what_a_hook_declares_counts_its_dependencies_right);
+    RUN(a_run_fails_under_the_declaration_it_began_with);
     RUN(what_another_limit_counted_is_forgotten);
     RUN(at_rest_it_is_in_effect_at_once);
     RUN(counters_and_what_is_wanted_stay);
