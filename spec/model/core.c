@@ -34,7 +34,7 @@ struct role {
 };
 
 struct scenario {
-    struct role roles[WORKERS];
+    struct role roles[WORKERS][2]; /* the second: what it may be changed to */
     int count;
     enum dh_strategy strategy;
     uint32_t max_restarts;
@@ -47,6 +47,7 @@ struct play {
     const struct scenario *scenario;
     struct dh_group *group;
     struct body *bodies[WORKERS]; /* NULL: not there */
+    int declared[WORKERS];        /* which of its roles was declared last */
     luaL_Buffer *trace;
 };
 
@@ -103,6 +104,7 @@ static void read_worker(lua_State *L, struct role *role) {
     p->max_restarts = read_limit(L);
     p->within_ns = read_time(L, "within");
     p->stop_timeout_ns = read_time(L, "stop_timeout");
+    p->notifies = read_flag(L, "notify");
     role->is_grouped = read_flag(L, "grouped");
     role->stop_in = read_time(L, "stops_in");
     role->close_in = read_time(L, "closes_in");
@@ -131,8 +133,12 @@ static int new_scenario(lua_State *L) {
     luaL_argcheck(L, s->count <= WORKERS, 1, "too many workers");
     for (int i = 0; i < s->count; i++) {
         lua_geti(L, 1, i + 1);
-        read_worker(L, &s->roles[i]);
-        lua_pop(L, 1);
+        read_worker(L, &s->roles[i][0]);
+        s->roles[i][1] = s->roles[i][0];
+        if (lua_getfield(L, -1, "other") == LUA_TTABLE) {
+            read_worker(L, &s->roles[i][1]);
+        }
+        lua_pop(L, 2);
     }
     lua_getfield(L, 1, "group");
     read_group(L, s);
@@ -149,8 +155,16 @@ static int new_scenario(lua_State *L) {
 
 /* --- steps ------------------------------------------------------------------------------------ */
 
+/* A run awaits at once; one of which 'notify' is asked is ready when a step says so. */
+static void on_event(struct world *world, const struct dh_event *ev) {
+    (void)world;
+    if (ev->kind == DH_EVENT_START) {
+        ((struct body *)ev->worker)->ready_in = ev->worker->policy->notifies ? DH_NEVER : 0;
+    }
+}
+
 static bool add(struct play *play, int i) {
-    const struct role *role = &play->scenario->roles[i];
+    const struct role *role = &play->scenario->roles[i][0];
     char name[2] = {(char)('a' + i), '\0'};
     struct body *b = world_try_add(&play->world, name, &role->policy, role->after,
                                    role->is_grouped ? play->group : NULL, NULL);
@@ -161,6 +175,20 @@ static bool add(struct play *play, int i) {
     b->stop_in = role->stop_in;
     b->close_in = role->close_in;
     play->bodies[i] = b;
+    play->declared[i] = 0;
+    return true;
+}
+
+static bool change(struct play *play, int i, bool is_trial) {
+    int to = 1 - play->declared[i];
+    const struct role *role = &play->scenario->roles[i][to];
+    struct dh_group *group = role->is_grouped ? play->group : NULL;
+
+    if (play->bodies[i] == NULL ||
+        world_change(play->bodies[i], &role->policy, role->after, group, is_trial) < 0) {
+        return false;
+    }
+    play->declared[i] = to;
     return true;
 }
 
@@ -189,6 +217,15 @@ static bool end(struct body *b, char verb) {
     }
     b->is_fatal = verb == 'x';
     body_end(b, verb == 'i' ? DH_RETURNED : DH_RAISED);
+    b->is_fatal = false;
+    return true;
+}
+
+static bool say_ready(struct play *play, struct body *b) {
+    if (b == NULL || !b->is_live || b->has_ended) {
+        return false;
+    }
+    dh_sup_on_ready(&play->world.sup, &b->w, b->run, true);
     return true;
 }
 
@@ -218,6 +255,11 @@ static bool step(struct play *play, char verb, int i) {
             return true;
         case 'a': /* add */
             return add(play, i);
+        case 'd': /* it says that it is ready */
+            return say_ready(play, b);
+        case 'c': /* change to the other role */
+        case 'v': /* the same, on trial */
+            return change(play, i, verb == 'v');
         case 's': /* start */
         case 'p': /* stop */
         case 'R': /* restart */
@@ -323,6 +365,7 @@ static int play_sequence(lua_State *L) {
     play->scenario = s;
     play->trace = &trace;
     world_init(&play->world);
+    play->world.on_event = on_event;
     play->group = world_group(&play->world, "group", s->strategy, s->max_restarts, s->within_ns);
     for (int i = 0; i < s->count; i++) {
         add(play, i);

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- Plays a sequence of steps with the model and writes the trace that spec/model/core.c, where steps
 -- and trace are explained, writes of the real supervisor.
-local supervisor = require "spec.model.supervisor"
+local supervisor = require "spec.model.change"
 
 local M = {}
 
@@ -42,6 +42,10 @@ local function take(model, verb, n)
     return tick(model, model.scenario.ticks[n])
   elseif verb == "a" then
     return model:add(n)
+  elseif verb == "d" then
+    return model:says_ready(n)
+  elseif verb == "c" or verb == "v" then
+    return model:change(n, verb == "v")
   elseif verb == "q" then
     return model:shutdown()
   elseif verb == "e" then
@@ -69,7 +73,7 @@ end
 --- The trace of `steps`, a string like "f1t1s1", of workers as `scenario` describes them. Lines
 --- begin with step number `from` (1). `model` may be a mistaken one.
 function M.play(scenario, steps, from, model)
-  local self = supervisor.new(scenario, model)
+  local self = supervisor.new(scenario, model or supervisor)
   local trace = ""
   self:settle()
   for i = 1, #steps // 2 do

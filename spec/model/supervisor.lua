@@ -10,8 +10,7 @@ local letters = { running = "+", done = "d", stopped = "s" }
 
 local function delay(role, n) return math.min(role.min_backoff << n - 1, role.max_backoff) end
 
--- Is this one restart too many? One exactly `within` old still counts.
-local function exceeds(limit, stamps, now)
+local function exceeds(limit, stamps, now) -- one exactly `within` old still counts
   local count = 1
   for _, at in ipairs(stamps) do count = count + (now - at <= limit.within and 1 or 0) end
   stamps[#stamps + 1] = now
@@ -25,9 +24,8 @@ local function is_closing(w, to) return w.state == "closing" and w.to == to end
 local function is_delayed(w) return w.state == "backoff" or is_closing(w, "backoff") end
 local function has_come(w) return w.due and not alive[w.state] end
 local function will_start(w) return w.again or w.to == "backoff" or w.to == "waiting" end
--- A dependency that has done its job is as good as one that runs and is not about to go.
-local function satisfies(w)
-  return w and not w.removing and (w.state == "done" or w.state == "running" and not is_leaving(w))
+local function satisfies(w) -- one that has done its job is as good as one that is ready
+  return w and not w.removing and (w.state == "done" or w.ready and not is_leaving(w))
 end
 
 function M:lacks(w)
@@ -39,17 +37,22 @@ end
 function M:note(w, letter) self.log[w.slot] = self.log[w.slot] .. letter end
 
 function M:move(w, state)
-  local was_satisfying = satisfies(w)
   w.state, w.due, w.gated = state, w.due and state == "backoff", w.gated and not final[state]
+  w.ready = state == "running" and not w.role.notify
   self:note(w, letters[state] or "")
-  for _, v in ipairs(not was_satisfying and satisfies(w) and self.order or {}) do
-    -- who waits out a delay does so no longer when what it depends on is there again
+  return self:wake(w)
+end
+
+-- Who waits out a delay does so no longer when what it depends on is there again.
+function M:wake(w)
+  local comes = satisfies(w) and not w.is_there
+  w.is_there = satisfies(w)
+  for _, v in ipairs(comes and self.order or {}) do
     v.due = v.due or v.role.needs[w.slot] and is_delayed(v) and not self:lacks(v)
   end
   return true
 end
 
--- ---- a run, from its start to fully closed
 function M:begin(w)
   self:note(w, w.automatic and "*" or "")
   w.restarts = w.restarts + (w.automatic and 1 or 0)
@@ -112,15 +115,14 @@ function M:plan(w, after)
   for _, v in ipairs(self.order) do
     local is_over = v.fails or final[v.state] or v.state == "closing" and not will_start(v)
     if is_affected and v ~= w and v.role.grouped and v.wanted and not is_over then
-      v.gated = v.gated or v.again or v.role.restart ~= "never"
+      v.gated = v.gated or v.again or is_delayed(v) or v.role.restart ~= "never"
       v.wanted = v.gated or v.state == "waiting" -- else it goes down and is not revived
     end
     is_affected = is_affected or v == w
   end
 end
 
--- ---- what happens by itself: true if something did
-function M:look(w)
+function M:look(w) -- what happens by itself: true if something did
   local state, now = w.state, self.now
   if state == "running" then
     self:recover(w)
@@ -168,8 +170,7 @@ function M:settle()
   end
 end
 
--- ---- what people order: false if it is refused
-local orders = { reset = function() end }
+local orders = { reset = function() end } -- what people order: false if it is refused
 function orders.start(w) w.wanted, w.again = true, w.again or not is_up(w) end
 function orders.stop(w) w.wanted, w.again = false, false end
 function orders.restart(w) w.wanted, w.again = true, w.state ~= "waiting" end
