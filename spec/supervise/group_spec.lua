@@ -223,6 +223,25 @@ describe("a group", function()
     end)
   end)
 
+  it("D08 a stop by the strategy counts for nobody's limit but that of who failed", function()
+    testing.run(function(t)
+      local world = three({ strategy = "one_for_all" }, { max_restarts = 4 })
+      for _ = 1, 4 do
+        t:advance(20)
+        world.crash.b()
+        t:advance(20)
+      end
+      assert.equal("running 5, running 5, running 5", states(t))
+      assert.same({ 0, 0, 4 },
+        { t:status("a").streak, t:status("c").streak, t:status("b").restarts })
+      for _ = 1, 4 do
+        world.crash.a() -- has all of its four left
+        t:advance(20)
+      end
+      assert.equal("running 9, running 9, running 9", states(t))
+    end)
+  end)
+
   it("waits again when a member fails while the group restarts", function()
     testing.run(function(t)
       decnet.group("g", { strategy = "one_for_all" })

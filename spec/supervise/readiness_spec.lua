@@ -59,6 +59,31 @@ describe("after", function()
     end)
   end)
 
+  it("ends the delay of one that is in backoff when what it waits for is ready again", function()
+    testing.run(function(t)
+      local up = decnet.event()
+      decnet.worker { name = "db", notify = true, run = function(self)
+        if self.run > 1 then
+          up:wait()
+        end
+        self:ready()
+        decnet.sleep(5)
+        error "lost"
+      end }
+      decnet.worker { name = "web", after = { "db" }, min_backoff = 30, run = function()
+        decnet.sleep(6)
+        error "no db"
+      end }
+      t:advance(7)
+      assert.same({ "backoff", 1 }, { t:status("web").state, t:status("web").run })
+      t:advance(3)
+      up:set()
+      t:advance(0.1)
+      assert.same({ "running", 2, 1 },
+        { t:status("web").state, t:status("web").run, t:status("web").restarts })
+    end)
+  end)
+
   it("does not stop a worker whose dependency crashes later", function()
     testing.run(function(t)
       decnet.worker("db", function()
