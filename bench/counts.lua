@@ -17,6 +17,7 @@ local RENEW = "./dev bench --counts --renew"
 
 -- name, sizes, and how many there are for each of a size
 local COUNTED = {
+  { name = "switch", small = 20, large = 220, each = 200, what = "giving way" },
   { name = "wakeup", small = 20, large = 120, each = 200, what = "a wake-up" },
   { name = "restart", small = 20, large = 70, each = 200, what = "a restart" },
   { name = "message", small = 20, large = 120, each = 200, what = "a message" },

@@ -34,6 +34,30 @@ static void a_block_is_billed_to_the_current_account_until_it_is_freed(void) {
     dh_pool_free(pool);
 }
 
+/* More slabs than are kept, emptied and taken by another class. */
+static void blocks_of_one_size_make_room_for_another(void) {
+    enum { BLOCKS = 40000 };
+    static void *blocks[BLOCKS];
+    struct dh_pool *pool = dh_pool_new();
+    struct dh_ledger *ledger = dh_pool_ledger(pool);
+    uint32_t a = dh_account_open(ledger);
+    ledger->current = a;
+    for (size_t size = 40; size <= 120; size += 40) {
+        for (int i = 0; i < BLOCKS; i++) {
+            blocks[i] = dh_pool_realloc(pool, NULL, 0, size);
+            memset(blocks[i], i, size);
+        }
+        CHECK_EQ(held(pool, a), BLOCKS * size);
+        for (int i = 0; i < BLOCKS; i++) {
+            CHECK_EQ(((unsigned char *)blocks[i])[size - 1], (unsigned char)i);
+            dh_pool_realloc(pool, blocks[i], size, 0);
+        }
+        CHECK_EQ(held(pool, a), 0);
+    }
+    ledger->current = DH_ACCOUNT_HOST;
+    dh_pool_free(pool);
+}
+
 static void an_account_closed_is_given_out_again(void) {
     struct dh_pool *pool = dh_pool_new();
     struct dh_ledger *ledger = dh_pool_ledger(pool);
@@ -202,6 +226,7 @@ static void whatever_moves_each_bill_is_exact_and_no_byte_is_lost(void) {
 
 int main(void) {
     RUN(a_block_is_billed_to_the_current_account_until_it_is_freed);
+    RUN(blocks_of_one_size_make_room_for_another);
     RUN(an_account_closed_is_given_out_again);
     RUN(a_growth_past_the_line_of_the_current_account_is_asked_for);
     RUN(a_line_for_all_together_is_kept_too);

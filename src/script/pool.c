@@ -29,6 +29,12 @@
 
 #define SLAB_BYTES ((size_t)65536)
 #define PAYER_BYTES 3
+
+/* What a cycle of the collector frees is wanted again at once: 1 MB is kept. */
+#define SPARES_MAX 16
+
+/* A class that has so many slabs grows: at most an eighth of what it has is taken too early. */
+#define SLABS_OF_GROWTH 8
 _Static_assert(DH_ACCOUNTS_MAX <= 1 << 8 * PAYER_BYTES, "a payer does not fit");
 
 /* Steps of 8 bytes up to 256, where most of Lua's objects are, then of 16. */
@@ -63,7 +69,9 @@ struct large {
 
 struct dh_pool {
     struct slab *open[CLASSES]; /* slabs with room, by class */
-    struct slab *spare; /* an empty one, so that a block that comes and goes costs no mmap */
+    uint32_t slabs[CLASSES];    /* how many there are, by class */
+    struct slab *spares;        /* empty ones, so that blocks that come and go cost no mmap */
+    uint32_t spare_count;
     uint64_t moves;
     struct dh_ledger ledger;
 };
@@ -84,9 +92,11 @@ static struct slab *slab_of(void *block) {
 }
 
 /* Aligned memory from the system: neighbours usually follow each other, so the first try is good
-** more often than not. */
-static void *map_slab(void) {
-    char *at = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+** more often than not. Where it is sure to be used, all its pages come at once: each costs a
+** microsecond or more if it comes by a page fault of its own. */
+static void *map_slab(bool is_used_soon) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (is_used_soon ? MAP_POPULATE : 0);
+    char *at = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (at == MAP_FAILED) {
         return NULL;
     }
@@ -132,11 +142,14 @@ static bool is_full(const struct slab *slab) {
 }
 
 static struct slab *new_slab(struct dh_pool *pool, unsigned class) {
-    struct slab *slab = pool->spare;
-    pool->spare = NULL;
-    if (slab == NULL && (slab = map_slab()) == NULL) {
+    struct slab *slab = pool->spares;
+    if (slab != NULL) {
+        pool->spares = slab->next;
+        pool->spare_count--;
+    } else if ((slab = map_slab(pool->slabs[class] >= SLABS_OF_GROWTH)) == NULL) {
         return NULL;
     }
+    pool->slabs[class]++;
     uint32_t bytes = block_bytes(class);
     slab->free = NULL;
     slab->live = 0;
@@ -202,8 +215,11 @@ static void give_back(struct dh_pool *pool, void *memory) {
         return;
     }
     unlink_open(pool, slab);
-    if (pool->spare == NULL) {
-        pool->spare = slab;
+    pool->slabs[slab->class]--;
+    if (pool->spare_count < SPARES_MAX) {
+        slab->next = pool->spares;
+        pool->spares = slab;
+        pool->spare_count++;
     } else {
         munmap(slab, SLAB_BYTES);
     }
@@ -374,8 +390,9 @@ void dh_pool_free(struct dh_pool *pool) {
     for (unsigned i = 0; i < CLASSES; i++) {
         assert(pool->open[i] == NULL);
     }
-    if (pool->spare != NULL) {
-        munmap(pool->spare, SLAB_BYTES);
+    for (struct slab *slab = pool->spares, *next; slab != NULL; slab = next) {
+        next = slab->next;
+        munmap(slab, SLAB_BYTES);
     }
     dh_ledger_fini(&pool->ledger);
     free(pool);
