@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "core/timerq.h"
+#include "host/limits.h"
 
 #define NS_PER_MS 1000000u
 
@@ -87,7 +88,7 @@ void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns) {
             run(loop, UV_RUN_NOWAIT);
             return;
         }
-        dh_deadline_arm(&loop->deadline, deadline_ns);
+        dh_deadline_arm(&loop->deadline, deadline_ns + DH_SLACK_NS);
     }
     run(loop, UV_RUN_ONCE);
 }

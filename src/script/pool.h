@@ -5,8 +5,8 @@
 ** A worker that sleeps is seven small blocks (a stack, call frames, two userdata, ...). malloc pays
 ** 8 to 24 bytes for each and knows nothing of their sizes; Lua tells the size of what it frees, so a
 ** slab needs no header per block. A slab is 64 KiB of blocks of one size, aligned to its size so
-** that a block finds its slab; it is carved as needed and goes back to the system when it is empty.
-** Blocks larger than DH_POOL_MAX are malloc's.
+** that a block finds its slab; it is carved as needed, and when it is empty it serves another size
+** or goes back to the system. Blocks larger than DH_POOL_MAX are malloc's.
 **
 **   slab    | header | payers | block | block | free -> | block | ... | not yet carved |
 **   malloc  | payer  | block  |
