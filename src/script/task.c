@@ -35,7 +35,7 @@ bool dh_task_can_take(lua_State *co) {
 }
 
 bool dh_task_is_cancelled(const struct dh_task *t) {
-    switch (dh_scope_verdict(t)) {
+    switch (t->scopes != NULL ? dh_scope_verdict(t) : DH_SCOPE_NOTHING) {
         case DH_SCOPE_CANCELS:
             return true;
         case DH_SCOPE_SHIELDS:

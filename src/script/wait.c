@@ -94,8 +94,13 @@ struct dh_task *dh_wait_begin(lua_State *L, const char *what) {
     return t;
 }
 
+/* As dh_vm_of, for somebody who has a task at hand. */
+static struct dh_vm *vm_of_task(const struct dh_task *t) {
+    return t->run->instance->vm;
+}
+
 static int leave(lua_State *L, struct dh_task *t, lua_KContext ctx, lua_KFunction k) {
-    struct dh_vm *vm = dh_vm_of(L);
+    struct dh_vm *vm = vm_of_task(t);
     t->inner = L;
     t->nresults = 0;
     vm->is_host_yield = true;
@@ -117,7 +122,7 @@ static int cancelled_k(lua_State *L, int status, lua_KContext ctx) {
 
 int dh_wait_turn(lua_State *L, struct dh_task *t, lua_KContext ctx, lua_KFunction k) {
     t->wake = DH_WAKE_DONE;
-    dh_ready(dh_vm_of(L), t);
+    dh_ready(vm_of_task(t), t);
     return leave(L, t, ctx, k);
 }
 
@@ -127,7 +132,7 @@ int dh_wait_cancelled(lua_State *L, struct dh_task *t) {
 
 int dh_wait_suspend(lua_State *L, struct dh_task *t, const struct dh_wait_type *type, void *data,
                     uint64_t deadline_ns, lua_KContext ctx, lua_KFunction k) {
-    struct dh_vm *vm = dh_vm_of(L);
+    struct dh_vm *vm = vm_of_task(t);
     t->wait = type;
     t->wait_data = data;
     if (deadline_ns != DH_NEVER &&
