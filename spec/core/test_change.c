@@ -154,6 +154,31 @@ static void at_rest_it_is_in_effect_at_once(void) {
     world_fini(&world);
 }
 
+/* Seed 6194 of the simulator: then it would have waited for ever for what was there. Whatever it
+** waits for is declared before the change, or while it is pending. */
+static void memory_for_its_dependencies_is_there_when_they_take_effect(void) {
+    for (int is_late = 0; is_late < 2; is_late++) {
+        struct world world;
+        world_init(&world);
+        world_add(&world, "web", NULL);
+        if (!is_late) {
+            world_add(&world, "db", NULL);
+        }
+        world_boot(&world);
+        restart(&world, "web");
+        CHECK_EQ(change(&world, "web", NULL, "db", NULL, false), 0);
+        if (is_late) {
+            world_add(&world, "db", NULL);
+        }
+        world.memory.fail_from = world.memory.calls + 1;
+        world.memory.fail_to = UINT64_MAX;
+        world_turn(&world);
+        CHECK_EQ(body_state(world_body(&world, "web")), DH_RUNNING);
+        CHECK_EQ(body_state(world_body(&world, "db")), DH_RUNNING);
+        world_fini(&world);
+    }
+}
+
 static void counters_and_what_is_wanted_stay(void) {
     struct world world;
 
@@ -412,6 +437,7 @@ int main(void) {
     RUN(a_run_fails_under_the_declaration_it_began_with);
     RUN(what_another_limit_counted_is_forgotten);
     RUN(at_rest_it_is_in_effect_at_once);
+    RUN(memory_for_its_dependencies_is_there_when_they_take_effect);
     RUN(counters_and_what_is_wanted_stay);
     RUN(the_last_change_wins);
     RUN(a_crash_on_trial_is_not_final_whatever_the_policy_says);

@@ -12,6 +12,7 @@
 static void free_change(struct dh_sup *sup, struct dh_change *c) {
     struct dh_alloc *alloc = sup->env->alloc;
 
+    sup->change_count--;
     if (c->edges != NULL) {
         alloc->fn(alloc, c->edges, c->edges_size, 0);
     }
@@ -36,7 +37,8 @@ static struct dh_change *prepare(struct dh_sup *sup, struct dh_worker *w,
         return NULL;
     }
     *c = (struct dh_change){.policy = dh_intern_acquire(sup, spec->policy)};
-    if (c->policy == NULL || dh_deps_make(sup, w, spec, c) < 0) {
+    sup->change_count++;
+    if (c->policy == NULL || dh_deps_make(sup, w, spec, c) < 0 || dh_deps_reserve(sup, c) < 0) {
         free_change(sup, c);
         return NULL;
     }

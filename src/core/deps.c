@@ -165,6 +165,17 @@ void dh_deps_fini(struct dh_sup *sup, struct dh_worker *w) {
     free_edges(sup, w);
 }
 
+int dh_deps_reserve(struct dh_sup *sup, const struct dh_change *change) {
+    for (uint16_t i = 0; i < change->edge_count; i++) {
+        const struct dh_edge *e = &change->edges[i];
+        struct dh_worker *to = dh_names_find(sup, e->name, e->name_len);
+        if (to != NULL && dh_extra_get(sup, to) == NULL) {
+            return DH_ENOMEM;
+        }
+    }
+    return 0;
+}
+
 int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err) {
     struct dh_extra *x = w->extra;
     int rc = 0;

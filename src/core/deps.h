@@ -36,14 +36,18 @@ int dh_deps_init(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *
 int dh_deps_make(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec,
                  struct dh_change *ret_change);
 
+/* Have what is needed to link the edges of the change to those of their workers that exist. 0 or
+** DH_ENOMEM. */
+int dh_deps_reserve(struct dh_sup *sup, const struct dh_change *change);
+
 /* Exchange the edges of w, which is not alive, for those of the change, and link what can be. */
 void dh_deps_replace(struct dh_sup *sup, struct dh_worker *w, struct dh_change *change);
 
 /* Take w out of the graph: its edges are freed, those of others to it dangle. */
 void dh_deps_fini(struct dh_sup *sup, struct dh_worker *w);
 
-/* Link those edges of w that dangle. 0, DH_ENOENT (the text names worker and edge) or DH_ENOMEM;
-** what could be linked stays linked. */
+/* Link those edges of w that dangle, as many as can be. 0, DH_ENOENT (the text names worker and the
+** first edge that means nobody) or DH_ENOMEM; what could be linked stays linked. */
 int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err);
 
 /* Link the dangling edges of others that mean w; if there are any, or w names itself, look for a

@@ -100,8 +100,9 @@ static void init_worker(struct dh_sup *sup, struct dh_worker *w, const struct dh
 static int init_extra(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec) {
     const struct dh_policy *p = spec->policy;
 
+    /* what a pending change waits for must be linked when there may be no memory for that */
     if (spec->after_count == 0 && spec->group == NULL && p->start_timeout_ns == DH_NEVER &&
-        p->watchdog_ns == DH_NEVER) {
+        p->watchdog_ns == DH_NEVER && sup->change_count == 0) {
         return 0;
     }
     if (dh_extra_get(sup, w) == NULL) {

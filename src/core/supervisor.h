@@ -56,6 +56,7 @@ struct dh_sup {
     uint32_t visit_epoch;  /* searches for cycles so far, times two */
     uint32_t step_count;   /* what is decided in one step happened 'at once' */
     uint32_t bucket_count; /* a power of two */
+    uint32_t change_count; /* that are pending */
     struct dh_worker **buckets;
     struct dh_worker *first;
     struct dh_worker *last;
