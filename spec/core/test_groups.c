@@ -410,7 +410,7 @@ static void a_clean_finish_under_always_takes_the_group_along_for_free(void) {
     world_fini(&world);
 }
 
-/* found by test_walk: the free restart made the failure free, too */
+/* found by a random walk: the free restart made the failure free, too */
 static void a_failure_in_the_turn_of_a_clean_finish_counts(void) {
     struct world world;
     struct dh_policy p = world_policy();
@@ -487,7 +487,7 @@ static void restart_once_given_up(struct world *world, const struct dh_event *ev
     }
 }
 
-/* Seed 38596 of the simulator: the second failure in one step took the first for the beginning of
+/* Seed 23105 of the simulator: the second failure in one step took the first for the beginning of
 ** a restart, and was free. */
 static void what_fails_again_in_the_step_in_which_its_group_failed_is_not_free(void) {
     struct world world;

@@ -8,7 +8,7 @@
 
 #include "check.h"
 
-enum { TIMER_READY = DH_TIMER_OTHERS, TIMER_END, TIMER_CLOSE };
+enum { TIMER_READY = DH_TIMER_OTHERS, TIMER_BEAT, TIMER_END, TIMER_CLOSE };
 
 #define OWNER(t, field) ((struct body *)(void *)((char *)(t)-offsetof(struct body, field)))
 
@@ -55,6 +55,8 @@ static void add_record(struct world *world, const struct record *r) {
         h = h * 31 + (unsigned char)*p;
     }
     h ^= ((uint64_t)r->run << 32) ^ ((uint64_t)r->from << 8) ^ r->to ^ r->delay_ns;
+    h = world_random(&h) ^ r->outage_ns ^ ((uint64_t)r->streak << 32) ^ r->window_count;
+    h ^= ((uint64_t)r->max_restarts << 8) ^ ((uint64_t)r->will_restart << 1) ^ r->is_stopping;
     world->hash = world_random(&h);
     if (world->keeps_no_records) {
         return;
@@ -194,12 +196,19 @@ void body_ready(struct body *b) {
     dh_sup_on_ready(&b->world->sup, &b->w, b->run, b->w.policy->notifies);
 }
 
+void body_beat(struct body *b) {
+    b->beat_ns = b->world->now_ns;
+    dh_sup_on_beat(&b->world->sup, &b->w, b->run);
+    arm_script(b->world, &b->beat_timer, b->beat_every);
+}
+
 void body_end(struct body *b, enum dh_ending ending) {
     assert(b->is_live && !b->has_ended);
     if (dh_timer_is_armed(&b->ready_timer) && ending == DH_RETURNED) {
         body_ready(b); /* a return is a first await, too */
     }
     dh_timerq_disarm(&b->world->script_timers, &b->ready_timer);
+    dh_timerq_disarm(&b->world->script_timers, &b->beat_timer);
     dh_timerq_disarm(&b->world->script_timers, &b->end_timer);
     b->has_ended = true;
     dh_outcome_init(&b->outcome, ending, b->world->now_ns);
@@ -238,7 +247,9 @@ static int start_run(struct dh_env *env, struct dh_worker *w) {
     b->was_cancelled = false;
     b->was_killed = false;
     b->run = w->run;
+    b->beat_ns = 0;
     arm_script(world, &b->ready_timer, b->ready_in);
+    arm_script(world, &b->beat_timer, b->beat_every);
     arm_script(world, &b->end_timer, b->end_in);
     return 0;
 }
@@ -277,6 +288,9 @@ static void on_script_timer(struct world *world, struct dh_timer *t) {
     switch (t->kind) {
         case TIMER_READY:
             body_ready(OWNER(t, ready_timer));
+            break;
+        case TIMER_BEAT:
+            body_beat(OWNER(t, beat_timer));
             break;
         case TIMER_END:
             b = OWNER(t, end_timer);
@@ -386,10 +400,12 @@ struct body *world_try_add(struct world *world, const char *name, const struct d
     snprintf(b->name, sizeof b->name, "%s", name);
     spec.name = (struct dh_name){b->name, strlen(b->name)};
     b->world = world;
+    b->beat_every = DH_NEVER;
     b->end_in = DH_NEVER;
     b->retry_after = DH_NEVER;
     b->stop_ending = DH_CANCELLED;
     b->ready_timer.kind = TIMER_READY;
+    b->beat_timer.kind = TIMER_BEAT;
     b->end_timer.kind = TIMER_END;
     b->close_timer.kind = TIMER_CLOSE;
     rc = dh_sup_add(&world->sup, &b->w, &spec, err);
@@ -454,26 +470,42 @@ void world_boot(struct world *world) {
     world_turn(world);
 }
 
-void world_turn(struct world *world) {
+/* Both return whether there was anything to do. */
+static bool play_bodies(struct world *world) {
     struct dh_timer *t;
+    bool is_busy = false;
 
+    while ((t = dh_timerq_pop(&world->script_timers, world->now_ns)) != NULL) {
+        on_script_timer(world, t);
+        is_busy = true;
+    }
+    return is_busy;
+}
+
+static bool report_deadlines(struct world *world) {
+    struct dh_timer *t;
+    bool is_busy = false;
+
+    while ((t = dh_timerq_pop(&world->timers, world->now_ns)) != NULL) {
+        dh_sup_on_timer(&world->sup, t);
+        is_busy = true;
+    }
+    return is_busy;
+}
+
+void world_turn(struct world *world) {
     dh_sup_step(&world->sup);
     for (int rounds = 0;; rounds++) {
-        bool is_idle = true;
+        bool is_busy;
         if (rounds > 100000) {
             CHECK_EQ(rounds, 0); /* it stands still at one instant */
             return;
         }
-        while ((t = dh_timerq_pop(&world->timers, world->now_ns)) != NULL) {
-            dh_sup_on_timer(&world->sup, t);
-            is_idle = false;
-        }
-        while ((t = dh_timerq_pop(&world->script_timers, world->now_ns)) != NULL) {
-            on_script_timer(world, t);
-            is_idle = false;
-        }
+        is_busy = world->are_bodies_first && play_bodies(world);
+        is_busy |= report_deadlines(world);
+        is_busy |= !world->are_bodies_first && play_bodies(world);
         dh_sup_step(&world->sup);
-        if (is_idle && dh_timerq_next(&world->timers) > world->now_ns &&
+        if (!is_busy && dh_timerq_next(&world->timers) > world->now_ns &&
             dh_timerq_next(&world->script_timers) > world->now_ns) {
             return;
         }

@@ -68,7 +68,8 @@ struct world {
     uint64_t hash; /* of all records */
     char text[16384];
     void (*on_event)(struct world *world, const struct dh_event *ev);
-    bool is_synchronous; /* bodies answer cancel and kill inside the call */
+    bool is_synchronous;   /* bodies answer cancel and kill inside the call */
+    bool are_bodies_first; /* of what is due at once, bodies act before deadlines are reported */
     bool keeps_no_records;
     uint64_t arm_failures;
 };
@@ -82,6 +83,7 @@ struct body {
 
     /* what it does; set after world_add, kept over runs */
     uint64_t ready_in;
+    uint64_t beat_every;
     uint64_t end_in;
     enum dh_ending ending;
     bool is_fatal;
@@ -100,8 +102,10 @@ struct body {
     bool is_kill_told;
     bool is_gone;
     uint32_t run;
+    uint64_t beat_ns; /* the last beat, or 0 */
     struct dh_outcome outcome;
     struct dh_timer ready_timer;
+    struct dh_timer beat_timer;
     struct dh_timer end_timer;
     struct dh_timer close_timer;
     int failure; /* something to point to */
@@ -111,8 +115,8 @@ void world_init(struct world *world);
 /* Checks that nothing leaked. */
 void world_fini(struct world *world);
 
-/* Add a worker; p NULL: defaults. Bodies await at once, run for ever, end at once when cancelled,
-** and close at once. NULL with the reason in err. */
+/* Add a worker; p NULL: defaults. Bodies await at once, never beat, run for ever, end at once when
+** cancelled, and close at once. NULL with the reason in err. */
 struct body *world_add(struct world *world, const char *name, const struct dh_policy *p);
 /* The same with dependencies ("a b c", NULL for none) and a group. */
 struct body *world_try_add(struct world *world, const char *name, const struct dh_policy *p,
@@ -132,6 +136,8 @@ void world_turn(struct world *world);
 void world_advance(struct world *world, uint64_t ns);
 
 void body_ready(struct body *b);
+/* Beat now, and every beat_every from now on. */
+void body_beat(struct body *b);
 void body_end(struct body *b, enum dh_ending ending);
 void body_close(struct body *b);
 
