@@ -44,13 +44,18 @@ function Screen:put(char)
   end
 end
 
--- Behind the last column, the cursor is still in it.
 local CONTROLS = {
   ["\r"] = function(s) s.x = 1 end,
   ["\n"] = function(s) s.y = math.min(s.y + 1, s.rows) end,
-  ["\b"] = function(s) s.x = math.max(math.min(s.x, s.cols) - 1, 1) end,
+  ["\b"] = function(s) s.x = math.max(s.x - 1, 1) end,
   ["\t"] = function(s) s.x = math.min((s.x - 1) // 8 * 8 + 9, s.cols) end,
 }
+
+-- What was printed in the last column leaves the cursor there: only another character goes on to
+-- the next line.
+local function settle(s)
+  s.x = math.min(s.x, s.cols)
+end
 
 local function erase_line(s, mode)
   local from, to = s.x, s.cols
@@ -69,7 +74,7 @@ local SEQUENCES = {
   A = function(s, a) s.y = math.max(s.y - (a or 1), 1) end,
   B = function(s, a) s.y = math.min(s.y + (a or 1), s.rows) end,
   C = function(s, a) s.x = math.min(s.x + (a or 1), s.cols) end,
-  D = function(s, a) s.x = math.max(math.min(s.x, s.cols) - (a or 1), 1) end,
+  D = function(s, a) s.x = math.max(s.x - (a or 1), 1) end,
   J = function(s, a)
     if a == 2 then
       s:clear(1, s.rows)
@@ -97,11 +102,13 @@ function Screen:feed(text)
       end
       if final and SEQUENCES[final] and params:sub(1, 1) ~= "?" then
         local a, b = params:match "^(%d*);?(%d*)"
+        settle(self)
         SEQUENCES[final](self, tonumber(a), tonumber(b))
       end
     elseif c:byte() < 32 then
       stop = at + 1
       if CONTROLS[c] then
+        settle(self)
         CONTROLS[c](self)
       end
     else
