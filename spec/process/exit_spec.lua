@@ -64,8 +64,9 @@ describe("the exit code", function()
   it("is 0 for an empty script, with a hint (B02)", function()
     for _, script in ipairs { "", "-- nothing here yet\n", "#!/usr/bin/env decnet-host\n" } do
       local child = process.run(script):ends(0)
-      assert.equal("decnet-host: workers.lua declares no workers; declare one with "
-        .. 'decnet.worker("name", function(self) ... end)\n', child:stderr())
+      local hint = "decnet-host: workers.lua declares no workers; declare one with "
+        .. 'decnet.worker("name", function(self) ... end)\n'
+      assert.equal(hint, child:stderr():sub(1, #hint))
     end
   end)
 
@@ -159,8 +160,9 @@ describe("the exit code", function()
         end
       end)
     ]])
-    -- The pipe is full before the host starts: nobody can tell when it would have filled it.
-    local script = 'mkfifo pipe && exec 3<>pipe && head -c 65536 /dev/zero >&3 '
+    -- The pipe has room for a page when the host starts: nobody can tell when it would have
+    -- filled it all.
+    local script = 'mkfifo pipe && exec 3<>pipe && head -c 61440 /dev/zero >&3 '
       .. '&& exec "$0" workers.lua 2>&3'
     local child = process.start("/bin/sh", { "-c", script, process.host }, { cwd = dir })
     child:says "up"
