@@ -197,7 +197,7 @@ void dh_collector_turn(struct dh_vm *vm) {
         if (vm->ceiling.is_due && has_complete_cycle(vm, vm->ceiling.since_cycle)) {
             dh_cap_check_ceiling(vm);
         }
-        const struct dh_task *last = c->waiting.last;
+        const struct dh_task *last = dh_line_last(&c->waiting);
         const struct dh_task *t = NULL;
         while (c->waiting.first != NULL && t != last) {
             t = c->waiting.first;

@@ -9,6 +9,7 @@
 #include "script/failure.h"
 #include "script/instance.h"
 #include "script/limits.h"
+#include "script/owned.h"
 #include "script/run.h"
 #include "script/scope.h"
 #include "script/tag.h"
@@ -37,13 +38,14 @@ void dh_idle_list(lua_State *L, struct dh_vm *vm, lua_State *co) {
     }
     struct dh_run *run = t->run;
     luaL_checkstack(L, 4, NULL);
-    if (run->idle == LUA_NOREF) {
+    struct dh_owned *owned = dh_owned_of(L, run);
+    if (owned->idle == 0) {
         lua_newtable(L);
         lua_rawgetp(L, LUA_REGISTRYINDEX, &weak_key);
         lua_setmetatable(L, -2);
-        run->idle = dh_vm_anchor(vm, L);
+        owned->idle = dh_vm_anchor(vm, L);
     }
-    dh_vm_push_anchored(vm, L, run->idle);
+    dh_vm_push_anchored(vm, L, owned->idle);
     push_coroutine(L, co);
     lua_pushinteger(L, (lua_Integer)++vm->listed);
     lua_rawset(L, -3);
@@ -51,8 +53,8 @@ void dh_idle_list(lua_State *L, struct dh_vm *vm, lua_State *co) {
 }
 
 void dh_idle_hold(lua_State *L, const struct dh_run *run) {
-    if (run->idle != LUA_NOREF) {
-        dh_vm_push_anchored(run->instance->vm, L, run->idle);
+    if (run->owned != NULL && run->owned->idle != 0) {
+        dh_vm_push_anchored(run->instance->vm, L, run->owned->idle);
         lua_pushnil(L);
         lua_setmetatable(L, -2);
         lua_pop(L, 1);
@@ -60,10 +62,10 @@ void dh_idle_hold(lua_State *L, const struct dh_run *run) {
 }
 
 bool dh_idle_has_any(lua_State *L, const struct dh_run *run) {
-    if (run->idle == LUA_NOREF) {
+    if (run->owned == NULL || run->owned->idle == 0) {
         return false;
     }
-    dh_vm_push_anchored(run->instance->vm, L, run->idle);
+    dh_vm_push_anchored(run->instance->vm, L, run->owned->idle);
     lua_pushnil(L);
     bool has_any = lua_next(L, -2) != 0;
     lua_pop(L, has_any ? 3 : 1);
@@ -147,13 +149,13 @@ static lua_Integer refill(lua_State *L, struct dh_run *run, int list) {
     }
     struct dh_vm *vm = run->instance->vm;
     lua_pushcfunction(L, collect);
-    dh_vm_push_anchored(vm, L, run->idle);
+    dh_vm_push_anchored(vm, L, run->owned->idle);
     lua_pushvalue(L, list);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK) { /* no memory: they cannot be found */
         dh_instance_report_cleanup(run, dh_failure_capture(L, -1, 0));
         lua_pop(L, 1);
-        dh_vm_release(vm, run->idle);
-        run->idle = LUA_NOREF;
+        dh_vm_release(vm, run->owned->idle);
+        run->owned->idle = 0;
         return 0;
     }
     return (lua_Integer)lua_rawlen(L, list);
@@ -175,7 +177,7 @@ bool dh_idle_close_next(lua_State *L, struct dh_run *run, int list) {
     if (n == 0) {
         return false;
     }
-    dh_vm_push_anchored(run->instance->vm, L, run->idle);
+    dh_vm_push_anchored(run->instance->vm, L, run->owned->idle);
     lua_rawgeti(L, list, n);
     lua_pushnil(L);
     lua_rawseti(L, list, n);

@@ -367,7 +367,7 @@ static void name_stuck(struct dh_host *host) {
         if (run != NULL && run->phase != DH_RUN_CLOSED) {
             dh_log_print(&instance->log, DH_LEVEL_ERROR, w->name,
                          "would not stop: run %u has %u tasks and %u handles left", run->number,
-                         run->task_count, run->handle_count);
+                         run->task_count, dh_run_handle_count(run));
         }
     }
 }
@@ -408,7 +408,7 @@ static void dump(struct dh_host *host) {
                      st.waiting_for[0] != '\0' ? 5 : 4);
         const struct dh_run *run = dh_unit_of(w)->run;
         uint32_t number = 0;
-        for (const struct dh_task *t = run != NULL ? run->first_task : NULL; t != NULL;
+        for (const struct dh_task *t = run != NULL ? dh_run_first_task(run) : NULL; t != NULL;
              t = t->next_of_run) {
             dump_task(instance, w->name, t, ++number);
         }

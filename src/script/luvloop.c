@@ -138,7 +138,7 @@ static int l_loop_mode(lua_State *L) {
     if (dh_vm_of(L)->current == NULL) {
         return call_luv(L);
     }
-    const struct dh_task *t = dh_vm_of(L)->current->run->first_task;
+    const struct dh_task *t = dh_run_first_task(dh_vm_of(L)->current->run);
     while (t != NULL && (t->wait < wait_types || t->wait > &wait_types[MODE_NOWAIT])) {
         t = t->next_of_run;
     }
@@ -156,7 +156,7 @@ static int l_loop_close(lua_State *L) {
     if (run == NULL) {
         return call_luv(L);
     }
-    if (run->handle_count > 0 || (run->owned != NULL && run->owned->request_count > 0)) {
+    if (dh_run_handle_count(run) > 0 || (run->owned != NULL && run->owned->request_count > 0)) {
         lua_pushnil(L);
         lua_pushliteral(L, "EBUSY: resource busy or locked");
         lua_pushliteral(L, "EBUSY");

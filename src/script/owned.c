@@ -44,7 +44,7 @@ struct dh_handle *dh_owned_add(lua_State *L, int idx, struct dh_run *run) {
     }
     owned->handles = h;
     owned->open_count++;
-    run->handle_count++;
+    owned->handle_count++;
     return h;
 }
 
@@ -144,7 +144,7 @@ bool dh_owned_is_alive(const struct dh_run *run) {
     if (owned == NULL) {
         return false;
     }
-    if (owned->request_count > 0 || run->handle_count > owned->open_count ||
+    if (owned->request_count > 0 || owned->handle_count > owned->open_count ||
         (owned->lively != NULL && keeps_waiting(owned->lively))) {
         return true;
     }

@@ -41,13 +41,15 @@ struct dh_begun {
     uint16_t cap;
 };
 
-/* Made when a run opens its first handle or starts its first request or line; freed when it is closed. */
+/* What most runs have nothing of. Made when a run opens its first handle, starts its first request or
+** line, defers its first function or leaves its first coroutine idle; freed when it is closed. */
 struct dh_owned {
     struct dh_handle *handles;  /* open, newest first */
     struct dh_handle *to_close; /* the next that the run's end has to close; NULL: none */
     struct dh_handle *lively;   /* the one that last kept uv.run waiting; NULL: any */
     struct dh_request *requests;
     uint32_t open_count;
+    uint32_t handle_count;    /* open, or not yet fully closed */
     uint32_t request_count;   /* all that are under way, also those without a record */
     uint32_t backlog;         /* of them, those that libuv's threads work on, see backlog.h */
     struct dh_line waiting;   /* tasks that are to start more of these */
@@ -55,6 +57,8 @@ struct dh_owned {
     struct dh_line in_run;    /* tasks that wait in uv.run: until nothing is left to wait for */
     struct dh_line in_once;   /* the same, until a callback has been called */
     uint32_t waiting_count;   /* tasks in uv.run, whatever its mode */
+    int defers;               /* reference of the list for self:defer, 0: none */
+    int idle;                 /* reference of the table of idle coroutines, 0: none yet */
     int files;                /* reference of the set of its files, 0: none yet; see files.c */
     int first_fd;             /* it has none below */
     struct dh_begun begun[2]; /* on stdout, stderr */

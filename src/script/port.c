@@ -70,7 +70,7 @@ void dh_port_look(struct dh_instance *instance, struct dh_unit *unit,
         .preemptions = trouble != NULL ? trouble->preemptions : 0,
         .slice_max_ns = trouble != NULL ? trouble->slice_max_ns : 0,
         .tasks = unit->run != NULL ? unit->run->task_count : 0,
-        .handles = unit->run != NULL ? unit->run->handle_count : 0,
+        .handles = unit->run != NULL ? dh_run_handle_count(unit->run) : 0,
         .failure = trouble != NULL ? trouble->failure : NULL,
         .endings = trouble != NULL ? &trouble->dossier : NULL,
     };

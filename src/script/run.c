@@ -29,8 +29,10 @@ void dh_run_init(struct dh_run *run, struct dh_instance *instance, struct dh_uni
     run->instance = instance;
     run->unit = unit;
     run->number = number;
-    run->defers = LUA_NOREF;
-    run->idle = LUA_NOREF;
+}
+
+uint32_t dh_run_handle_count(const struct dh_run *run) {
+    return run->owned != NULL ? run->owned->handle_count : 0;
 }
 
 void dh_run_push_self(lua_State *L, struct dh_run *run) {
@@ -42,31 +44,32 @@ void dh_run_push_self(lua_State *L, struct dh_run *run) {
 }
 
 void dh_run_add_task(struct dh_run *run, struct dh_task *t) {
+    struct dh_task *head = &run->main;
     t->run = run;
-    t->next_of_run = NULL;
-    if (run->first_task != NULL) {
-        t->prev_of_run = run->first_task->prev_of_run;
-        t->prev_of_run->next_of_run = t;
-    } else {
-        t->prev_of_run = t;
-        run->first_task = t;
-    }
-    run->first_task->prev_of_run = t;
     run->task_count++;
+    if (t == head) {
+        run->has_main = true;
+        return;
+    }
+    t->next_of_run = NULL;
+    t->prev_of_run = head->prev_of_run != NULL ? head->prev_of_run : head;
+    t->prev_of_run->next_of_run = t;
+    head->prev_of_run = t;
 }
 
 static void remove_task(struct dh_run *run, struct dh_task *t) {
-    if (t == run->first_task) {
-        run->first_task = t->next_of_run;
-    } else {
-        t->prev_of_run->next_of_run = t->next_of_run;
+    struct dh_task *head = &run->main;
+    run->task_count--;
+    if (t == head) {
+        run->has_main = false;
+        return;
     }
+    t->prev_of_run->next_of_run = t->next_of_run;
     if (t->next_of_run != NULL) {
         t->next_of_run->prev_of_run = t->prev_of_run;
-    } else if (run->first_task != NULL) {
-        run->first_task->prev_of_run = t->prev_of_run;
+    } else {
+        head->prev_of_run = t->prev_of_run;
     }
-    run->task_count--;
 }
 
 void dh_run_on_slice_end(struct dh_run *run) {
@@ -78,6 +81,16 @@ void dh_run_on_slice_end(struct dh_run *run) {
 
 /* Ending */
 
+/* No deferred function and no idle coroutine is to be called any more. */
+static void release_cleanup(struct dh_run *run) {
+    struct dh_owned *owned = run->owned;
+    if (owned != NULL) {
+        dh_vm_release(run->instance->vm, owned->defers);
+        dh_vm_release(run->instance->vm, owned->idle);
+        owned->defers = owned->idle = 0;
+    }
+}
+
 static void close_run(struct dh_run *run) {
     struct dh_closing *c = run->closing;
     struct dh_instance *instance = run->instance;
@@ -85,9 +98,7 @@ static void close_run(struct dh_run *run) {
     run->phase = DH_RUN_CLOSED;
     dh_timerq_disarm(&instance->host.timers, &c->deadline);
     dh_turn_set_work(vm, run, false);
-    dh_vm_release(vm, run->defers);
-    dh_vm_release(vm, run->idle);
-    run->defers = run->idle = LUA_NOREF;
+    release_cleanup(run);
     dh_printed_end(run);
     free(run->owned);
     run->owned = NULL;
@@ -106,8 +117,9 @@ static void close_run(struct dh_run *run) {
 /* Requests that threads work on may have a file descriptor, which must not be another file's before
 ** they are done. */
 static bool is_all_closed(const struct dh_run *run) {
-    return run->handle_count == 0 &&
-           (run->owned == NULL || run->owned->fd_count == 0 || run->closing->is_impatient);
+    const struct dh_owned *owned = run->owned;
+    return owned == NULL ||
+           (owned->handle_count == 0 && (owned->fd_count == 0 || run->closing->is_impatient));
 }
 
 static void close_files(struct dh_run *run) {
@@ -154,10 +166,10 @@ static void enter_handles(struct dh_run *run) {
 
 /* The last deferred function, taken off the list: pushed, or false and nothing. */
 static bool take_defer(lua_State *L, const struct dh_run *run) {
-    if (run->defers == LUA_NOREF) {
+    if (run->owned == NULL || run->owned->defers == 0) {
         return false;
     }
-    dh_vm_push_anchored(run->instance->vm, L, run->defers);
+    dh_vm_push_anchored(run->instance->vm, L, run->owned->defers);
     lua_Unsigned n = lua_rawlen(L, -1);
     if (n == 0) {
         lua_pop(L, 1);
@@ -220,15 +232,20 @@ static int start_cleanup(lua_State *L) {
     return 0;
 }
 
+/* Has it deferred anything, or left coroutines idle? */
+static bool has_cleanup(const struct dh_run *run) {
+    return run->owned != NULL && (run->owned->defers != 0 || run->owned->idle != 0);
+}
+
 /* Is there anything left for the cleanup task to do? */
 static bool needs_cleanup(lua_State *L, const struct dh_run *run) {
     if (dh_idle_has_any(L, run)) {
         return true;
     }
-    if (run->defers == LUA_NOREF) {
+    if (run->owned == NULL || run->owned->defers == 0) {
         return false;
     }
-    dh_vm_push_anchored(run->instance->vm, L, run->defers);
+    dh_vm_push_anchored(run->instance->vm, L, run->owned->defers);
     bool has_defers = lua_rawlen(L, -1) > 0;
     lua_pop(L, 1);
     return has_defers;
@@ -258,7 +275,7 @@ static void advance(struct dh_run *run) {
 static void cancel_tasks(struct dh_run *run) {
     struct dh_vm *vm = run->instance->vm;
     struct dh_task *next;
-    for (struct dh_task *t = run->first_task; t != NULL; t = next) {
+    for (struct dh_task *t = dh_run_first_task(run); t != NULL; t = next) {
         next = t->next_of_run;
         dh_task_on_cancel(vm, t);
     }
@@ -284,7 +301,7 @@ static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *fa
     if (run->unit != NULL) {
         dh_sup_on_ended(&host->sup, &run->unit->worker, run->number, &c->outcome);
         uint64_t timeout = run->unit->worker.policy->stop_timeout_ns;
-        bool may_last = run->task_count > 0 || run->defers != LUA_NOREF || run->idle != LUA_NOREF;
+        bool may_last = run->task_count > 0 || has_cleanup(run);
         if (may_last && timeout != DH_NEVER) {
             const struct dh_worker *w = &run->unit->worker;
             /* the polite time counts from the order to stop, if there was one */
@@ -375,17 +392,18 @@ void dh_run_cancel(struct dh_run *run) {
 }
 
 static bool can_kill_more(const struct dh_run *run) {
-    return run->phase <= DH_RUN_CLEANUP && run->first_task != NULL &&
-           !run->first_task->forbids_waits; /* that is the cleanup of a killed run */
+    const struct dh_task *first = dh_run_first_task(run);
+    return run->phase <= DH_RUN_CLEANUP && first != NULL &&
+           !first->forbids_waits; /* that is the cleanup of a killed run */
 }
 
 /* Kill so many of its tasks, or all from one that hangs on, in one slice: however many hang while they
 ** are closed, hang_timeout is what the others wait. */
 static void kill_tasks(struct dh_run *run, unsigned n) {
     struct dh_vm *vm = run->instance->vm;
-    dh_preempt_begin_slice(&vm->preempt, run->first_task->co);
+    dh_preempt_begin_slice(&vm->preempt, dh_run_first_task(run)->co);
     while (can_kill_more(run) && (n > 0 || dh_preempt_is_overdue(&vm->preempt))) {
-        dh_task_kill(vm, run->first_task);
+        dh_task_kill(vm, dh_run_first_task(run));
         n -= n > 0;
     }
     dh_preempt_end_slice(&vm->preempt);
@@ -418,10 +436,8 @@ static void drop_cleanup(struct dh_run *run) {
     dh_instance_report_cleanup(
         run, dh_failure_from_text("the cleanup of the killed run took longer than hang_timeout: "
                                   "what was left of it was dropped"));
-    dh_vm_release(vm, run->defers);
-    dh_vm_release(vm, run->idle);
-    run->defers = run->idle = LUA_NOREF;
-    dh_task_kill(vm, run->first_task);
+    release_cleanup(run);
+    dh_task_kill(vm, dh_run_first_task(run));
 }
 
 void dh_run_end_own(struct dh_run *run) {
@@ -433,8 +449,8 @@ void dh_run_end_own(struct dh_run *run) {
 }
 
 void dh_run_on_handle_closed(struct dh_run *run) {
-    assert(run->handle_count > 0);
-    run->handle_count--;
+    assert(run->owned->handle_count > 0);
+    run->owned->handle_count--;
     close_if_all_closed(run);
 }
 

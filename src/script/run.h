@@ -45,30 +45,35 @@ enum dh_run_phase {
 struct dh_run {
     struct dh_instance *instance; /* NULL once the host is gone */
     struct dh_unit *unit;         /* NULL: the host's own */
-    struct dh_task *first_task;
-    struct dh_closing *closing; /* made when the run ends */
-    struct dh_line awake;       /* tasks to go on with, see turn.h */
-    struct dh_run *prev_awake;  /* runs that have some */
+    struct dh_closing *closing;   /* made when the run ends */
+    struct dh_line awake;         /* tasks to go on with, see turn.h */
+    struct dh_run *prev_awake;    /* runs that have some */
     struct dh_run *next_awake;
+    struct dh_owned *owned; /* what few runs have, NULL: nothing of it yet */
     uint32_t awake_count;
     uint32_t number;
-    uint32_t account;       /* pays for what its tasks allocate */
-    struct dh_owned *owned; /* what it opened through luv; NULL: nothing yet */
-    uint32_t handle_count;  /* opened and not yet fully closed */
-    int defers;             /* reference of the list for self:defer, LUA_NOREF: none */
-    int idle;               /* reference of the table of idle coroutines, LUA_NOREF: none yet */
+    uint32_t account : 24; /* pays for what its tasks allocate */
+    bool has_main : 1;     /* the main task has begun and not ended */
+    bool has_gc_modes : 1; /* see gclib.h */
+    bool is_in_line : 1;   /* among the runs that are awake */
+    bool has_work : 1;     /* for dh_run_work */
     uint32_t task_count : 24;
     uint32_t phase : 3;
     bool is_cancelled : 1;
     bool is_killed : 1;
     bool is_ready_reported : 1;
-    bool has_gc_modes : 1;  /* see gclib.h */
     bool is_loading : 1;    /* of a load: its tasks are a script's top level, and cannot wait */
     bool has_preempted : 1; /* one of its tasks stands preempted: the others wait */
-    bool is_in_line : 1;    /* among the runs that are awake */
-    bool has_work : 1;      /* for dh_run_work */
-    struct dh_task main;
+    struct dh_task main;    /* first of its tasks, and head of the list of the others */
 };
+
+/* Its tasks: the first, NULL if there is none; then next_of_run. */
+static inline struct dh_task *dh_run_first_task(const struct dh_run *run) {
+    return run->has_main ? (struct dh_task *)&run->main : run->main.next_of_run;
+}
+
+/* Handles opened and not yet fully closed. */
+uint32_t dh_run_handle_count(const struct dh_run *run);
 
 /* What only a run that ends needs. */
 struct dh_closing {

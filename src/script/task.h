@@ -68,16 +68,15 @@ struct dh_wait_type {
 /* A line of tasks, first come first served: those that are ready to run, or those that wait for
 ** the same thing. A task stands in one line at most. */
 struct dh_line {
-    struct dh_task *first;
-    struct dh_task *last;
+    struct dh_task *first; /* before it stands the last */
 };
 
 struct dh_task {
     lua_State *co;    /* root coroutine */
     lua_State *inner; /* innermost coroutine while it waits: gets the results */
     struct dh_run *run;
-    struct dh_task *prev_of_run; /* tasks of the run; that of the first is the last */
-    struct dh_task *next_of_run;
+    struct dh_task *prev_of_run;  /* tasks of the run but its main one; of that: the last */
+    struct dh_task *next_of_run;  /* of the main one: the first */
     struct dh_task *prev_in_line; /* run queue, or what it waits for */
     struct dh_task *next_in_line;
     const struct dh_wait_type *wait;
@@ -104,6 +103,11 @@ struct dh_task {
     uint8_t raises : 2;       /* enum dh_raise: as soon as it goes on, where it was preempted */
     uint8_t pause : 2;        /* enum dh_pause: preempted, and not in 'tired' yet */
 };
+
+/* NULL: nobody stands there. */
+static inline struct dh_task *dh_line_last(const struct dh_line *line) {
+    return line->first != NULL ? line->first->prev_in_line : NULL;
+}
 
 /* A task with a handle: any but a run's main one. */
 struct dh_spawned {

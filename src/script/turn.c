@@ -159,7 +159,7 @@ static bool start_first(struct dh_vm *vm) {
     struct dh_task *t = vm->queue.fresh.first;
     leave_fresh(&vm->queue, t);
     dh_task_resume(vm, t);
-    return vm->queue.tired.last != t;
+    return dh_line_last(&vm->queue.tired) != t;
 }
 
 static void begin_round(struct dh_queue *q) {

@@ -10,6 +10,7 @@
 #include "script/declare.h"
 #include "script/failure.h"
 #include "script/instance.h"
+#include "script/owned.h"
 #include "script/run.h"
 #include "script/table.h"
 #include "script/vm.h"
@@ -35,7 +36,7 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     struct dh_vm *vm = unit->instance->vm;
     struct dh_run *run = lua_newuserdatauv(L, sizeof(*run), 1);
     dh_run_init(run, unit->instance, unit, unit->worker.run);
-    run->account = *vm->payer;
+    run->account = *vm->payer & (DH_ACCOUNTS_MAX - 1);
     luaL_setmetatable(L, SELF_TYPE);
     lua_State *co = lua_newthread(L);
     lua_setiuservalue(L, -2, 1);
@@ -128,11 +129,12 @@ static int self_defer(lua_State *L) {
         return luaL_error(L, "defer: this run is being killed: its cleanup can grow no more");
     }
     struct dh_vm *vm = dh_vm_of(L);
-    if (run->defers == LUA_NOREF) {
+    struct dh_owned *owned = dh_owned_of(L, run);
+    if (owned->defers == 0) {
         lua_newtable(L);
-        run->defers = dh_vm_anchor(vm, L);
+        owned->defers = dh_vm_anchor(vm, L);
     }
-    dh_vm_push_anchored(vm, L, run->defers);
+    dh_vm_push_anchored(vm, L, owned->defers);
     lua_pushvalue(L, 2);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     return 0;
@@ -343,7 +345,7 @@ static int handle_status(lua_State *L) {
     dh_table_set_seconds(L, "cpu_s", unit->trouble != NULL ? unit->trouble->cpu_ns : 0);
     set_memory(L, unit);
     dh_table_set_integer(L, "tasks", unit->run != NULL ? unit->run->task_count : 0);
-    dh_table_set_integer(L, "handles", unit->run != NULL ? unit->run->handle_count : 0);
+    dh_table_set_integer(L, "handles", unit->run != NULL ? dh_run_handle_count(unit->run) : 0);
     return 1;
 }
 

@@ -192,7 +192,7 @@ void dh_vm_push_anchored(struct dh_vm *vm, lua_State *L, int ref) {
 
 void dh_vm_release(struct dh_vm *vm, int ref) {
     lua_State *L = vm->L;
-    if (ref == LUA_NOREF || ref == LUA_REFNIL) {
+    if (ref <= 0) {
         return;
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);

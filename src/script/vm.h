@@ -67,7 +67,7 @@ struct dh_vm *dh_vm_of(lua_State *L);
 ** result. */
 int dh_vm_close(struct dh_vm *vm);
 
-/* Keep the value on top of L's stack alive (pops it); returns a reference. Raises. */
+/* Keep the value on top of L's stack alive (pops it); returns a reference, greater than 0. Raises. */
 int dh_vm_anchor(struct dh_vm *vm, lua_State *L);
 void dh_vm_push_anchored(struct dh_vm *vm, lua_State *L, int ref);
 void dh_vm_release(struct dh_vm *vm, int ref);

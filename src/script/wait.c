@@ -149,25 +149,25 @@ int dh_wait_suspend(lua_State *L, struct dh_task *t, const struct dh_wait_type *
 
 void dh_line_join(struct dh_line *line, struct dh_task *t) {
     t->next_in_line = NULL;
-    t->prev_in_line = line->last;
-    if (line->last != NULL) {
-        line->last->next_in_line = t;
-    } else {
+    if (line->first == NULL) {
         line->first = t;
+    } else {
+        t->prev_in_line = line->first->prev_in_line;
+        t->prev_in_line->next_in_line = t;
     }
-    line->last = t;
+    line->first->prev_in_line = t;
 }
 
 void dh_line_leave(struct dh_line *line, struct dh_task *t) {
-    if (t->prev_in_line != NULL) {
-        t->prev_in_line->next_in_line = t->next_in_line;
-    } else {
+    if (t == line->first) {
         line->first = t->next_in_line;
+    } else {
+        t->prev_in_line->next_in_line = t->next_in_line;
     }
     if (t->next_in_line != NULL) {
         t->next_in_line->prev_in_line = t->prev_in_line;
-    } else {
-        line->last = t->prev_in_line;
+    } else if (line->first != NULL) {
+        line->first->prev_in_line = t->prev_in_line;
     }
     t->prev_in_line = t->next_in_line = NULL;
 }
