@@ -107,6 +107,14 @@ describe("the control plane", function()
       local text = http.ask(path, "GET", "/metrics").body
       assert.is_true(tonumber(text:match "\ndecnet_host_held_seconds (%S+)") > 0)
     end)
+
+    it("is shut down as by signals, which do not need the loop", function()
+      local status, reply = plane.post(path, "/v1/shutdown?now=1&wait=0.1")
+      assert.equal(202, status)
+      assert.is_false(reply.done)
+      child:ends(3)
+      assert.matches("stuck would not stop", child:stderr())
+    end)
   end)
 
   describe("refuses", function()

@@ -40,6 +40,7 @@ struct dh_control {
     struct dh_socket socket;
     struct dh_server server;
     int notify_fd;
+    int signals_sent;    /* the control thread's: SIGTERMs to a host whose loop stands still */
     uint64_t started_ns; /* since 1970; tells the events of this host from those of another */
     char *script;
     const char *version;

@@ -70,6 +70,16 @@ int dh_orders_send(struct dh_orders *orders, struct dh_order *order) {
     return result;
 }
 
+bool dh_orders_is_waiting(struct dh_orders *orders, const struct dh_order *order) {
+    pthread_mutex_lock(&orders->mutex);
+    const struct dh_order *o = orders->sent;
+    while (o != NULL && o != order) {
+        o = o->next;
+    }
+    pthread_mutex_unlock(&orders->mutex);
+    return o != NULL;
+}
+
 struct dh_order *dh_orders_collect(struct dh_orders *orders) {
     pthread_mutex_lock(&orders->mutex);
     struct dh_order *first = orders->finished;

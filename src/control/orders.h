@@ -88,6 +88,9 @@ void dh_order_free(struct dh_order *order);
 /* Hand an order to the loop. 0, or DH_ELIMIT: too many are under way; it is still the caller's. */
 int dh_orders_send(struct dh_orders *orders, struct dh_order *order);
 
+/* Has the loop not yet taken it? */
+bool dh_orders_is_waiting(struct dh_orders *orders, const struct dh_order *order);
+
 /* The orders that are finished, linked by next. */
 struct dh_order *dh_orders_collect(struct dh_orders *orders);
 

@@ -2,6 +2,7 @@
 /*
 ** Which path is answered how.
 */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -333,9 +334,26 @@ static enum MHD_Result post_reload(struct dh_request *r) {
     return send_order(r, DH_ASK_RELOAD, order_deadline_ns(r), answer_reload);
 }
 
+/* The loop has not taken the order: somebody has the CPU, perhaps for good. Signals do not need the
+** loop, and are seen to by who watches it. */
+static enum MHD_Result insist_on_shutdown(struct dh_request *r) {
+    struct dh_control *c = control_of(r);
+    if (r->is_order_back || r->server->is_draining) {
+        return answer_shutdown(r);
+    }
+    if (dh_orders_is_waiting(&c->orders, r->order) &&
+        c->signals_sent < (r->params.is_now ? 2 : 1)) {
+        c->signals_sent++;
+        kill(getpid(), SIGTERM);
+        /* a second one must not come before the first has been delivered: they would be one */
+        return dh_request_wait(r, dh_clock_now() + DH_REFRESH_WAIT_NS, insist_on_shutdown);
+    }
+    return dh_request_wait(r, order_deadline_ns(r), answer_shutdown);
+}
+
 static enum MHD_Result post_shutdown(struct dh_request *r) {
     return send_order(r, r->params.is_now ? DH_ASK_SHUTDOWN_NOW : DH_ASK_SHUTDOWN,
-                      order_deadline_ns(r), answer_shutdown);
+                      dh_clock_now() + DH_REFRESH_WAIT_NS, insist_on_shutdown);
 }
 
 /* ---- paths ----------------------------------------------------------------------------------- */

@@ -239,8 +239,8 @@ enum MHD_Result dh_stream_events(struct dh_request *r) {
     return start(r, s, "text/event-stream");
 }
 
-/* Back by so many lines, of this worker. */
-static void seek_lines(struct dh_stream *s, uint64_t lines) {
+/* Back by so many lines, of this worker; returns how many there are of it in all. */
+static uint64_t seek_lines(struct dh_stream *s, uint64_t lines) {
     struct dh_ring_cursor at;
     char entry[DH_LOGGED_BYTES + 64];
     size_t len;
@@ -251,11 +251,23 @@ static void seek_lines(struct dh_stream *s, uint64_t lines) {
         of_worker += dh_logged_is_of(entry, len < sizeof(entry) ? len : sizeof(entry),
                                      s->has_worker ? s->worker : NULL, s->worker_len);
     }
+    uint64_t all = of_worker;
     while (of_worker > lines &&
            dh_ring_next(s->ring, &s->cursor, entry, sizeof(entry), &len) != 0) {
         of_worker -= dh_logged_is_of(entry, len < sizeof(entry) ? len : sizeof(entry),
                                      s->has_worker ? s->worker : NULL, s->worker_len);
     }
+    return all;
+}
+
+/* A name that is nobody's, and of whom no line is left, is a mistake. */
+static bool is_known(struct dh_stream *s, uint64_t line_count) {
+    struct dh_view view = {0};
+    bool is_worker =
+        !s->has_worker || line_count > 0 ||
+        dh_snapshot_find(&s->server->control->snapshot, s->worker, s->worker_len, &view);
+    dh_view_fini(&view);
+    return is_worker;
 }
 
 enum MHD_Result dh_stream_logs(struct dh_request *r) {
@@ -267,10 +279,13 @@ enum MHD_Result dh_stream_logs(struct dh_request *r) {
     s->has_worker = r->params.has_worker;
     s->worker_len = r->params.worker_len;
     memcpy(s->worker, r->params.worker, sizeof(s->worker));
+    uint64_t line_count = seek_lines(s, r->params.lines);
     if (r->params.has_after) {
         dh_ring_seek(s->ring, r->params.after, &s->cursor);
-    } else {
-        seek_lines(s, r->params.lines);
+    }
+    if (!is_known(s, line_count)) {
+        free_stream(s);
+        return dh_reply_error(r, MHD_HTTP_NOT_FOUND, "no worker is named '%s'", r->params.worker);
     }
     return start(r, s, "application/x-ndjson");
 }
