@@ -306,6 +306,59 @@ describe("the control plane", function()
     end)
   end)
 
+  describe("with a worker that never ends", function()
+    local path, child
+    lazy_setup(function()
+      child, path = plane.start [[
+        local decnet = require "decnet"
+        decnet.worker("steady", function() decnet.park() end)
+        decnet.worker { name = "endless", stop_timeout = math.huge, run = function()
+          while true do pcall(decnet.sleep, 60) end
+        end }
+      ]]
+    end)
+
+    it("does not keep the place of who has gone while his order waits", function()
+      local before, connections = open_files(child.pid), {}
+      for i = 1, 30 do
+        connections[i] = http.open(path,
+          "POST /v1/workers/endless/stop?wait=3600 HTTP/1.1\r\nHost: x\r\n\r\n")
+      end
+      process.wait(function() return open_files(child.pid) >= before + 30 end)
+      assert.equal(202, plane.post(path, "/v1/workers/endless/stop?wait=0.1")) -- behind theirs
+      for _, connection in ipairs(connections) do
+        connection.close()
+      end
+      process.wait(function() return open_files(child.pid) <= before + 2 end)
+      assert.is_true(open_files(child.pid) <= before + 2, open_files(child.pid))
+    end)
+
+    it("answers who sends no more while his order waits", function()
+      local connection = http.open(path,
+        "POST /v1/workers/endless/stop?wait=2.5 HTTP/1.1\r\nHost: x\r\n\r\n")
+      process.wait(function() return connection.handle:is_writable() end)
+      assert.equal(202, plane.post(path, "/v1/workers/endless/stop?wait=0.1")) -- behind it
+      connection.handle:shutdown()
+      process.wait(function() return connection.over or http.parse(connection.data) end)
+      connection.close()
+      assert.equal("202", connection.data:match "^HTTP/1.1 (%d+)")
+    end)
+
+    it("takes orders still when a thousand were not waited for to the end", function()
+      for _ = 1, 1100 do
+        local status, reply = plane.post(path, "/v1/workers/endless/stop?wait=0.000001")
+        assert(status == 202, reply.error)
+      end
+      local status, reply = plane.get(path, "/v1/workers/steady")
+      assert.equal(200, status)
+      assert.equal("steady", reply.name)
+      assert.is_table(reply.endings)
+      assert.equal(200, plane.post(path, "/v1/workers/steady/restart"))
+    end)
+
+    lazy_teardown(function() child:kill "sigkill" end)
+  end)
+
   -- DECNET_ORDERS: how many in all; ./dev storm plays 10,000.
   it("carries out each of thousands of orders, and the last one counts", function()
     local _, path = plane.start [[

@@ -80,6 +80,11 @@ bool dh_orders_is_waiting(struct dh_orders *orders, const struct dh_order *order
     return o != NULL;
 }
 
+void dh_order_give_up(struct dh_order *order) {
+    order->request = NULL;
+    atomic_store(&order->is_given_up, true);
+}
+
 struct dh_order *dh_orders_collect(struct dh_orders *orders) {
     pthread_mutex_lock(&orders->mutex);
     struct dh_order *first = orders->finished;
@@ -150,10 +155,6 @@ static void conclude(struct dh_orders *orders, struct dh_order *order) {
     finish(orders, order);
 }
 
-static bool is_carried_out(const struct dh_order *order) {
-    return order->unit == NULL || dh_port_is_settled(order->unit);
-}
-
 /* An order that waits is told of the end; one that does not has its answer now. */
 static bool give_reload(struct dh_orders *orders, struct dh_order *order) {
     order->result = dh_port_reload(orders->instance, order->waits ? order : NULL);
@@ -167,6 +168,16 @@ static bool give_reload(struct dh_orders *orders, struct dh_order *order) {
 /* Is it one of the host's, which somebody else tells of? */
 static bool is_of_host(const struct dh_order *order) {
     return order->kind >= DH_ASK_RELOAD;
+}
+
+static bool is_carried_out(const struct dh_order *order) {
+    return !is_of_host(order) && (order->unit == NULL || dh_port_is_settled(order->unit));
+}
+
+/* What a worker that never ends was told, again and again, must not count as under way for ever. A
+** reload's end is told with its order as a token: that one stays. */
+static bool is_abandoned(const struct dh_order *order) {
+    return order->kind != DH_ASK_RELOAD && atomic_load(&order->is_given_up);
 }
 
 /* Returns true if the order is finished. */
@@ -234,12 +245,17 @@ static void finish_carried_out(struct dh_orders *orders) {
     struct dh_order **link = &orders->given;
     while (*link != NULL) {
         struct dh_order *order = *link;
-        if (is_of_host(order) || !is_carried_out(order)) {
+        bool is_done = is_carried_out(order);
+        if (!is_done && !is_abandoned(order)) {
             link = &order->next;
             continue;
         }
         *link = order->next;
-        conclude(orders, order);
+        if (is_done) {
+            conclude(orders, order);
+        } else {
+            finish(orders, order);
+        }
     }
 }
 

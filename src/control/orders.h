@@ -6,12 +6,14 @@
 **   send --> queue --take--> given --settled--> finished --collect--> whoever asked
 **
 ** An order is the control thread's but while it is with the loop, which always gives it back. Who
-** does not want to wait any longer clears order->request and frees the order when it comes.
+** does not want to wait any longer gives it up, and frees it when it comes: soon, though what was
+** ordered goes on.
 */
 #ifndef DH_CONTROL_ORDERS_H
 #define DH_CONTROL_ORDERS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,6 +50,7 @@ struct dh_order {
     size_t name_len;
     bool waits;    /* finished when carried out; else when given */
     void *request; /* the control thread's; NULL: nobody waits any longer */
+    atomic_bool is_given_up;
 
     /* what came of it */
     int result;                     /* 0, DH_ENOENT, DH_ESTATE, DH_ESHUTDOWN, DH_ENOMEM */
@@ -90,6 +93,9 @@ int dh_orders_send(struct dh_orders *orders, struct dh_order *order);
 
 /* Has the loop not yet taken it? */
 bool dh_orders_is_waiting(struct dh_orders *orders, const struct dh_order *order);
+
+/* Nobody waits any longer for an order that is with the loop, which is to be woken then. */
+void dh_order_give_up(struct dh_order *order);
 
 /* The orders that are finished, linked by next. */
 struct dh_order *dh_orders_collect(struct dh_orders *orders);

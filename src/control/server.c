@@ -65,11 +65,24 @@ static struct dh_connection *connection_of(struct MHD_Connection *connection) {
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
+/* MHD does not look at a connection that it has suspended: who has gone while his order is carried out
+** would keep his place to the end of his patience. One who only sends no more waits for his answer. */
+static void dismiss_gone(struct dh_server *server, uint64_t now_ns) {
+    for (struct dh_request *r = server->waiting; r != NULL; r = r->next) {
+        const struct dh_connection *c = connection_of(r->connection);
+        struct pollfd fd = {c != NULL ? c->fd : -1, 0, 0};
+        if (poll(&fd, 1, 0) > 0) { /* POLLHUP, POLLERR */
+            r->deadline_ns = now_ns;
+        }
+    }
+}
+
 static void sweep_connections(struct dh_server *server, uint64_t now_ns) {
     if (now_ns - server->swept_ns < NS_PER_S) {
         return;
     }
     server->swept_ns = now_ns;
+    dismiss_gone(server, now_ns);
     for (struct dh_connection *c = server->connections; c != NULL; c = c->next) {
         if (!c->is_answering && now_ns > c->since_ns + (uint64_t)DH_REQUEST_S * NS_PER_S) {
             shutdown(c->fd, SHUT_RDWR);
@@ -112,7 +125,8 @@ static void free_request(struct dh_request *r) {
     if (r->is_order_back) {
         dh_order_free(r->order);
     } else if (r->order != NULL) {
-        r->order->request = NULL; /* it will come back */
+        dh_order_give_up(r->order); /* it will come back */
+        dh_control_want_loop(r->server->control);
     }
     free(r);
 }
