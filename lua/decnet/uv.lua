@@ -383,11 +383,13 @@ local function write(stream, data, ...)
   at_once = at_once % WRITES_AT_ONCE + 1
   if at_once < WRITES_AT_ONCE and can_wait and not is_cancelled and type(data) == "string"
       and data ~= "" then
-    local ok, sent = pcall(luv.try_write, stream, data)
+    local ok, sent, problem, name = pcall(luv.try_write, stream, data)
     if ok and sent == #data then
       return true
     elseif ok and sent and sent > 0 then
       data = string.sub(data, sent + 1)
+    elseif ok and not sent and name ~= "EAGAIN" then
+      return nil, problem, name -- a socket tells why it was reset only once
     end
   end
   return call(KINDS.write, stream, data)
