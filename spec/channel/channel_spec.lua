@@ -338,6 +338,16 @@ describe("a channel", function()
       assert.is_true(collectgarbage "count" < before + 64)
     end)
   end)
+
+  -- A table with a channel's metatable was taken for one, and there was none.
+  it("is not what debug makes look like one", function()
+    local sealed = debug.getmetatable(decnet.channel(1))
+    local fake = debug.setmetatable({}, sealed)
+    for _, method in ipairs { "send", "recv", "try_send", "try_recv", "close", "iter" } do
+      run.raises("decnet.channel expected", sealed.__index[method], fake, 1)
+    end
+    run.raises("decnet.channel expected", sealed.__len, fake)
+  end)
 end)
 
 describe("an event", function()

@@ -30,11 +30,12 @@ struct channel {
 
 /* Upvalue 1 of every method: the metatable. To find it by name costs as much as the rest of a call. */
 static struct channel *check_channel(lua_State *L) {
-    if (lua_getmetatable(L, 1)) {
+    struct channel *ch = lua_touserdata(L, 1); /* debug gives metatables to what is none */
+    if (ch != NULL && lua_getmetatable(L, 1)) {
         bool is_channel = lua_rawequal(L, -1, lua_upvalueindex(1));
         lua_pop(L, 1);
         if (is_channel) {
-            return lua_touserdata(L, 1);
+            return ch;
         }
     }
     return luaL_checkudata(L, 1, CHANNEL_TYPE); /* raises */
