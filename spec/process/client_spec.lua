@@ -116,6 +116,11 @@ describe("a client", function()
         assert.matches("evil", text)
         assert.is_false(has_controls(text .. noise), line .. text)
       end
+      local there, shut = pretend(function() return fake end)
+      local _, waits = ask(there, "wait --timeout 0", 1)
+      shut()
+      assert.matches("evil", waits)
+      assert.is_false(has_controls(waits))
       local where, close = pretend(function()
         return '{"error":"\\u001b[31m\u{9b}"}', "409 Conflict"
       end)
@@ -561,9 +566,10 @@ describe("a client", function()
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 200 OK\r\n\r\n{}",
         "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{}", "",
         "HTTP/1.1 200 OK\r\n\r\n{\"host\":{},\"workers\":[{}]}",
-        "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno" } do
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno",
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 99999\r\n\r\n" .. ("no"):rep(4096) } do
         local where, close = pretend(function() return answer, "raw" end)
-        local _, noise = ask(where, "status", i == 8 and 1 or 3)
+        local _, noise = ask(where, "status", i >= 8 and 1 or 3)
         close()
         assert.matches("^decnet%-host: [^\n]+\n$", noise)
         assert.matches(where, noise, 1, true)

@@ -105,7 +105,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg) {
     memcpy(h->complaint + h->complaint_len, bytes, n);
     h->complaint_len += n;
     h->complaint[h->complaint_len] = '\0';
-    return len;
+    h->is_enough = n < len;
+    return n;
 }
 
 int dh_http_check(const struct dh_http *h, struct dh_error *err) {

@@ -39,7 +39,7 @@ struct dh_http {
     uint64_t heard_ns;
     uint64_t patience_ns;
     bool is_open;   /* a question is under way */
-    bool is_enough; /* the taker wants no more */
+    bool is_enough; /* no more is wanted */
     long status;    /* of the answer; 0: there is none */
     size_t complaint_len;
     char complaint[4096]; /* the body of an answer that is not 2xx */

@@ -80,7 +80,9 @@ static void name_those(const struct dh_rows *rows, const struct dh_options *o, e
         }
         fputs("\n  ", stderr);
         put(row->name, row->name_len);
-        fprintf(stderr, " is %s%s", row->state, row->note_len > 0 ? ": " : "");
+        fputs(" is ", stderr);
+        put(row->state, strlen(row->state));
+        fputs(row->note_len > 0 ? ": " : "", stderr);
         put(row->note, row->note_len);
     }
 }
