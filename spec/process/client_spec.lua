@@ -658,6 +658,11 @@ describe("a client", function()
     shell(path, "$HOST logs -f -n 1 --socket $C | head -n 1"):ends(0, 60)
     local full = shell(path, "$HOST status --socket $C > /dev/full")
     assert.matches("decnet%-host: stdout: No space left", full:ends(1):stderr())
+    for _, line in ipairs { "logs", "logs -f", "events --all" } do
+      full = shell(path, "$HOST " .. line .. " --socket $C > /dev/full")
+      assert.matches("decnet%-host: stdout: [^\n]+\n$", full:ends(1):stderr())
+      assert.is_nil(full:stderr():find "Success", line)
+    end
   end)
 
   it("links none of its libraries to the host", function()

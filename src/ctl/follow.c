@@ -50,8 +50,8 @@ static bool take(void *arg, const char *bytes, size_t len) {
         bytes += n;
         len -= n;
     }
-    fflush(stdout);
-    return true;
+    f->is_enough = fflush(stdout) != 0 || ferror(stdout); /* the disk is full */
+    return !f->is_enough;
 }
 
 static bool is_read(void) {

@@ -2,6 +2,7 @@
 /*
 ** decnet-ctl: what `decnet-host VERB` executes to ask a host that runs.
 */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,8 +153,10 @@ int main(int argc, char **argv) {
         return dh_verb_complain(&err);
     }
     int code = ask(verb, &options);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        perror("decnet-host: stdout");
+    bool is_full = fflush(stdout) != 0;
+    if (is_full || ferror(stdout)) { /* errno is of this failure, not of one before */
+        fprintf(stderr, "decnet-host: stdout: %s\n",
+                is_full ? strerror(errno) : "not all of it could be written");
         return DH_EXIT_NO;
     }
     return code;
