@@ -259,19 +259,22 @@ local function start_control(about, host, path, options)
     end
     return nil, is_asked_for and message or nil
   end
-  local plane, where, port = open().start(host, {
+  local plane, port, where, trouble = open().start(host, {
     script = path, version = about.version, socket = options.socket, listen = options.listen,
   })
   if plane then
-    host:log("debug", "control socket: " .. where)
+    host:log(where and "debug" or "warn", where and "control socket: " .. where
+      or "no control socket: " .. trouble)
     if options.listen then
       host:log("info", "listening at " .. string.gsub(options.listen, "%d+$", port))
     end
     return plane
-  elseif is_asked_for then
-    return nil, where
   end
-  host:log("warn", "no control socket: " .. where)
+  message = port
+  if is_asked_for then
+    return nil, message
+  end
+  host:log("warn", "no control socket: " .. message)
 end
 
 -- Nothing contains a segmentation fault: who can meet one is to know.

@@ -312,6 +312,19 @@ describe("the control plane", function()
       assert.matches("--no-control leaves nothing", child:stderr(), 1, true)
     end)
 
+    it("is done without where it is in use and nobody asked for it, also with --listen", function()
+      local first = process.run(WORKERS, { "--listen", "0", "--log-level", "debug" })
+      local path = first:says "control socket: ([^\"\n]+)"
+      local second = process.start(process.host, { "--listen", "0", "--log-format", "logfmt",
+        "workers.lua" }, { cwd = first.dir })
+      second:says("no control socket: " .. path:gsub("%p", "%%%0") .. " is in use by process "
+        .. first.pid)
+      local port = tonumber(second:says "listening at (%d+)")
+      assert.equal(second.pid, select(2, get(port, "/v1/workers")).host.pid)
+      second:stop()
+      first:stop()
+    end)
+
     it("is one of two that start at the same time", function()
       local path = process.dir() .. "/c.sock"
       local children = {}

@@ -79,6 +79,7 @@ void dh_control_want_loop(struct dh_control *c) {
 
 /* Start and stop */
 
+/* A default socket that is not to be had leaves the one that was asked for. */
 static int open_socket(struct dh_control *c, const struct dh_control_options *options,
                        struct dh_error *err) {
     char path[sizeof(c->socket.path)];
@@ -86,7 +87,12 @@ static int open_socket(struct dh_control *c, const struct dh_control_options *op
         return dh_socket_open(&c->socket, options->socket_path, err);
     }
     int result = dh_socket_default_path(options->script, path, sizeof(path), err);
-    return result != 0 ? result : dh_socket_open(&c->socket, path, err);
+    result = result != 0 ? result : dh_socket_open(&c->socket, path, err);
+    if (result != 0 && options->listen != NULL) {
+        c->socket.fd = -1;
+        return 0;
+    }
+    return result;
 }
 
 int dh_control_start(struct dh_control *c, struct dh_instance *instance,

@@ -21,6 +21,8 @@ static int fail(lua_State *L, const struct dh_error *err) {
     return 3;
 }
 
+/* start(host, options): the plane, the port of 'listen', the path of its socket (nil: none, and why);
+** or nil, and why. */
 static int l_start(lua_State *L) {
     struct dh_instance *instance = dh_port_check(L);
     struct dh_error err = {0, ""};
@@ -52,8 +54,13 @@ static int l_start(lua_State *L) {
     }
     *slot = c;
     lua_pushvalue(L, object);
-    lua_pushstring(L, c->socket.path);
     lua_pushinteger(L, port);
+    if (c->socket.fd < 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, err.text);
+        return 4;
+    }
+    lua_pushstring(L, c->socket.path);
     return 3;
 }
 

@@ -293,7 +293,9 @@ static void turn(struct dh_server *server) {
     take_orders_back(server);
     wake_requests(server, now_ns);
     dh_stream_wake(server, now_ns);
-    MHD_run(server->local);
+    if (server->local != NULL) {
+        MHD_run(server->local);
+    }
     if (server->tcp != NULL) {
         MHD_run(server->tcp);
     }
@@ -351,59 +353,64 @@ static unsigned connection_limit(void) {
     return most;
 }
 
-static struct MHD_Daemon *start_daemon(struct dh_server *server, int fd,
-                                       MHD_AccessHandlerCallback handler, unsigned connections) {
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handler,
-                            server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                            connections, MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)DH_CONNECTION_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)DH_REQUEST_HEAD_BYTES, MHD_OPTION_NOTIFY_COMPLETED,
-                            on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
-                            server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, server,
-                            MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+/* The daemon of *fd, which is the daemon's then; none, and nothing to do, where it is -1. */
+static bool start_daemon(struct dh_server *server, int *fd, MHD_AccessHandlerCallback handler,
+                         unsigned connections, struct MHD_Daemon **ret_daemon) {
+    if (*fd < 0) {
+        return true;
+    }
+    *ret_daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handler, server,
+        MHD_OPTION_LISTEN_SOCKET, *fd, MHD_OPTION_CONNECTION_LIMIT, connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)DH_CONNECTION_IDLE_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)DH_REQUEST_HEAD_BYTES,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, server,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+    if (*ret_daemon == NULL) {
+        return false;
+    }
+    *fd = -1;
+    return true;
+}
+
+static void stop_daemons(struct dh_server *server) {
+    if (server->local != NULL) {
+        MHD_stop_daemon(server->local);
+    }
+    if (server->tcp != NULL) {
+        MHD_stop_daemon(server->tcp);
+    }
+}
+
+static void close_fd(int fd) {
+    if (fd >= 0) {
+        close(fd);
+    }
 }
 
 int dh_server_start(struct dh_server *server, struct dh_control *control, const char *listen,
                     int *ret_port, struct dh_error *err) {
     int tcp_fd = -1;
-    int result;
     memset(server, 0, sizeof(*server));
     server->control = control;
+    int local_fd = control->socket.fd; /* -1: none */
     if (listen != NULL) {
         tcp_fd = dh_socket_listen(listen, ret_port, err);
         if (tcp_fd < 0) {
-            close(control->socket.fd);
+            close_fd(local_fd);
             return tcp_fd;
         }
     }
-    result = dh_error_set(err, DH_ESYSTEM, "cannot start the server: %s", strerror(errno));
-    server->local = start_daemon(server, control->socket.fd, on_local, connection_limit());
-    if (server->local == NULL) {
-        close(control->socket.fd);
-        goto err_after_listen;
+    if (start_daemon(server, &local_fd, on_local, connection_limit(), &server->local) &&
+        start_daemon(server, &tcp_fd, on_tcp, connection_limit() / 2, &server->tcp) &&
+        pthread_create(&server->thread, NULL, serve, server) == 0) {
+        return 0;
     }
-    if (tcp_fd >= 0) {
-        server->tcp = start_daemon(server, tcp_fd, on_tcp, connection_limit() / 2);
-        if (server->tcp == NULL) {
-            goto err_after_local;
-        }
-        tcp_fd = -1; /* the daemon's */
-    }
-    if (pthread_create(&server->thread, NULL, serve, server) != 0) {
-        goto err_after_tcp;
-    }
-    return 0;
-
-err_after_tcp:
-    if (server->tcp != NULL) {
-        MHD_stop_daemon(server->tcp);
-    }
-err_after_local:
-    MHD_stop_daemon(server->local);
-err_after_listen:
-    if (tcp_fd >= 0) {
-        close(tcp_fd);
-    }
+    int result = dh_error_set(err, DH_ESYSTEM, "cannot start the server: %s", strerror(errno));
+    stop_daemons(server);
+    close_fd(tcp_fd);
+    close_fd(local_fd);
     return result;
 }
 
@@ -412,8 +419,5 @@ void dh_server_stop(struct dh_server *server) {
     atomic_store(&server->quits, true);
     (void)!write(server->control->notify_fd, &one, sizeof(one));
     pthread_join(server->thread, NULL);
-    MHD_stop_daemon(server->local);
-    if (server->tcp != NULL) {
-        MHD_stop_daemon(server->tcp);
-    }
+    stop_daemons(server);
 }
