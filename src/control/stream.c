@@ -15,6 +15,9 @@
 
 #define NS_PER_S 1000000000u
 
+/* An entry of a ring. */
+#define ENTRY_BYTES (DH_LOGGED_BYTES + 64)
+
 /* One entry as it is sent: JSON makes at most six bytes of one. */
 #define CHUNK_BYTES (6 * DH_LOGGED_BYTES + 256)
 
@@ -81,25 +84,38 @@ static void put_missed(struct dh_stream *s, uint64_t missed) {
     }
 }
 
+/* The next entry, as much as there is room for; returns its id, 0: there is none. */
+static uint64_t next_entry(const struct dh_stream *s, struct dh_ring_cursor *at,
+                           char entry[ENTRY_BYTES], size_t *ret_len) {
+    uint64_t id = dh_ring_next(s->ring, at, entry, ENTRY_BYTES, ret_len);
+    if (id != 0 && *ret_len > ENTRY_BYTES) {
+        *ret_len = ENTRY_BYTES;
+    }
+    return id;
+}
+
+static bool is_wanted(const struct dh_stream *s, const char *entry, size_t len) {
+    return dh_logged_is_of(entry, len, s->has_worker ? s->worker : NULL, s->worker_len);
+}
+
 /* Put the next entry into the chunk; false: there is none. */
 static bool fill(struct dh_stream *s) {
-    char entry[DH_LOGGED_BYTES + 64];
+    char entry[ENTRY_BYTES];
     size_t len;
     s->at = 0;
     s->len = 0;
     while (s->len == 0) {
         uint64_t expected = s->cursor.id;
-        uint64_t id = dh_ring_next(s->ring, &s->cursor, entry, sizeof(entry), &len);
+        uint64_t id = next_entry(s, &s->cursor, entry, &len);
         if (id == 0) {
             return false;
         }
-        len = len < sizeof(entry) ? len : sizeof(entry);
         if (id > expected && expected > 1) {
             put_missed(s, id - expected);
         }
         if (s->is_events) {
             put_event(s, dh_event_entry_name(entry), id, dh_event_json(id, entry, len));
-        } else if (dh_logged_is_of(entry, len, s->has_worker ? s->worker : NULL, s->worker_len)) {
+        } else if (is_wanted(s, entry, len)) {
             put_json(s, dh_logged_json(id, entry, len));
             put(s, "\n", 1);
         }
@@ -239,35 +255,38 @@ enum MHD_Result dh_stream_events(struct dh_request *r) {
     return start(r, s, "text/event-stream");
 }
 
-/* Back by so many lines, of this worker; returns how many there are of it in all. */
-static uint64_t seek_lines(struct dh_stream *s, uint64_t lines) {
-    struct dh_ring_cursor at;
-    char entry[DH_LOGGED_BYTES + 64];
+/* Go on until so many wanted lines have been passed, or to the end; returns how many they were. */
+static uint64_t pass_lines(const struct dh_stream *s, struct dh_ring_cursor *at, uint64_t most) {
+    char entry[ENTRY_BYTES];
     size_t len;
-    uint64_t of_worker = 0;
+    uint64_t n = 0;
+    while (n < most && next_entry(s, at, entry, &len) != 0) {
+        n += is_wanted(s, entry, len);
+    }
+    return n;
+}
+
+static uint64_t count_lines(const struct dh_stream *s) {
+    struct dh_ring_cursor at;
     dh_ring_seek(s->ring, 0, &at);
-    s->cursor = at;
-    while (dh_ring_next(s->ring, &at, entry, sizeof(entry), &len) != 0) {
-        of_worker += dh_logged_is_of(entry, len < sizeof(entry) ? len : sizeof(entry),
-                                     s->has_worker ? s->worker : NULL, s->worker_len);
-    }
-    uint64_t all = of_worker;
-    while (of_worker > lines &&
-           dh_ring_next(s->ring, &s->cursor, entry, sizeof(entry), &len) != 0) {
-        of_worker -= dh_logged_is_of(entry, len < sizeof(entry) ? len : sizeof(entry),
-                                     s->has_worker ? s->worker : NULL, s->worker_len);
-    }
-    return all;
+    return pass_lines(s, &at, UINT64_MAX);
+}
+
+/* Back by so many lines, of this worker. */
+static void seek_lines(struct dh_stream *s, uint64_t lines) {
+    uint64_t all = count_lines(s);
+    dh_ring_seek(s->ring, 0, &s->cursor);
+    pass_lines(s, &s->cursor, all > lines ? all - lines : 0);
 }
 
 /* A name that is nobody's, and of whom no line is left, is a mistake. */
-static bool is_known(struct dh_stream *s, uint64_t line_count) {
+static bool is_known(const struct dh_stream *s) {
     struct dh_view view = {0};
-    bool is_worker =
-        !s->has_worker || line_count > 0 ||
-        dh_snapshot_find(&s->server->control->snapshot, s->worker, s->worker_len, &view);
+    bool is = !s->has_worker ||
+              dh_snapshot_find(&s->server->control->snapshot, s->worker, s->worker_len, &view) ||
+              count_lines(s) > 0;
     dh_view_fini(&view);
-    return is_worker;
+    return is;
 }
 
 enum MHD_Result dh_stream_logs(struct dh_request *r) {
@@ -279,13 +298,14 @@ enum MHD_Result dh_stream_logs(struct dh_request *r) {
     s->has_worker = r->params.has_worker;
     s->worker_len = r->params.worker_len;
     memcpy(s->worker, r->params.worker, sizeof(s->worker));
-    uint64_t line_count = seek_lines(s, r->params.lines);
-    if (r->params.has_after) {
-        dh_ring_seek(s->ring, r->params.after, &s->cursor);
-    }
-    if (!is_known(s, line_count)) {
+    if (!is_known(s)) {
         free_stream(s);
         return dh_reply_error(r, MHD_HTTP_NOT_FOUND, "no worker is named '%s'", r->params.worker);
+    }
+    if (r->params.has_after) {
+        dh_ring_seek(s->ring, r->params.after, &s->cursor);
+    } else {
+        seek_lines(s, r->params.lines);
     }
     return start(r, s, "application/x-ndjson");
 }
