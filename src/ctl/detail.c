@@ -12,35 +12,14 @@
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
-static bool take(void *arg, const char *bytes, size_t len) {
-    return fwrite(bytes, 1, len, arg) == len && ftell(arg) < (long)DH_CTL_ITEM_BYTES;
-}
-
 int dh_detail_ask(struct dh_http *h, const char *name, json_t **ret_worker, struct dh_error *err) {
     char target[DH_VERB_TARGET];
-    char *text = NULL;
-    size_t len = 0;
     int result = dh_verb_target(target, name, "", err);
     if (result != 0) {
         return result;
     }
-    FILE *stream = open_memstream(&text, &len);
-    if (stream == NULL) {
-        return dh_error_set(err, DH_ENOMEM, "out of memory");
-    }
-    struct dh_question q = {
-        .target = target, .patience_s = DH_CTL_PATIENCE_S, .take = take, .arg = stream};
-    result = dh_http_ask(h, &q, err);
-    result = result == 0 ? dh_http_check(h, err) : result;
-    fclose(stream);
-    if (result == 0) {
-        *ret_worker = json_loadb(text, len, 0, NULL);
-        result = *ret_worker != NULL
-                     ? 0
-                     : dh_error_set(err, DH_ESYSTEM, "the answer from %s cannot be read", h->path);
-    }
-    free(text);
-    return result;
+    struct dh_question q = {.target = target, .patience_s = DH_CTL_PATIENCE_S};
+    return dh_http_ask_json(h, &q, ret_worker, err);
 }
 
 /* ---- printing -------------------------------------------------------------------------------- */

@@ -275,6 +275,34 @@ int dh_http_ask(struct dh_http *h, const struct dh_question *q, struct dh_error 
     return result;
 }
 
+static bool take_item(void *arg, const char *bytes, size_t len) {
+    return fwrite(bytes, 1, len, arg) == len && ftell(arg) < (long)DH_CTL_ITEM_BYTES;
+}
+
+int dh_http_ask_json(struct dh_http *h, const struct dh_question *q, json_t **ret_json,
+                     struct dh_error *err) {
+    char *text = NULL;
+    size_t len = 0;
+    FILE *stream = open_memstream(&text, &len);
+    if (stream == NULL) {
+        return dh_error_set(err, DH_ENOMEM, "out of memory");
+    }
+    struct dh_question whole = *q;
+    whole.take = take_item;
+    whole.arg = stream;
+    int result = dh_http_ask(h, &whole, err);
+    result = result == 0 ? dh_http_check(h, err) : result;
+    fclose(stream);
+    if (result == 0) {
+        *ret_json = json_loadb(text, len, 0, NULL);
+        result = *ret_json != NULL
+                     ? 0
+                     : dh_error_set(err, DH_ESYSTEM, "the answer from %s cannot be read", h->path);
+    }
+    free(text);
+    return result;
+}
+
 char *dh_http_escape(const char *name) {
     char *escaped = curl_easy_escape(NULL, name, (int)strlen(name));
     char *copy = escaped != NULL ? strdup(escaped) : NULL;

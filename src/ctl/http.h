@@ -8,6 +8,7 @@
 #define DH_CTL_HTTP_H
 
 #include <curl/curl.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -69,6 +70,11 @@ int dh_http_ask(struct dh_http *h, const struct dh_question *q, struct dh_error 
 
 /* Was it carried out: 2xx? If not, *err says what the host said. */
 int dh_http_check(const struct dh_http *h, struct dh_error *err);
+
+/* The same for one value of JSON, at most DH_CTL_ITEM_BYTES of it, which is to be released: the
+** question's take and arg are not used. Errors as dh_http_ask and dh_http_check. */
+int dh_http_ask_json(struct dh_http *h, const struct dh_question *q, json_t **ret_json,
+                     struct dh_error *err);
 
 /* A worker's name as a piece of a path or a query; to be freed. NULL: out of memory. */
 char *dh_http_escape(const char *name);

@@ -13,38 +13,15 @@
 #include "ctl/row.h"
 #include "ctl/verb.h"
 
-static bool take(void *arg, const char *bytes, size_t len) {
-    return fwrite(bytes, 1, len, arg) == len && ftell(arg) < (long)DH_CTL_ITEM_BYTES;
-}
-
 int dh_order_give(struct dh_http *h, const char *target, double timeout_s, json_t **ret_answer,
                   struct dh_error *err) {
     char whole[DH_VERB_TARGET + 64];
-    char *text = NULL;
-    size_t len = 0;
-    FILE *stream = open_memstream(&text, &len);
-    if (stream == NULL) {
-        return dh_error_set(err, DH_ENOMEM, "out of memory");
-    }
     timeout_s = timeout_s < DH_ORDER_TIMEOUT_MAX_S ? timeout_s : DH_ORDER_TIMEOUT_MAX_S;
     snprintf(whole, sizeof(whole), "%s%cwait=%.3f", target, strchr(target, '?') != NULL ? '&' : '?',
              timeout_s);
-    struct dh_question q = {.is_order = true,
-                            .target = whole,
-                            .patience_s = timeout_s + DH_CTL_PATIENCE_S,
-                            .take = take,
-                            .arg = stream};
-    int result = dh_http_ask(h, &q, err);
-    result = result == 0 ? dh_http_check(h, err) : result;
-    fclose(stream);
-    if (result == 0) {
-        *ret_answer = json_loadb(text, len, 0, NULL);
-        result = *ret_answer != NULL
-                     ? 0
-                     : dh_error_set(err, DH_ESYSTEM, "the answer from %s cannot be read", h->path);
-    }
-    free(text);
-    return result;
+    struct dh_question q = {
+        .is_order = true, .target = whole, .patience_s = timeout_s + DH_CTL_PATIENCE_S};
+    return dh_http_ask_json(h, &q, ret_answer, err);
 }
 
 static double timeout_of(const struct dh_options *o) {
