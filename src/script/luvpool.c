@@ -115,19 +115,18 @@ static int wrapped_fs_close(lua_State *L) {
 
 /* A directory's user value, which luv does not use: is it closed? luv would free it again. */
 static bool is_closed_dir(lua_State *L) {
+    int top = lua_gettop(L);
     bool is = luaL_testudata(L, 1, "uv_dir") != NULL && lua_getiuservalue(L, 1, 1) == LUA_TBOOLEAN;
-    lua_settop(L, is ? 1 : lua_gettop(L));
+    lua_settop(L, top);
     return is;
 }
 
 static int readdir_k(lua_State *L, int status, lua_KContext ctx) {
-    int top = lua_gettop(L);
     (void)status;
     (void)ctx;
     if (is_closed_dir(L)) {
         return dh_luv_fail_ebadf(L);
     }
-    lua_settop(L, top);
     return call_pool(L, DH_BOUND_POOL);
 }
 
@@ -136,13 +135,11 @@ static int wrapped_readdir(lua_State *L) {
 }
 
 static int closedir_k(lua_State *L, int status, lua_KContext ctx) {
-    int top = lua_gettop(L);
     (void)status;
     (void)ctx;
     if (is_closed_dir(L)) {
         return dh_luv_fail_ebadf(L);
     }
-    lua_settop(L, top);
     if (luaL_testudata(L, 1, "uv_dir") != NULL) {
         lua_pushboolean(L, 1);
         lua_setiuservalue(L, 1, 1);
