@@ -41,6 +41,19 @@ describe("the control plane", function()
       assert.equal(1, worker_of(reply, "steady").tasks)
     end)
 
+    it("with what it said a moment ago, until something has happened", function()
+      local said, again
+      assert.is_true(process.wait(function()
+        said, again = select(2, get(path, "/v1/workers")), select(2, get(path, "/v1/workers"))
+        return said.host.now == again.host.now
+      end))
+      assert.equal(200, (post(path, "/v1/workers/steady/stop")))
+      local _, after = get(path, "/v1/workers")
+      assert.equal("stopped", worker_of(after, "steady").state)
+      assert.is_true(after.host.now > again.host.now)
+      assert.equal(200, (post(path, "/v1/workers/steady/start")))
+    end)
+
     it("how one worker ended before", function()
       local status, worker = get(path, "/v1/workers/flaky")
       assert.equal(200, status)

@@ -11,9 +11,11 @@
 
 /* The loop looks at its workers for at most this long in one turn ... */
 #define DH_REFRESH_CHUNK 512
-/* ... and not again before so many times what it took has passed: a tenth of its time. */
+/* ... and is not asked again before so many times what it took has passed: a tenth of its time. */
 #define DH_REFRESH_REST 9
-#define DH_REFRESH_MIN_NS 2000000u
+
+/* What it found is fresh for this long, if nothing happens meanwhile. */
+#define DH_REFRESH_NS 10000000u
 
 /* An answer that tells of every worker is made of so many at a time, and other connections have their
 ** turn in between: 64 are 0.3 ms. */

@@ -287,5 +287,5 @@ enum MHD_Result dh_metrics_answer(struct dh_request *r) {
     if (m == NULL) {
         return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
     }
-    return dh_reply_pieces(r, "text/plain; version=0.0.4; charset=utf-8", &m->pieces);
+    return dh_reply_pieces(r, "text/plain; version=0.0.4; charset=utf-8", &m->pieces, NULL, 0);
 }

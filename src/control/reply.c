@@ -7,46 +7,51 @@
 #include "control/json.h"
 #include "control/limits.h"
 #include "control/request.h"
+#include "control/server.h"
 
-static enum MHD_Result queue(struct dh_request *r, unsigned status, const char *type,
-                             const char *allowed, struct MHD_Response *response) {
+static struct MHD_Response *with_headers(struct MHD_Response *response, const char *type) {
+    if (response != NULL) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    }
+    return response;
+}
+
+/* Takes the text over; NULL when memory is out. */
+static struct MHD_Response *whole(const char *type, char *text, size_t len) {
+    if (text == NULL) {
+        return NULL;
+    }
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
     if (response == NULL) {
-        return MHD_NO;
+        free(text);
     }
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    if (allowed != NULL) {
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allowed);
-    }
-    enum MHD_Result result = MHD_queue_response(r->connection, status, response);
-    MHD_destroy_response(response);
+    return with_headers(response, type);
+}
+
+static enum MHD_Result queue(struct dh_request *r, unsigned status, struct MHD_Response *response) {
     r->phase = DH_REQUEST_ANSWERED;
+    return response != NULL ? MHD_queue_response(r->connection, status, response) : MHD_NO;
+}
+
+static enum MHD_Result queue_once(struct dh_request *r, unsigned status,
+                                  struct MHD_Response *response) {
+    enum MHD_Result result = queue(r, status, response);
+    if (response != NULL) {
+        MHD_destroy_response(response);
+    }
     return result;
 }
 
-static enum MHD_Result bytes(struct dh_request *r, unsigned status, const char *type,
-                             const char *allowed, char *text, size_t len) {
-    if (text == NULL) {
-        return MHD_NO;
-    }
-    return queue(r, status, type, allowed,
-                 MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE));
-}
-
-enum MHD_Result dh_reply_bytes(struct dh_request *r, unsigned status, const char *type, char *text,
-                               size_t len) {
-    return bytes(r, status, type, NULL, text, len);
-}
-
-static enum MHD_Result json_reply(struct dh_request *r, unsigned status, const char *allowed,
-                                  json_t *json) {
+static struct MHD_Response *json_response(json_t *json) {
     char *text = json_dumps(json, DH_JSON_FLAGS);
     json_decref(json);
-    return bytes(r, status, "application/json", allowed, text, text != NULL ? strlen(text) : 0);
+    return whole("application/json", text, text != NULL ? strlen(text) : 0);
 }
 
 enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json) {
-    return json_reply(r, status, NULL, json);
+    return queue_once(r, status, json_response(json));
 }
 
 static int make_piece(struct dh_pieces *p) {
@@ -87,29 +92,41 @@ static void free_pieces(void *arg) {
     p->free(p);
 }
 
-/* What is one piece only has a length. */
-static enum MHD_Result reply_whole(struct dh_request *r, const char *type, struct dh_pieces *p) {
-    char *text = p->text;
+/* What is one piece only has a length, and may serve again. */
+static enum MHD_Result reply_whole(struct dh_request *r, const char *type, struct dh_pieces *p,
+                                   struct dh_kept *kept, uint64_t version) {
+    struct MHD_Response *response = whole(type, p->text, p->len);
     p->text = NULL;
-    size_t len = p->len;
     free_pieces(p);
-    return dh_reply_bytes(r, MHD_HTTP_OK, type, text, len);
+    if (version == 0 || response == NULL) {
+        return queue_once(r, MHD_HTTP_OK, response);
+    }
+    if (kept->response != NULL) {
+        MHD_destroy_response(kept->response);
+    }
+    *kept = (struct dh_kept){version, response};
+    return dh_reply_kept(r, kept);
 }
 
-enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct dh_pieces *p) {
+enum MHD_Result dh_reply_kept(struct dh_request *r, const struct dh_kept *kept) {
+    return queue(r, MHD_HTTP_OK, kept->response);
+}
+
+enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct dh_pieces *p,
+                                struct dh_kept *kept, uint64_t version) {
     if (make_piece(p) != 0) {
         free_pieces(p);
         return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
     }
     if (!p->has_more) {
-        return reply_whole(r, type, p);
+        return reply_whole(r, type, p, kept, version);
     }
     struct MHD_Response *response = MHD_create_response_from_callback(
         MHD_SIZE_UNKNOWN, DH_PIECE_BYTES, read_pieces, p, free_pieces);
     if (response == NULL) {
         free_pieces(p);
     }
-    return queue(r, MHD_HTTP_OK, type, NULL, response);
+    return queue_once(r, MHD_HTTP_OK, with_headers(response, type));
 }
 
 static json_t *error_json(const char *text) {
@@ -124,11 +141,15 @@ enum MHD_Result dh_reply_error(struct dh_request *r, unsigned status, const char
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    return json_reply(r, status, NULL, error_json(text));
+    return queue_once(r, status, json_response(error_json(text)));
 }
 
 enum MHD_Result dh_reply_not_allowed(struct dh_request *r, const char *allowed) {
     char text[128];
     snprintf(text, sizeof(text), "this path takes %s", allowed);
-    return json_reply(r, MHD_HTTP_METHOD_NOT_ALLOWED, allowed, error_json(text));
+    struct MHD_Response *response = json_response(error_json(text));
+    if (response != NULL) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allowed);
+    }
+    return queue_once(r, MHD_HTTP_METHOD_NOT_ALLOWED, response);
 }

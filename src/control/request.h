@@ -19,6 +19,7 @@
 #include "core/limits.h"
 
 struct dh_control;
+struct dh_kept;
 struct dh_order;
 struct dh_request;
 struct dh_server;
@@ -73,8 +74,6 @@ enum MHD_Result dh_request_wait(struct dh_request *r, uint64_t deadline_ns,
 
 /* Answers. In reply.c; the JSON is taken over. */
 enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json);
-enum MHD_Result dh_reply_bytes(struct dh_request *r, unsigned status, const char *type, char *bytes,
-                               size_t len);
 
 /* An answer that is made as it is taken. Embedded in what put needs. */
 struct dh_pieces {
@@ -89,8 +88,13 @@ struct dh_pieces {
     bool has_more;
 };
 
-/* Answer with the pieces, which are taken over. */
-enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct dh_pieces *p);
+/* Answer with the pieces, which are taken over; and if one piece is all, keep the answer as that of
+** the version, unless that is 0. */
+enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct dh_pieces *p,
+                                struct dh_kept *kept, uint64_t version);
+
+/* Answer as the last time. */
+enum MHD_Result dh_reply_kept(struct dh_request *r, const struct dh_kept *kept);
 
 enum MHD_Result dh_reply_error(struct dh_request *r, unsigned status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -109,23 +109,33 @@ static void free_told(struct dh_pieces *pieces) {
 }
 
 static enum MHD_Result answer_workers(struct dh_request *r) {
+    struct dh_snapshot *s = &control_of(r)->snapshot;
+    struct dh_kept *kept = &r->server->workers;
+    uint64_t now_ns = dh_clock_now();
+    uint64_t version = dh_snapshot_version(s, now_ns);
+    if (version != 0 && version == kept->version) {
+        return dh_reply_kept(r, kept);
+    }
     struct told *t = calloc(1, sizeof(*t));
-    if (t == NULL || dh_snapshot_copy(&control_of(r)->snapshot, &t->views) != 0) {
+    if (t == NULL || dh_snapshot_copy(s, &t->views) != 0) {
         free(t);
         return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
     }
     t->pieces.put = put_told;
     t->pieces.free = free_told;
     t->control = control_of(r);
-    t->now_ns = dh_clock_now();
-    return dh_reply_pieces(r, "application/json", &t->pieces);
+    t->now_ns = now_ns;
+    return dh_reply_pieces(r, "application/json", &t->pieces, kept, version);
 }
 
-/* Let the loop bring the snapshot up to date, then answer: at once if it has been silent for too long
-** already. */
+/* Let the loop bring the snapshot up to date, if it is not fresh, then answer: at once if the loop has
+** been silent for too long already. */
 static enum MHD_Result refresh_then(struct dh_request *r,
                                     enum MHD_Result (*answer)(struct dh_request *r)) {
     struct dh_control *c = control_of(r);
+    if (dh_snapshot_version(&c->snapshot, dh_clock_now()) != 0) {
+        return answer(r);
+    }
     r->asked = dh_snapshot_ask(&c->snapshot);
     dh_control_want_loop(c);
     return dh_request_wait(r, dh_snapshot_patience_ns(&c->snapshot), answer);

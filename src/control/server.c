@@ -212,6 +212,7 @@ static void take_orders_back(struct dh_server *server) {
          order = next) {
         struct dh_request *r = order->request;
         next = order->next;
+        dh_snapshot_expire(&server->control->snapshot);
         if (r == NULL) {
             dh_order_free(order);
         } else {
@@ -375,6 +376,9 @@ static bool start_daemon(struct dh_server *server, int *fd, MHD_AccessHandlerCal
 }
 
 static void stop_daemons(struct dh_server *server) {
+    if (server->workers.response != NULL) {
+        MHD_destroy_response(server->workers.response);
+    }
     if (server->local != NULL) {
         MHD_stop_daemon(server->local);
     }

@@ -17,10 +17,17 @@
 #include "core/error.h"
 
 struct MHD_Daemon;
+struct MHD_Response;
 struct dh_connection;
 struct dh_control;
 struct dh_request;
 struct dh_stream;
+
+/* An answer that is given again while what it tells of has not changed. */
+struct dh_kept {
+    uint64_t version;
+    struct MHD_Response *response; /* NULL: none yet */
+};
 
 struct dh_server {
     struct dh_control *control;
@@ -36,7 +43,8 @@ struct dh_server {
     struct dh_connection *connections;
     unsigned connection_count;
     uint64_t swept_ns;
-    bool is_draining; /* streams end, nothing waits any more */
+    struct dh_kept workers; /* of /v1/workers */
+    bool is_draining;       /* streams end, nothing waits any more */
 };
 
 /* Serve the control's socket and, unless listen is NULL, that address. */

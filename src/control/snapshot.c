@@ -85,6 +85,12 @@ void dh_snapshot_fini(struct dh_snapshot *s) {
 
 /* Records, under the mutex */
 
+static void expire(struct dh_snapshot *s, uint64_t at_ns) {
+    if (at_ns < s->fresh_until_ns) {
+        s->fresh_until_ns = at_ns;
+    }
+}
+
 static struct dh_record *add_record(struct dh_snapshot *s, const struct dh_port_worker *w) {
     struct dh_record *r = calloc(1, sizeof(*r));
     if (r == NULL) {
@@ -255,6 +261,7 @@ static struct dh_record *update(struct dh_snapshot *s, struct dh_unit *unit, uin
     discount(s, r);
     update_record(r, &w, now_ns);
     count(s, r);
+    s->changes++;
     return r;
 }
 
@@ -290,6 +297,8 @@ static void forget(struct dh_snapshot *s, struct dh_unit *unit) {
     if (*slot != NULL) {
         remove_record(s, *slot);
         *slot = NULL;
+        s->changes++;
+        expire(s, s->rest_until_ns);
     }
     pthread_mutex_unlock(&s->mutex);
 }
@@ -303,6 +312,7 @@ void dh_snapshot_on_event(struct dh_snapshot *s, const struct dh_event *ev) {
     struct dh_record *r = update(s, unit, ev->at_ns);
     if (r != NULL) {
         note_cause(r, ev);
+        expire(s, s->rest_until_ns);
         pthread_mutex_unlock(&s->mutex);
     }
 }
@@ -325,39 +335,28 @@ bool dh_snapshot_has_work(struct dh_snapshot *s) {
 }
 
 static void begin_walk(struct dh_snapshot *s) {
-    pthread_mutex_lock(&s->mutex);
-    s->begun = s->asked;
-    pthread_mutex_unlock(&s->mutex);
     s->walk = dh_port_first(s->instance);
     s->walk_ns = 0;
     s->is_walking = true;
 }
 
+/* Who asked meanwhile has his refresh too. */
 static void end_walk(struct dh_snapshot *s, uint64_t now_ns) {
     uint64_t rest_ns = s->walk_ns * DH_REFRESH_REST;
     struct dh_port_host host;
     dh_port_look_host(s->instance, &host);
     pthread_mutex_lock(&s->mutex);
     s->host = host;
-    s->done = s->begun;
-    pthread_mutex_unlock(&s->mutex);
-    s->rest_until_ns = now_ns + (rest_ns > DH_REFRESH_MIN_NS ? rest_ns : DH_REFRESH_MIN_NS);
-    s->is_walking = false;
-}
-
-/* Somebody asks again so soon: what was found a moment ago will do. */
-static void skip_walk(struct dh_snapshot *s) {
-    pthread_mutex_lock(&s->mutex);
     s->done = s->asked;
+    s->rest_until_ns = now_ns + rest_ns;
+    s->fresh_until_ns = now_ns + (rest_ns > DH_REFRESH_NS ? rest_ns : DH_REFRESH_NS);
+    s->changes++;
     pthread_mutex_unlock(&s->mutex);
+    s->is_walking = false;
 }
 
 void dh_snapshot_step(struct dh_snapshot *s) {
     uint64_t began_ns = dh_clock_now();
-    if (!s->is_walking && began_ns < s->rest_until_ns) {
-        skip_walk(s);
-        return;
-    }
     if (!s->is_walking) {
         begin_walk(s);
     }
@@ -385,6 +384,19 @@ bool dh_snapshot_look(struct dh_snapshot *s, struct dh_unit *unit, struct dh_vie
 }
 
 /* Control thread */
+
+uint64_t dh_snapshot_version(struct dh_snapshot *s, uint64_t now_ns) {
+    pthread_mutex_lock(&s->mutex);
+    uint64_t version = now_ns < s->fresh_until_ns ? s->changes : 0;
+    pthread_mutex_unlock(&s->mutex);
+    return version;
+}
+
+void dh_snapshot_expire(struct dh_snapshot *s) {
+    pthread_mutex_lock(&s->mutex);
+    expire(s, 0);
+    pthread_mutex_unlock(&s->mutex);
+}
 
 uint64_t dh_snapshot_ask(struct dh_snapshot *s) {
     pthread_mutex_lock(&s->mutex);

@@ -4,12 +4,14 @@
 ** loop is stuck.
 **
 **   loop thread                               control thread
-**   on_event: the worker's record at once     ask: bring the rest up to date
-**   step: what was asked, a chunk a turn ---> is_fresh? else, in the end, what there is
+**   on_event: the worker's record at once     version: is it fresh? else
+**   step: a refresh, a chunk a turn     <---  ask for the rest
+**                                       --->  is_done? or, in the end, what there is
 **                                             copy: of each record
 **
 ** The mutex is held for one record at a time. A refresh costs the loop a few hundred nanoseconds a
-** worker, and is not begun again before DH_REFRESH_REST times of what it took have passed.
+** worker: what it found is fresh for DH_REFRESH_NS, or until something happens, but for
+** DH_REFRESH_REST times of what it took in any case.
 */
 #ifndef DH_CONTROL_SNAPSHOT_H
 #define DH_CONTROL_SNAPSHOT_H
@@ -87,15 +89,16 @@ struct dh_snapshot {
     struct dh_record *reading; /* where the control thread is, when it goes through them */
     struct dh_port_host host;
     uint32_t counts[DH_STATE_COUNT];
-    uint32_t unready; /* should be up and is not, or is not ready */
-    uint64_t asked;   /* number of the last refresh asked for, */
-    uint64_t begun;   /* begun, */
-    uint64_t done;    /* and carried out */
+    uint32_t unready;        /* should be up and is not, or is not ready */
+    uint64_t asked;          /* number of the last refresh asked for, */
+    uint64_t done;           /* and carried out */
+    uint64_t rest_until_ns;  /* the loop is not asked before */
+    uint64_t fresh_until_ns; /* nor before this, if nothing happens */
+    uint64_t changes;        /* of anything above, ever */
 
     /* the loop thread's */
     struct dh_unit *walk; /* where the refresh under way is */
     uint64_t walk_ns;     /* what it has taken */
-    uint64_t rest_until_ns;
     bool is_walking;
 
     /* the control thread's */
@@ -120,6 +123,12 @@ void dh_snapshot_step(struct dh_snapshot *s);
 bool dh_snapshot_look(struct dh_snapshot *s, struct dh_unit *unit, struct dh_view *ret_view);
 
 /* Control thread */
+
+/* A number, another one after each change; 0: what is known is not fresh. */
+uint64_t dh_snapshot_version(struct dh_snapshot *s, uint64_t now_ns);
+
+/* What is known is not fresh: who gave an order finds what came of it. */
+void dh_snapshot_expire(struct dh_snapshot *s);
 
 /* Ask for a refresh; returns its number. The caller wakes the loop. */
 uint64_t dh_snapshot_ask(struct dh_snapshot *s);

@@ -59,6 +59,15 @@ struct dh_unit *dh_port_unit(const struct dh_event *ev) {
     return dh_unit_of(ev->worker);
 }
 
+/* That of the run which is being closed, or of the last one that failed. */
+static const struct dh_failure *last_failure(const struct dh_unit *unit) {
+    const struct dh_run *run = unit->run;
+    if (run != NULL && run->closing != NULL && run->closing->failure != NULL) {
+        return run->closing->failure;
+    }
+    return unit->trouble != NULL ? unit->trouble->failure : NULL;
+}
+
 void dh_port_look(struct dh_instance *instance, struct dh_unit *unit,
                   struct dh_port_worker *ret_worker) {
     const struct dh_worker *w = &unit->worker;
@@ -71,7 +80,7 @@ void dh_port_look(struct dh_instance *instance, struct dh_unit *unit,
         .slice_max_ns = trouble != NULL ? trouble->slice_max_ns : 0,
         .tasks = unit->run != NULL ? unit->run->task_count : 0,
         .handles = unit->run != NULL ? dh_run_handle_count(unit->run) : 0,
-        .failure = trouble != NULL ? trouble->failure : NULL,
+        .failure = last_failure(unit),
         .endings = trouble != NULL ? &trouble->dossier : NULL,
     };
     dh_unit_bill(unit, &ret_worker->bill);
