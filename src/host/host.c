@@ -236,13 +236,11 @@ int dh_host_exit_code(const struct dh_host *host) {
 /* Let ready tasks run, several turns in a row, so that a poll is not paid for each. */
 static void run_ready(struct dh_host *host) {
     const struct dh_runner *runner = host->options.runner;
-    uint64_t until = dh_loop_now() + DH_TURNS_NS;
-    for (int turns = 0; turns < DH_TURNS_PER_POLL && runner->is_ready(host); turns++) {
-        runner->turn(host, until);
+    struct dh_budget budget;
+    dh_budget_init(&budget, dh_loop_now() + DH_TURNS_NS);
+    while (!budget.is_over && runner->is_ready(host)) {
+        runner->turn(host, &budget);
         step(host);
-        if (dh_loop_now() >= until) {
-            return;
-        }
     }
 }
 
@@ -347,7 +345,9 @@ bool dh_host_advance(struct dh_host *host, uint64_t limit_ns) {
     if (runner->is_ready(host)) {
         /* something came of it: one request after the other may take long */
         host->stood_since_ns = 0;
-        runner->turn(host, DH_NEVER);
+        struct dh_budget budget;
+        dh_budget_init(&budget, DH_NEVER);
+        runner->turn(host, &budget);
         step(host);
         bool is_due_now = runner->is_ready(host) || dh_sup_has_work(&host->sup) ||
                           dh_timerq_next(&host->timers) <= host->virtual_ns ||

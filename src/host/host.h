@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "core/supervisor.h"
+#include "host/budget.h"
 #include "host/limits.h"
 #include "host/loop.h"
 #include "host/service.h"
@@ -36,9 +37,9 @@ struct dh_runner {
     /* After each dh_sup_step: what was waiting for a decision may go on. */
     void (*on_stepped)(struct dh_host *host);
 
-    /* Run tasks that are ready, each once at most, until then if they are many (the machine's clock;
-    ** DH_NEVER: all); are there any? */
-    void (*turn)(struct dh_host *host, uint64_t until_ns);
+    /* Run tasks that are ready, each once at most, or as many as the budget allows: ends it if it
+    ** finds nothing to count; are there any? */
+    void (*turn)(struct dh_host *host, struct dh_budget *budget);
     bool (*is_ready)(struct dh_host *host);
 
     /* Is there work to be done (collecting garbage) that may wait for as long as somebody is ready?

@@ -5,10 +5,12 @@
 #ifndef DH_HOST_LIMITS_H
 #define DH_HOST_LIMITS_H
 
-/* Between two polls there are at most this many turns, or this much time: a poll costs as much as
-** four resumes, and a neighbour's I/O waits no longer than this. */
-#define DH_TURNS_PER_POLL 61
+/* Between two polls there is this much time for turns: a poll costs as much as four resumes, and a
+** neighbour's I/O waits no longer than this. */
 #define DH_TURNS_NS 100000u
+
+/* Tasks between two looks at the clock, once it is clear that they are short. */
+#define DH_BUDGET_LOOK 16
 
 /* An idle loop waits so much longer than its earliest deadline, as Linux lets every sleep do: what
 ** falls due meanwhile is served with it. With 200,000 deadlines a second, that is ten of them for one

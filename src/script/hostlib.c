@@ -523,7 +523,9 @@ static void end_everything(struct dh_instance *instance) {
         if (dh_loop_now() >= until) {
             break;
         }
-        dh_vm_turn(instance->vm, DH_NEVER);
+        struct dh_budget budget;
+        dh_budget_init(&budget, DH_NEVER);
+        dh_vm_turn(instance->vm, &budget);
         dh_sup_step(&host->sup);
         dh_instance_runner.on_stepped(host);
         dh_loop_poll(&instance->vm->loop, dh_loop_now() + 1000000u);

@@ -298,8 +298,8 @@ static void on_timer(struct dh_host *host, struct dh_timer *timer) {
     }
 }
 
-static void turn(struct dh_host *host, uint64_t until_ns) {
-    dh_vm_turn(instance_of(host)->vm, until_ns);
+static void turn(struct dh_host *host, struct dh_budget *budget) {
+    dh_vm_turn(instance_of(host)->vm, budget);
 }
 
 static bool is_ready(struct dh_host *host) {

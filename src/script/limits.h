@@ -62,9 +62,6 @@
 #define DH_LOOK_NS 500000u
 #define DH_LOOK_MAX_NS 4000000u
 
-/* Tasks of a turn between two looks at the clock, once it is clear that they are short. */
-#define DH_TURN_LOOK 16
-
 /* Looks without a new turn before the monitor parks. */
 #define DH_LINGER_LOOKS 2
 

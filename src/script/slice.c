@@ -52,6 +52,7 @@ void dh_preempt_bill(struct dh_preempt *p) {
         trouble->cpu_ns += looked_ns - p->billed_ns;
     }
     p->billed_ns = looked_ns;
+    p->vm->queue.was_seen = true;
 }
 
 void dh_preempt_end_slice(struct dh_preempt *p) {

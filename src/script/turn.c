@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "script/turn.h"
 
+#include "host/budget.h"
 #include "script/backlog.h"
 #include "script/instance.h"
 #include "script/limits.h"
@@ -111,41 +112,30 @@ void dh_unready(struct dh_vm *vm, struct dh_task *t) {
 
 /* Turns */
 
-/* The time that a turn has. Asked before each task, but looks at the clock, which takes half as long as
-** a task that only gives way, after 1, 2, 4, 8, 16, 32, 48, ... of them. */
-struct budget {
-    uint64_t until_ns;
-    unsigned done;
-    unsigned next_look;
-    bool is_over;
-};
-
-static bool is_used_up(struct budget *b) {
-    if (b->done == b->next_look && !b->is_over) {
-        b->is_over = b->until_ns != DH_NEVER && dh_loop_now() >= b->until_ns;
-        b->next_look += b->done < DH_TURN_LOOK ? b->done : DH_TURN_LOOK;
+static bool is_used_up(struct dh_vm *vm, struct dh_budget *b) {
+    if (vm->queue.was_seen) {
+        dh_budget_end(b);
     }
-    b->done++;
-    return b->is_over;
+    return dh_budget_is_used_up(b);
 }
 
 /* The tasks that the run has now. */
-static void serve_tasks(struct dh_vm *vm, struct dh_run *run, struct budget *b) {
+static void serve_tasks(struct dh_vm *vm, struct dh_run *run, struct dh_budget *b) {
     unsigned n = run->awake_count;
     do {
         struct dh_task *t = run->awake.first;
         leave_awake(t);
         dh_task_resume(vm, t);
-    } while (--n > 0 && run->awake.first != NULL && !run->has_preempted && !is_used_up(b));
+    } while (--n > 0 && run->awake.first != NULL && !run->has_preempted && !is_used_up(vm, b));
 }
 
-static void serve_first(struct dh_vm *vm, struct budget *b) {
+static void serve_first(struct dh_vm *vm, struct dh_budget *b) {
     struct dh_run *run = vm->queue.first_run;
     step_out(&vm->queue, run);
     if (run->has_work) {
         do {
             dh_run_work(run);
-        } while (run->has_work && !is_used_up(b));
+        } while (run->has_work && !is_used_up(vm, b));
     } else {
         serve_tasks(vm, run, b);
     }
@@ -175,16 +165,16 @@ void dh_queue_restart(struct dh_queue *q) {
 }
 
 /* Returns true when it is complete. */
-static bool go_round(struct dh_vm *vm, struct budget *b) {
+static bool go_round(struct dh_vm *vm, struct dh_budget *b) {
     struct dh_queue *q = &vm->queue;
     for (; q->runs_left > 0 && q->first_run != NULL; q->runs_left--) {
-        if (is_used_up(b)) {
+        if (is_used_up(vm, b)) {
             return false;
         }
         serve_first(vm, b);
     }
     for (; q->starts_left > 0 && q->fresh.first != NULL; q->starts_left--) {
-        if (is_used_up(b)) {
+        if (is_used_up(vm, b)) {
             return false;
         }
         if (!start_first(vm)) {
@@ -200,15 +190,19 @@ static bool go_round(struct dh_vm *vm, struct budget *b) {
     return true;
 }
 
-void dh_vm_turn(struct dh_vm *vm, uint64_t until_ns) {
-    struct budget b = {until_ns, 0, 1, false};
+void dh_vm_turn(struct dh_vm *vm, struct dh_budget *budget) {
+    unsigned done = budget->done;
     vm->uv_deadline_ns = dh_loop_next_timer(&vm->loop);
     vm->collector.is_idle_done = false;
+    vm->queue.was_seen = false;
     dh_preempt_begin_turn(&vm->preempt);
     if (!vm->queue.is_under_way) {
         begin_round(&vm->queue);
     }
-    vm->queue.is_under_way = !go_round(vm, &b);
+    vm->queue.is_under_way = !go_round(vm, budget);
     dh_collector_turn(vm);
     dh_preempt_end_turn(&vm->preempt);
+    if (vm->queue.was_seen || budget->done == done) {
+        dh_budget_end(budget);
+    }
 }

@@ -27,6 +27,7 @@
 
 #include "script/task.h"
 
+struct dh_budget;
 struct dh_run;
 struct dh_vm;
 
@@ -42,6 +43,7 @@ struct dh_queue {
     unsigned runs_left;
     unsigned starts_left;
     bool rests_fresh; /* a start was preempted in the last round: this one is for the tired */
+    bool was_seen;    /* by the monitor, in this turn */
 };
 
 /* Put t, which stands in no line, into the queue / take it out, wherever in it it stands. */
@@ -66,8 +68,8 @@ static inline bool dh_queue_has_any(const struct dh_queue *queue) {
 /* Whose turn it is begins anew: with a new host. */
 void dh_queue_restart(struct dh_queue *queue);
 
-/* A turn: a round, or as much of one as can be done until then (the machine's clock; DH_NEVER: all). At
-** least one task goes on. */
-void dh_vm_turn(struct dh_vm *vm, uint64_t until_ns);
+/* A turn: a round, or as much of one as the budget allows. Ends the budget if there was nothing to
+** count, or if the monitor came by: slices are long then. */
+void dh_vm_turn(struct dh_vm *vm, struct dh_budget *budget);
 
 #endif
