@@ -190,16 +190,25 @@ static bool go_round(struct dh_vm *vm, struct dh_budget *b) {
     return true;
 }
 
+/* May the next round be of the same turn? */
+static bool goes_on(const struct dh_vm *vm, const struct dh_budget *b) {
+    return b->until_ns != DH_NEVER && !b->is_over && !vm->queue.was_seen &&
+           dh_queue_has_awake(&vm->queue) && !dh_sup_has_work(&vm->instance->host.sup) &&
+           !dh_collector_is_ready(vm);
+}
+
 void dh_vm_turn(struct dh_vm *vm, struct dh_budget *budget) {
     unsigned done = budget->done;
-    vm->uv_deadline_ns = dh_loop_next_timer(&vm->loop);
     vm->collector.is_idle_done = false;
     vm->queue.was_seen = false;
     dh_preempt_begin_turn(&vm->preempt);
-    if (!vm->queue.is_under_way) {
-        begin_round(&vm->queue);
-    }
-    vm->queue.is_under_way = !go_round(vm, budget);
+    do {
+        vm->uv_deadline_ns = dh_loop_next_timer(&vm->loop);
+        if (!vm->queue.is_under_way) {
+            begin_round(&vm->queue);
+        }
+        vm->queue.is_under_way = !go_round(vm, budget);
+    } while (!vm->queue.is_under_way && goes_on(vm, budget));
     dh_collector_turn(vm);
     dh_preempt_end_turn(&vm->preempt);
     if (vm->queue.was_seen || budget->done == done) {

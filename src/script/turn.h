@@ -12,7 +12,7 @@
 **
 ** A round may take long. It is carried out in turns, each with an end in time: between two of them the
 ** host looks at its deadlines and at libuv. The run that is served when a turn is over goes to the end
-** of the line. On a virtual clock, which stands meanwhile, a turn is a whole round.
+** of the line. Short rounds share a turn. On a virtual clock, which stands meanwhile, a turn is a round.
 **
 ** While one task of a run stands preempted, its others wait: between two awaits a run is alone with
 ** itself. Such a run is not in line.
@@ -68,7 +68,8 @@ static inline bool dh_queue_has_any(const struct dh_queue *queue) {
 /* Whose turn it is begins anew: with a new host. */
 void dh_queue_restart(struct dh_queue *queue);
 
-/* A turn: a round, or as much of one as the budget allows. Ends the budget if there was nothing to
+/* A turn: a round, or as much of one as the budget allows, and further ones while there is nothing for
+** the supervisor to decide; one only if the budget has no end. Ends the budget if there was nothing to
 ** count, or if the monitor came by: slices are long then. */
 void dh_vm_turn(struct dh_vm *vm, struct dh_budget *budget);
 
