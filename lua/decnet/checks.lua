@@ -127,12 +127,20 @@ function M.size(value)
     or nil
 end
 
---- What somebody who wrote 64MB, 64MiB or 64 M meant: 64M.
+-- Nobody means so few bytes, nor so many megabytes.
+local MOST_MEGABYTES = 4096
+
+--- What somebody who wrote 64MB, 64MiB, 64 M or 64 meant: 64M; nil for what is a size, or is none.
 ---@param value any
 ---@return string? size
 function M.near_size(value)
-  local digits, unit = string.match(tostring(value), "^(%d+%.?%d*)%s*([KMGkmg])i?[Bb]?$")
-  return digits and digits .. string.upper(unit)
+  local text = tostring(value)
+  local digits, unit = string.match(text, "^(%d+%.?%d*)%s*([KMGkmg])i?[Bb]?$")
+  if digits then
+    return not M.size(text) and digits .. string.upper(unit) or nil
+  end
+  local number = string.find(text, "^%d+$") and tonumber(text)
+  return number and number > 0 and number <= MOST_MEGABYTES and text .. "M" or nil
 end
 
 --- Bytes, at least so many kibibytes; false is off.
@@ -146,11 +154,35 @@ function M.bytes(least)
     end
     local bytes = M.size(value)
     if not bytes or bytes < least then
-      local near = not bytes and M.near_size(value)
+      local near = M.near_size(value)
       return complain(expected, value, near and string.format('write "%s"', near))
     end
     return bytes
   end
+end
+
+--- The options of a call: a table, with no other keys than these. Returns true, or nil and the
+--- complaint.
+---@param given any
+---@param known string[]
+---@return true?, string? complaint
+function M.options(given, known)
+  if type(given) ~= "table" then
+    return nil, "options: " .. select(2, complain("a table", given))
+  end
+  local is_known = {}
+  for _, key in ipairs(known) do
+    is_known[key] = true
+  end
+  for key in next, given do
+    if not is_known[key] then
+      local near = suggest.near(key, known)
+      return nil, string.format("options: unknown option %s; %s", show(key),
+        near and string.format('did you mean "%s"?', near)
+        or "there are " .. table.concat(known, ", "))
+    end
+  end
+  return true
 end
 
 --- A name fit for a log line, a command line and a metric.

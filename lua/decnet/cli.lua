@@ -86,7 +86,7 @@ local function size(text)
   local bytes = checks.size(text) or checks.size(tonumber(text))
   if not bytes or bytes < 2 ^ 20 then
     return nil, string.format("bytes, or a size such as %s (K, M or G), of at least 1M",
-      not bytes and checks.near_size(text) or "512M")
+      checks.near_size(text) or "512M")
   end
   return bytes
 end

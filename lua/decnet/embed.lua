@@ -2,31 +2,14 @@
 -- decnet.supervise and decnet.run_group: hosts for programs that embed decnet.
 
 local _ENV = require "decnet.stdlib"()
+local checks = require "decnet.checks"
 local core = require "decnet.core"
 local decnet = require "decnet"
 local spec = require "decnet.spec"
-local suggest = require "decnet.suggest"
 
 local M = {}
 
-local RUN_GROUP = { stop = true, install_signals = true, log = true }
-
-local function check_options(what, options, known)
-  if type(options) ~= "table" then
-    error(string.format("%s: options: expected a table, got %s", what, type(options)), 3)
-  end
-  for key in pairs(options) do
-    if not known[key] then
-      local names = {}
-      for name in pairs(known) do
-        names[#names + 1] = name
-      end
-      local near = suggest.near(tostring(key), names)
-      error(string.format("%s: options: unknown option %q%s", what, tostring(key),
-        near and string.format("; did you mean %q?", near) or ""), 3)
-    end
-  end
-end
+local RUN_GROUP = { "stop", "install_signals", "log" }
 
 --- Host the workers until `options.stop` (a decnet.event) is set or SIGTERM or SIGINT comes, then
 --- cancel and await all. Stays when all have finished; an empty list returns at once.
@@ -35,7 +18,10 @@ end
 ---@return integer code 0, or 1 when an essential worker failed, which ends the group too
 function M.run_group(specs, options)
   options = options or {}
-  check_options("run_group", options, RUN_GROUP)
+  local fine, complaint = checks.options(options, RUN_GROUP)
+  if not fine then
+    error("run_group: " .. complaint, 2)
+  end
   if core.current_host() then
     error("run_group: a host is running already; declare the workers with decnet.worker", 2)
   end

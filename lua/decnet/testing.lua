@@ -2,6 +2,7 @@
 -- decnet.testing: a fresh host on a virtual clock, for specs that need not sleep.
 
 local _ENV = require "decnet.stdlib"()
+local checks = require "decnet.checks"
 local core = require "decnet.core"
 local decnet = require "decnet"
 local reload = require "decnet.reload"
@@ -139,6 +140,9 @@ end
 ---@field log_format string?
 ---@field log_level string?
 
+local OPTIONS = { "seed", "slice", "max_memory", "preempt_every", "log_fd", "log_format",
+  "log_level" }
+
 --- Run `fn(t)` with a fresh host on a virtual clock. Errors raised in it are raised here; so is a
 --- leak: whatever luv handle is left when the host has ended.
 ---@param fn fun(t: decnet.Test)
@@ -151,6 +155,10 @@ function M.run(fn, options)
     error("testing.run: expected a function, got " .. type(fn), 2)
   end
   options = options or {}
+  local fine, complaint = checks.options(options, OPTIONS)
+  if not fine then
+    error("testing.run: " .. complaint, 2)
+  end
   local before = core.count_handles()
   local host = core.host {
     virtual = true,

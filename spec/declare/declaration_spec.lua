@@ -293,10 +293,14 @@ describe("a declaration", function()
       contains(message, "at least 64K")
     end
     contains(refusal { max_memory = 0 / 0 }, "got NaN")
-    contains(refusal { max_memory = "64" }, 'got "64"')
     for given, meant in next, { ["64MB"] = "64M", ["64mb"] = "64M", ["1.5GiB"] = "1.5G",
-      ["128 K"] = "128K" } do
+      ["128 K"] = "128K", ["64"] = "64M" } do
       contains(refusal { max_memory = given }, ('got "%s"; write "%s"'):format(given, meant))
+    end
+    contains(refusal { max_memory = 64 }, 'got 64; write "64M"')
+    contains(refusal { max_memory = "1048576" }, 'got "1048576"; write it without quotes')
+    for _, bad in ipairs { 0, "0", 5000, "63K" } do
+      assert.is_nil(refusal({ max_memory = bad }):find('write "', 1, true))
     end
   end)
 

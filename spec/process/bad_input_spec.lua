@@ -86,6 +86,9 @@ local COMMANDS = {
   { "a size in more letters", { "--max-memory", "64MB", "workers.lua" },
     "--max-memory: bytes, or a size such as 64M (K, M or G), of at least 1M expected, "
       .. "got '64MB'" },
+  { "a size without a unit", { "--max-memory", "64", "workers.lua" },
+    "--max-memory: bytes, or a size such as 64M (K, M or G), of at least 1M expected, "
+      .. "got '64'" },
   { "a size in an unknown unit", { "--max-memory", "64Q", "workers.lua" },
     "--max-memory: bytes, or a size such as 512M (K, M or G), of at least 1M expected, "
       .. "got '64Q'" },

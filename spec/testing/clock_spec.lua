@@ -340,6 +340,15 @@ describe("testing.run", function()
     end)
   end)
 
+  it("refuses options that it does not have, with the nearest", function()
+    local function ignored() error "the function was called" end
+    run.raises('testing.run: options: unknown option "sed"; did you mean "seed"?', testing.run,
+      ignored, { sed = 3 })
+    run.raises('testing.run: options: unknown option 1; there are seed, ', testing.run, ignored,
+      { "seed" })
+    run.raises("testing.run: options: expected a table, got 3", testing.run, ignored, 3)
+  end)
+
   it("has a canary: a test that leaks a handle fails", function()
     -- luv's own function, behind the host's back
     local _, new_timer = debug.getupvalue(uv.new_timer, 1)
