@@ -259,18 +259,18 @@ local function start_control(about, host, path, options)
     end
     return nil, is_asked_for and message or nil
   end
-  local plane, port, where, trouble = open().start(host, {
+  local plane, address, where, trouble = open().start(host, {
     script = path, version = about.version, socket = options.socket, listen = options.listen,
   })
   if plane then
     host:log(where and "debug" or "warn", where and "control socket: " .. where
       or "no control socket: " .. trouble)
     if options.listen then
-      host:log("info", "listening at " .. string.gsub(options.listen, "%d+$", port))
+      host:log("info", "listening at " .. address)
     end
     return plane
   end
-  message = port
+  message = address
   if is_asked_for then
     return nil, message
   end
@@ -294,8 +294,8 @@ local function run(about, args, at)
     return path
   end
   if #host:workers() == 0 then
-    io.stderr:write(string.format("decnet-host: %s declares no workers; declare one with "
-      .. "decnet.worker(\"name\", function(self) ... end)\n", path))
+    host:log("warn", string.format("%s declares no workers; declare one with "
+      .. "decnet.worker(\"name\", function(self) ... end)", path))
   end
   local plane, trouble = start_control(about, host, path, options)
   if trouble then
@@ -399,6 +399,8 @@ VERBS = {
   simulate = simulate,
   lua = lua,
   doctor = function(about) return require "decnet.doctor".main(about) end,
+  help = print_help,
+  version = print_version,
 }
 
 -- What asks a host that runs is carried out by another program, which takes the place of this one.

@@ -136,7 +136,7 @@ describe("the control plane", function()
     end)
 
     it("on a TCP port, too, but takes no orders there", function()
-      local port = tonumber(child:says "listening at (%d+)")
+      local port = tonumber(child:says "listening at 127.0.0.1:(%d+)")
       assert.equal(200, (get(port, "/v1/workers")))
       assert.equal(403, (post(port, "/v1/workers/steady/stop")))
       assert.equal(403, (post(port, "/v1/shutdown")))
@@ -325,6 +325,18 @@ describe("the control plane", function()
       assert.matches("--no-control leaves nothing", child:stderr(), 1, true)
     end)
 
+    it("says the whole address at which it listens, whatever was asked for", function()
+      for asked, said in pairs { ["0"] = "127.0.0.1:", [":0"] = "127.0.0.1:",
+        ["0.0.0.0:0"] = "0.0.0.0:", ["[::1]:0"] = "%[::1%]:" } do
+        if asked:sub(1, 1) ~= "[" or uv.fs_stat "/proc/net/if_inet6" then
+          local child = process.run(WORKERS, { "--listen", asked })
+          local port = child:says('msg="listening at ' .. said .. '(%d+)"')
+          assert.is_true(tonumber(port) > 0)
+          child:stop()
+        end
+      end
+    end)
+
     it("is done without where it is in use and nobody asked for it, also with --listen", function()
       local first = process.run(WORKERS, { "--listen", "0", "--log-level", "debug" })
       local path = first:says "control socket: ([^\"\n]+)"
@@ -332,7 +344,7 @@ describe("the control plane", function()
         "workers.lua" }, { cwd = first.dir })
       second:says("no control socket: " .. path:gsub("%p", "%%%0") .. " is in use by process "
         .. first.pid)
-      local port = tonumber(second:says "listening at (%d+)")
+      local port = tonumber(second:says "listening at 127.0.0.1:(%d+)")
       assert.equal(second.pid, select(2, get(port, "/v1/workers")).host.pid)
       second:stop()
       first:stop()

@@ -233,7 +233,7 @@ describe("the control plane", function()
       probe:bind("127.0.0.1", 0)
       local own_port = probe:getsockname().port
       probe:close()
-      local port = child:says "listening at (%d+)"
+      local port = child:says "listening at 127.0.0.1:(%d+)"
       local dir = process.dir()
       process.write(dir .. "/p.yml", ([[
 global: { scrape_interval: 200ms, scrape_timeout: 200ms }

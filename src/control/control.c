@@ -96,7 +96,7 @@ static int open_socket(struct dh_control *c, const struct dh_control_options *op
 }
 
 int dh_control_start(struct dh_control *c, struct dh_instance *instance,
-                     const struct dh_control_options *options, int *ret_port,
+                     const struct dh_control_options *options, char ret_address[DH_SOCKET_ADDRESS],
                      struct dh_error *err) {
     int result = DH_ENOMEM;
     memset(c, 0, sizeof(*c));
@@ -125,7 +125,7 @@ int dh_control_start(struct dh_control *c, struct dh_instance *instance,
         goto err_after_rings;
     }
     dh_snapshot_fill(&c->snapshot);
-    result = dh_server_start(&c->server, c, options->listen, ret_port, err);
+    result = dh_server_start(&c->server, c, options->listen, ret_address, err);
     if (result != 0) {
         dh_socket_unlink(&c->socket);
         goto err_after_rings;

@@ -53,11 +53,12 @@ struct dh_control_options {
     const char *listen;      /* NULL: nowhere */
 };
 
-/* Start the control plane of an instance that does not run yet; *ret_port: of 'listen'. Returns 0, or
+/* Start the control plane of an instance that does not run yet; ret_address: of 'listen'. Returns 0, or
 ** a negative DH_E* code and why. Where 'listen' is given and only the default socket is not to be had
 ** it returns 0, leaves socket.fd -1, and *err says why. */
 int dh_control_start(struct dh_control *c, struct dh_instance *instance,
-                     const struct dh_control_options *options, int *ret_port, struct dh_error *err);
+                     const struct dh_control_options *options, char ret_address[DH_SOCKET_ADDRESS],
+                     struct dh_error *err);
 
 /* Answer who still waits, and stop. The host must not be running. */
 void dh_control_stop(struct dh_control *c);

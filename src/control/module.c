@@ -21,12 +21,12 @@ static int fail(lua_State *L, const struct dh_error *err) {
     return 3;
 }
 
-/* start(host, options): the plane, the port of 'listen', the path of its socket (nil: none, and why);
+/* start(host, options): the plane, the address of 'listen', the path of its socket (nil: none, and why);
 ** or nil, and why. */
 static int l_start(lua_State *L) {
     struct dh_instance *instance = dh_port_check(L);
     struct dh_error err = {0, ""};
-    int port = 0;
+    char address[DH_SOCKET_ADDRESS] = "";
     luaL_checktype(L, 2, LUA_TTABLE);
     struct dh_control **slot = lua_newuserdatauv(L, sizeof(*slot), 2);
     int object = lua_gettop(L);
@@ -48,13 +48,13 @@ static int l_start(lua_State *L) {
     if (c == NULL) {
         return luaL_error(L, "out of memory");
     }
-    if (dh_control_start(c, instance, &options, &port, &err) != 0) {
+    if (dh_control_start(c, instance, &options, address, &err) != 0) {
         free(c);
         return fail(L, &err);
     }
     *slot = c;
     lua_pushvalue(L, object);
-    lua_pushinteger(L, port);
+    lua_pushstring(L, address);
     if (c->socket.fd < 0) {
         lua_pushnil(L);
         lua_pushstring(L, err.text);

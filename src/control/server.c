@@ -394,13 +394,13 @@ static void close_fd(int fd) {
 }
 
 int dh_server_start(struct dh_server *server, struct dh_control *control, const char *listen,
-                    int *ret_port, struct dh_error *err) {
+                    char ret_address[DH_SOCKET_ADDRESS], struct dh_error *err) {
     int tcp_fd = -1;
     memset(server, 0, sizeof(*server));
     server->control = control;
     int local_fd = control->socket.fd; /* -1: none */
     if (listen != NULL) {
-        tcp_fd = dh_socket_listen(listen, ret_port, err);
+        tcp_fd = dh_socket_listen(listen, ret_address, err);
         if (tcp_fd < 0) {
             close_fd(local_fd);
             return tcp_fd;

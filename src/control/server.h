@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "control/socket.h"
 #include "core/error.h"
 
 struct MHD_Daemon;
@@ -47,9 +48,9 @@ struct dh_server {
     bool is_draining;       /* streams end, nothing waits any more */
 };
 
-/* Serve the control's socket and, unless listen is NULL, that address. */
+/* Serve the control's socket and, unless listen is NULL, that address, which is returned in full. */
 int dh_server_start(struct dh_server *server, struct dh_control *control, const char *listen,
-                    int *ret_port, struct dh_error *err);
+                    char ret_address[DH_SOCKET_ADDRESS], struct dh_error *err);
 
 /* Answer what can be answered and end the thread. */
 void dh_server_stop(struct dh_server *server);

@@ -199,17 +199,23 @@ static struct addrinfo *resolve(const char *where, struct dh_error *err) {
     return found;
 }
 
-static int port_of(int fd) {
+/* Where it listens, as it can be connected to; "" if the system does not say. */
+static void write_address(int fd, char dst[DH_SOCKET_ADDRESS]) {
     struct sockaddr_storage address;
     socklen_t len = sizeof(address);
-    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
-        return 0;
+    char host[NI_MAXHOST];
+    char port[NI_MAXSERV];
+    dst[0] = '\0';
+    if (getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
+        getnameinfo((struct sockaddr *)&address, len, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+        bool is_v6 = address.ss_family == AF_INET6;
+        snprintf(dst, DH_SOCKET_ADDRESS, "%s%.100s%s:%.5s", is_v6 ? "[" : "", host,
+                 is_v6 ? "]" : "", port);
     }
-    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                               : ((struct sockaddr_in *)&address)->sin_port);
 }
 
-int dh_socket_listen(const char *where, int *ret_port, struct dh_error *err) {
+int dh_socket_listen(const char *where, char ret_address[DH_SOCKET_ADDRESS], struct dh_error *err) {
     struct addrinfo *at = resolve(where, err);
     if (at == NULL) {
         return DH_EINVAL;
@@ -227,6 +233,6 @@ int dh_socket_listen(const char *where, int *ret_port, struct dh_error *err) {
         return dh_error_set(err, code == EADDRINUSE ? DH_EBUSY : DH_ESYSTEM,
                             "cannot listen at %s: %s", where, strerror(code));
     }
-    *ret_port = port_of(fd);
+    write_address(fd, ret_address);
     return fd;
 }

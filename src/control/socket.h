@@ -34,8 +34,12 @@ int dh_socket_open(struct dh_socket *s, const char *path, struct dh_error *err);
 /* Remove the name, if it is still that of this socket. The descriptor is its user's to close. */
 void dh_socket_unlink(struct dh_socket *s);
 
+/* "127.0.0.1:8080", "[::1]:8080" */
+#define DH_SOCKET_ADDRESS 112
+
 /* Listen at "PORT", "ADDRESS:PORT" or "[ADDRESS]:PORT"; without an address, at 127.0.0.1. Numbers
-** only. Returns a descriptor, or a negative DH_E* code. *ret_port: what port it is, if 0 was asked for. */
-int dh_socket_listen(const char *where, int *ret_port, struct dh_error *err);
+** only. Returns a descriptor, and the address with the port that it is if 0 was asked for, or a
+** negative DH_E* code. */
+int dh_socket_listen(const char *where, char ret_address[DH_SOCKET_ADDRESS], struct dh_error *err);
 
 #endif
