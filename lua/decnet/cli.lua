@@ -210,6 +210,16 @@ local function exists(path)
   return file ~= nil
 end
 
+local function print_help()
+  io.stdout:write(HELP)
+  return OK
+end
+
+local function print_version(about)
+  print("decnet-host " .. about.version)
+  return OK
+end
+
 -- Creates a host for the command line from args[at] on and loads its script. Returns the host, the
 -- script's path, the options and, if the verb has an operand, what stands between the script and
 -- its own arguments; or nil and an exit code.
@@ -218,11 +228,9 @@ local function load_script(about, args, at, extra, has_operand)
   if not options then
     return nil, complain(rest)
   elseif options.help then
-    io.stdout:write(HELP)
-    return nil, OK
+    return nil, print_help()
   elseif options.version then
-    print("decnet-host " .. about.version)
-    return nil, OK
+    return nil, print_version(about)
   end
   local path = args[rest]
   if not path then

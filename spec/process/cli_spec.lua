@@ -74,10 +74,13 @@ describe("decnet-host", function()
   end)
 
   it("--help and --version answer on stdout, wherever they stand", function()
-    for _, args in ipairs { { "--help" }, { "-h" }, { "run", "--help" }, { "check", "--help" } } do
+    for _, args in ipairs { { "--help" }, { "-h" }, { "run", "--help" }, { "check", "--help" },
+      { "help" } } do
       assert.matches("^usage: decnet%-host ", host(args):ends(0):stdout())
     end
-    assert.matches("^decnet%-host %d+%.%d+%.%d+\n$", host({ "--version" }):ends(0):stdout())
+    for _, word in ipairs { "--version", "version" } do
+      assert.matches("^decnet%-host %d+%.%d+%.%d+\n$", host({ word }):ends(0):stdout())
+    end
   end)
 
   it("without any argument says how it is used, exit 2", function()

@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
+local http = require "spec.process.http"
 local process = require "spec.process.process"
 
 describe("the exit code", function()
@@ -63,10 +64,11 @@ describe("the exit code", function()
 
   it("is 0 for an empty script, with a hint (B02)", function()
     for _, script in ipairs { "", "-- nothing here yet\n", "#!/usr/bin/env decnet-host\n" } do
-      local child = process.run(script):ends(0)
-      local hint = "decnet-host: workers.lua declares no workers; declare one with "
-        .. 'decnet.worker("name", function(self) ... end)\n'
-      assert.equal(hint, child:stderr():sub(1, #hint))
+      local child = process.run(script, { "--log-format", "json" }):ends(0)
+      local hint = http.json(child:stderr():match "^[^\n]*")
+      assert.equal("warn", hint.level)
+      assert.equal('workers.lua declares no workers; declare one with decnet.worker("name", '
+        .. "function(self) ... end)", hint.msg)
     end
   end)
 
