@@ -2,6 +2,7 @@
 -- "Did you mean": the nearest of a few known words, or nothing when none is near.
 
 local _ENV = require "decnet.stdlib"()
+local core = require "decnet.core"
 
 local M = {}
 
@@ -22,31 +23,6 @@ local function sorted(word)
   end
   table.sort(parts)
   return table.concat(parts)
-end
-
---- Edits (insert, delete, replace, swap of neighbours) between two byte strings.
----@param a string
----@param b string
----@return integer
-function M.distance(a, b)
-  local before, above, row = {}, {}, {}
-  for j = 0, #b do
-    above[j] = j
-  end
-  for i = 1, #a do
-    row[0] = i
-    for j = 1, #b do
-      local same = string.byte(a, i) == string.byte(b, j)
-      local best = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (same and 0 or 1))
-      if i > 1 and j > 1 and string.byte(a, i) == string.byte(b, j - 1)
-        and string.byte(a, i - 1) == string.byte(b, j) then
-        best = math.min(best, before[j - 2] + 1)
-      end
-      row[j] = best
-    end
-    before, above, row = above, row, before
-  end
-  return above[#b]
 end
 
 -- The only candidate that contains the word: "factor" means backoff_factor, "timeout" could be
@@ -76,8 +52,8 @@ function M.near(word, candidates)
   local limit = math.max(1, #plain // 3)
   local found
   for _, candidate in ipairs(candidates) do
-    local edits = math.min(M.distance(plain, squash(candidate)),
-      M.distance(reordered, sorted(candidate)))
+    local edits = math.min(core.distance(plain, squash(candidate)),
+      core.distance(reordered, sorted(candidate)))
     if edits <= limit and edits < #squash(candidate) - 1 then
       found, limit = candidate, edits - 1
     end

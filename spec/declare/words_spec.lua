@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
+local core = require "decnet.core"
 local show = require "decnet.show"
 local suggest = require "decnet.suggest"
 
@@ -7,8 +8,10 @@ describe("a suggestion", function()
     for _, case in ipairs { { "", "", 0 }, { "", "abc", 3 }, { "abc", "", 3 }, { "abc", "abc", 0 },
       { "abc", "acb", 1 }, { "abc", "abd", 1 }, { "abc", "ab", 1 }, { "kitten", "sitting", 3 },
       { "jitter", "jitetr", 1 }, { "ca", "abc", 3 } } do
-      assert.equal(case[3], suggest.distance(case[1], case[2]))
+      assert.equal(case[3], core.distance(case[1], case[2]))
     end
+    assert.equal(200, core.distance("", ("x"):rep(200)))
+    assert.equal(math.huge, core.distance("", ("x"):rep(201)))
   end)
 
   it("is made only when near", function()

@@ -2,7 +2,9 @@
 #include "script/module.h"
 
 #include <lauxlib.h>
+#include <math.h>
 
+#include "core/near.h"
 #include "script/await.h"
 #include "script/channel.h"
 #include "script/declare.h"
@@ -25,7 +27,23 @@ static int l_has_concat_defect(lua_State *L) {
     return 1;
 }
 
+/* distance(a, b): edits between two words (core/near.h); math.huge if one of them is too long. */
+static int l_distance(lua_State *L) {
+    size_t a_len;
+    size_t b_len;
+    const char *a = luaL_checklstring(L, 1, &a_len);
+    const char *b = luaL_checklstring(L, 2, &b_len);
+    size_t edits = dh_near_distance(a, a_len, b, b_len);
+    if (edits == SIZE_MAX) {
+        lua_pushnumber(L, (lua_Number)HUGE_VAL);
+    } else {
+        lua_pushinteger(L, (lua_Integer)edits);
+    }
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
+    {"distance", l_distance},
     {"fatal", dh_failure_fatal},
     {"has_concat_defect", l_has_concat_defect},
     {"retry_after", dh_failure_retry_after},
