@@ -75,6 +75,21 @@ describe("the control plane", function()
       assert.equal("a/b é", worker.name)
     end)
 
+    it("the host's age on the clock of its workers' states", function()
+      local slow = select(2, start([[
+        local decnet = require "decnet"
+        decnet.worker { "late", function() end, after = { "early" } }
+        local till = os.clock() + 0.05
+        while os.clock() < till do end
+        decnet.worker { "early", decnet.park, notify = true }
+      ]]))
+      local _, first = get(slow, "/v1/workers")
+      local _, second = get(slow, "/v1/workers")
+      local began = first.host.now - first.host.uptime_s
+      assert.is_true(math.abs(began - (second.host.now - second.host.uptime_s)) < 1e-6)
+      assert.is_true(worker_of(first, "late").since >= began)
+    end)
+
     it("400 or 404 for names that nobody can have or has", function()
       assert.equal(404, (get(path, "/v1/workers/nobody")))
       assert.equal(404, (get(path, "/v1/workers/..%2F..%2Fetc%2Fpasswd")))

@@ -103,7 +103,6 @@ int dh_control_start(struct dh_control *c, struct dh_instance *instance,
     c->port = (struct dh_port){on_event, on_stepped, on_reloaded};
     c->tap.fn = on_line;
     c->instance = instance;
-    c->started_ns = dh_clock_wall();
     c->version = options->version;
     c->notify_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (c->notify_fd < 0) {
@@ -125,6 +124,7 @@ int dh_control_start(struct dh_control *c, struct dh_instance *instance,
         goto err_after_rings;
     }
     dh_snapshot_fill(&c->snapshot);
+    c->started_ns = dh_clock_wall() - (dh_clock_now() - c->snapshot.host.began_ns);
     result = dh_server_start(&c->server, c, options->listen, ret_address, err);
     if (result != 0) {
         dh_socket_unlink(&c->socket);

@@ -48,14 +48,13 @@ static json_t *host_json(struct dh_control *c, uint64_t now_ns) {
         json_object_set_new(states, dh_state_name((enum dh_state)i),
                             json_integer(totals.counts[i]));
     }
-    uint64_t wall_ns = dh_clock_wall();
     json_t *json = json_object();
     json_object_set_new(json, "pid", json_integer(getpid()));
     json_object_set_new(json, "version", json_string(c->version));
     json_object_set_new(json, "script", dh_json_text(c->script, strlen(c->script)));
     json_object_set_new(json, "now", dh_json_seconds(now_ns));
-    json_object_set_new(json, "time", dh_json_seconds(wall_ns));
-    json_object_set_new(json, "uptime_s", dh_json_seconds(wall_ns - c->started_ns));
+    json_object_set_new(json, "time", dh_json_seconds(dh_clock_wall()));
+    json_object_set_new(json, "uptime_s", dh_json_seconds(now_ns - totals.host.began_ns));
     json_object_set_new(json, "stopping", json_boolean(totals.host.is_stopping));
     json_object_set_new(json, "workers", json_integer(totals.workers));
     json_object_set_new(json, "states", states);

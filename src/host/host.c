@@ -85,6 +85,7 @@ void dh_host_init(struct dh_host *host, const struct dh_host_options *options) {
     }
     dh_timerq_init(&host->timers, options->alloc);
     dh_sup_init(&host->sup, &host->env);
+    host->began_ns = dh_host_now(host);
 }
 
 void dh_host_fini(struct dh_host *host) {

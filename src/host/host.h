@@ -95,6 +95,7 @@ struct dh_host {
     struct dh_timer shutdown_timer;
     struct dh_timer hold_timer;
     struct dh_service service;
+    uint64_t began_ns; /* before anything was declared */
     uint64_t virtual_ns;
     uint64_t stood_since_ns; /* real time since which the virtual clock stands, 0: it does not */
     uint64_t random_state;

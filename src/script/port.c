@@ -27,6 +27,7 @@ void dh_port_set_tap(struct dh_instance *instance, struct dh_tap *tap) {
 void dh_port_look_host(struct dh_instance *instance, struct dh_port_host *ret_host) {
     const struct dh_vm *vm = instance->vm;
     *ret_host = (struct dh_port_host){
+        .began_ns = instance->host.began_ns,
         .now_ns = dh_host_now(&instance->host),
         .turns = vm->preempt.turns / 2,
         .log_dropped = atomic_load(&instance->log.dropped),

@@ -52,6 +52,7 @@ struct dh_port_worker {
 
 /* The host as a whole. */
 struct dh_port_host {
+    uint64_t began_ns; /* before its script was loaded */
     uint64_t now_ns;
     uint64_t turns;
     uint64_t log_dropped;
