@@ -165,6 +165,40 @@ describe("top", function()
     t:ends(0)
   end)
 
+  it("cuts nothing of its own words on 80 by 24", function()
+    local _, path = plane.start(WORKERS)
+    plane.in_state(path, "flaky 日本", "failed")
+    local t = top(path)
+    t:shows "\nidle"
+    for key, order in pairs { C = "CPU", M = "memory", R = "restarts", N = "name" } do
+      t:type(key)
+      t:shows("\nby " .. order .. "; %? keys, q quit, d dossier, x stop, r restart, / filter")
+    end
+    t:shows "  WAITS FOR, LAST ERROR\n"
+    t:type "/idle\r"
+    t:shows "1 with 'idle'; %? keys, q quit"
+    assert.is_nil(t:text():find("…", 1, true), t:text()) -- nobody has a note: no head that is cut
+    t:type "?"
+    t:shows "escape drops it\n.* variables\n.* whole run%.\n"
+    t:type "qq"
+    t:ends(0)
+  end)
+
+  it("shows the script's name, if not its directories, where there is no room", function()
+    local dir = process.dir()
+    local name = dir .. "/" .. ("d"):rep(60) .. "/w.lua"
+    uv.fs_mkdir(dir .. "/" .. ("d"):rep(60), tonumber("700", 8))
+    process.write(name, "require 'decnet'.worker('w', function() require 'decnet'.park() end)")
+    process.start(process.host, { "--socket", dir .. "/s", name })
+    process.wait(function() return pcall(plane.get, dir .. "/s", "/livez") end)
+    local t = top(dir .. "/s", { cols = 80 })
+    t:shows "^w%.lua%[%d+%] up [%d.]+s, 1 worker: 1 running\n"
+    t:resize(24, 200)
+    t:shows(("^%s%%["):format(name:gsub("%p", "%%%0")))
+    t:type "q"
+    t:ends(0)
+  end)
+
   it("says who holds the CPU", function()
     local child, path = plane.start [[
       local decnet = require "decnet"

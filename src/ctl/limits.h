@@ -40,7 +40,7 @@
 #define DH_CTL_NAME_CELLS_MIN 4
 
 /* What is left for the last column, before other columns give way. */
-#define DH_CTL_NOTE_CELLS 20
+#define DH_CTL_NOTE_CELLS 21
 
 /* Sockets that are named when --socket is missing. */
 #define DH_CTL_SOCKETS_SHOWN 16

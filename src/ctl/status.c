@@ -36,7 +36,7 @@ static void print_table(const struct dh_rows *rows, const struct dh_row *const *
     dh_table_fit(&table, list, rows->count, dh_row_number(rows->host, "now"), dh_verb_width(),
                  dh_table_status_order);
     print_holder(rows);
-    dh_table_print_summary(rows->host, stdout);
+    dh_table_print_summary(rows->host, dh_verb_width(), stdout);
     fputs("\n\n", stdout);
     fputs(has_colour ? "\x1b[1m" : "", stdout);
     dh_table_print_head(&table, stdout);

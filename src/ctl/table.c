@@ -2,6 +2,7 @@
 #include "ctl/table.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/cells.h"
@@ -122,7 +123,10 @@ static void give_way(struct dh_table *t, size_t width, size_t note, const enum d
         t->widths[*order] = 0;
     }
     size_t fixed = fixed_width(t);
-    t->widths[DH_COLUMN_NOTE] = fixed < width ? width - fixed : 0;
+    size_t left = fixed < width ? width - fixed : 0;
+    bool has_head = note > 0 || left >= strlen(columns[DH_COLUMN_NOTE].head);
+    t->widths[DH_COLUMN_NOTE] =
+        has_head ? left : 0;   /* nobody has a note, and its head is too wide */
     if (fixed - GAP > width) { /* name and state alone are too much */
         size_t state = t->widths[DH_COLUMN_STATE] + GAP;
         bool has_room = state + DH_CTL_NAME_CELLS_MIN <= width;
@@ -195,15 +199,17 @@ void dh_table_print_row(const struct dh_table *t, const struct dh_row *row, bool
     }
 }
 
-void dh_table_print_summary(const json_t *host, FILE *out) {
+static void print_text(FILE *out, const char *text) {
+    dh_cells_print(out, text, strlen(text), SIZE_MAX, DH_ALIGN_NONE);
+}
+
+/* All of the summary but the script. */
+static void print_numbers(const json_t *host, FILE *out) {
     char up[DH_CELLS_UNIT];
-    const char *script = dh_row_text(host, "script");
     const char *state;
     const json_t *count;
     double workers = dh_row_number(host, "workers");
     dh_cells_seconds(up, dh_row_number(host, "uptime_s"));
-    dh_cells_print(out, script != NULL ? script : "", script != NULL ? strlen(script) : 0, SIZE_MAX,
-                   DH_ALIGN_NONE);
     fprintf(out, "[%.0f] up %s%s, %.0f worker%s", dh_row_number(host, "pid"), up,
             json_is_true(json_object_get(host, "stopping")) ? ", stopping" : "", workers,
             workers == 1 ? "" : "s");
@@ -211,14 +217,32 @@ void dh_table_print_summary(const json_t *host, FILE *out) {
     json_object_foreach(json_object_get(host, "states"), state, count) {
         if (json_number_value(count) > 0) {
             fprintf(out, "%s%.0f ", comma, json_number_value(count));
-            dh_cells_print(out, state, strlen(state), SIZE_MAX, DH_ALIGN_NONE);
+            print_text(out, state);
             comma = ", ";
         }
     }
 }
 
-static void print_text(FILE *out, const char *text) {
-    dh_cells_print(out, text, strlen(text), SIZE_MAX, DH_ALIGN_NONE);
+void dh_table_print_summary(const json_t *host, size_t width, FILE *out) {
+    char *numbers = NULL;
+    size_t len = 0;
+    const char *script = dh_row_text(host, "script");
+    FILE *stream = open_memstream(&numbers, &len);
+    if (stream == NULL) {
+        return;
+    }
+    print_numbers(host, stream);
+    fclose(stream);
+    script = script != NULL ? script : "";
+    size_t used = dh_cells_width(numbers, len);
+    const char *slash = strchr(script, '/');
+    while (slash != NULL && used + dh_cells_width(script, strlen(script)) > width) {
+        script = slash + 1;
+        slash = strchr(script, '/');
+    }
+    print_text(out, script);
+    fputs(numbers, out);
+    free(numbers);
 }
 
 bool dh_table_print_holder(const struct dh_rows *rows, FILE *out) {

@@ -45,8 +45,9 @@ void dh_table_print_head(const struct dh_table *t, FILE *out);
 void dh_table_print_row(const struct dh_table *t, const struct dh_row *row, bool has_colour,
                         FILE *out);
 
-/* "workers.lua[123] up 3h05m, 5 workers: 3 running, 2 backoff" */
-void dh_table_print_summary(const json_t *host, FILE *out);
+/* "app/workers.lua[123] up 3h05m, 5 workers: 3 running, 2 backoff"; where that is wider than 'width'
+** directories of the script's path give way. */
+void dh_table_print_summary(const json_t *host, size_t width, FILE *out);
 
 /* "HELD: worker 'x' (run 1) has had the CPU for 3.2s, at workers.lua:7", if somebody holds it; with
 ** what that means for the rest. Returns whether anything was printed. */

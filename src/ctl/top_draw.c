@@ -58,7 +58,7 @@ static void end(struct line *l, int y, attr_t attr) {
 static void draw_summary(const struct dh_top *t) {
     struct line l;
     if (begin(&l)) {
-        dh_table_print_summary(t->rows.host, l.stream);
+        dh_table_print_summary(t->rows.host, (size_t)COLS, l.stream);
         end(&l, 0, A_NORMAL);
     }
 }
@@ -121,6 +121,20 @@ static void draw_list(struct dh_top *t) {
     }
 }
 
+/* As many keys as there is room for, those that are needed most first. */
+static void put_keys(struct line *l) {
+    static const char *const keys[] = {"? keys",    "q quit",   "d dossier", "x stop",
+                                       "r restart", "/ filter", "CMRN sort"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        fflush(l->stream);
+        size_t used = dh_cells_width(l->text, l->len);
+        if (used + 2 + strlen(keys[i]) > (size_t)COLS) {
+            return;
+        }
+        fprintf(l->stream, "%s%s", i == 0 ? "; " : ", ", keys[i]);
+    }
+}
+
 static void draw_foot(const struct dh_top *t) {
     static const char *const sorts[] = {"CPU", "memory", "restarts", "name"};
     struct line l;
@@ -142,8 +156,7 @@ static void draw_foot(const struct dh_top *t) {
             if (t->filter[0] != '\0') {
                 fprintf(l.stream, ", %zu with '%s'", t->shown_count, t->filter);
             }
-            fputs("; ? keys, q quit, / filter, C M R N sort, d dossier, x stop, r restart",
-                  l.stream);
+            put_keys(&l);
             break;
     }
     end(&l, LINES - 1, A_REVERSE);
