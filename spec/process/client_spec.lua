@@ -176,8 +176,24 @@ describe("a client", function()
 
     it("says when nobody has that name", function()
       local _, noise = ask(path, "status nobody", 1)
-      assert.equal("decnet-host: no worker is named 'nobody'\n", noise)
+      assert.equal("decnet-host: no worker is named 'nobody'; see decnet-host status --names\n",
+        noise)
       assert.matches("has 1 to 200 bytes", select(2, ask(path, { "status", ("x"):rep(201) }, 2)))
+    end)
+
+    it("says whom one may have meant, whatever the verb", function()
+      for line, name in pairs { ["status flakey"] = "flaky", ["stop staedy"] = "steady",
+        ["restart deaf lat"] = "late", ["logs -n 0 evi"] = "evil", ["wait daef"] = "deaf" } do
+        local _, noise = ask(path, line, 1)
+        assert.equal(("decnet-host: no worker is named '%s'; did you mean '%s'?\n")
+          :format(line:match "%S+$", name), noise)
+      end
+      local _, noise = ask(path, "status workers.lua", 1, { cwd = child.dir })
+      assert.equal("decnet-host: no worker is named 'workers.lua'; to ask the host of that script: "
+        .. "--script workers.lua\n", noise)
+      -- what is asked next has a trouble of its own
+      local _, long = ask(path, { "stop", "nobody", ("x"):rep(201) }, 2)
+      assert.matches("\ndecnet%-host: the name of a worker has 1 to 200 bytes\n$", long)
     end)
 
     it("fits a terminal, in colours unless NO_COLOR is set", function()
@@ -238,6 +254,8 @@ describe("a client", function()
       .. "runs\n", text)
     assert.equal("running", row(text, "victim")[1])
     assert.matches("^HELD: stuck ", (ask(path, "status victim")))
+    assert.matches("\nhow it ended before is not known: the loop did not answer in time; ask again\n",
+      (ask(path, "status victim")))
     local _, noise = ask(path, "stop stuck --timeout 0.2", 1)
     assert.equal("decnet-host: stop stuck: not done after 0.2 s; it is running; the CPU is held by "
       .. "stuck\n", noise)
@@ -264,14 +282,15 @@ describe("a client", function()
     it("go to several workers, and on after one that is none", function()
       local text, noise = ask(path, "restart steady nobody late", 1)
       assert.matches("^steady: running, run %d+\nlate: running, run %d+\n$", text)
-      assert.equal("decnet-host: no worker is named 'nobody'\n", noise)
+      assert.equal("decnet-host: no worker is named 'nobody'; see decnet-host status --names\n",
+        noise)
     end)
 
     it("reach workers with odd names", function()
       assert.matches("^a/b é: stopped", (ask(path, { "stop", "a/b é" })))
       assert.matches("no worker is named '%-x'", select(2, ask(path, { "stop", "--", "-x" }, 1)))
       local _, noise = ask(path, { "stop", "../x?y=1&z%2F" }, 1)
-      assert.equal("decnet-host: no worker is named '../x?y=1&z%2F'\n", noise)
+      assert.matches("^decnet%-host: no worker is named '%.%./x%?y=1&z%%2F';", noise)
     end)
 
     it("that make no sense are refused with a reason", function()
@@ -338,7 +357,15 @@ describe("a client", function()
       text = ask(path, "logs two")
       assert.matches("of two", text)
       assert.is_nil(text:find "line")
-      assert.equal(2, select(2, ask(path, "logs -n 2 one"):gsub("\n", "")))
+      for _, lines in ipairs { "-n 2", "-n2", "--lines=2", "--lines 2" } do
+        assert.equal(2, select(2, ask(path, "logs one " .. lines):gsub("\n", "")))
+      end
+      for _, follow in ipairs { "-fn2", "-fn 2", "-f -n2" } do
+        local tail = client.start(path, "logs one " .. follow)
+        tail:says "line 20"
+        assert.equal(2, select(2, tail:stdout():gsub("\n", "")))
+        tail:kill "sigterm"
+      end
       assert.matches("no worker is named 'nobody'", select(2, ask(path, "logs nobody", 1)))
       local line = http.json(ask(path, "logs --lines=1 --json two"):match "[^\n]*")
       assert.equal("two", line.worker)
@@ -501,6 +528,12 @@ describe("a client", function()
   describe("refuses", function()
     local cases = {
       { "status --nonsense", "unknown option '--nonsense'; see decnet-host status --help" },
+      { "status --jsno", "unknown option '--jsno'; did you mean '--json'?" },
+      { "logs --line=3", "unknown option '--line=3'; did you mean '--lines'?" },
+      { "status -json", "unknown option '-json'; did you mean '--json'?" },
+      { "logs -fx", "unknown option '-fx'; see decnet-host logs --help" },
+      { "logs -fn", "a value expected behind '-fn'" },
+      { "logs -nf", "a whole number >= 0 expected, got 'f'" },
       { "status --ready", "this verb has no option '--ready'; see decnet-host status --help" },
       { "status a b", "status: one name expected" },
       { "status --json --names", "--json and --names: give one" },

@@ -173,7 +173,8 @@ void dh_detail_print(FILE *out, const json_t *worker, const json_t *host) {
     put_numbers(out, worker);
     put_last_error(out, json_object_get(worker, "last_error"), host);
     if (json_is_null(endings)) {
-        fputs("\nhow it ended before is not known while the CPU is held; ask again\n", out);
+        fputs("\nhow it ended before is not known: the loop did not answer in time; ask again\n",
+              out);
     }
     json_array_foreach(endings, i, ending) {
         put_ending(out, ending, host);

@@ -68,6 +68,9 @@ int dh_verb_logs(const struct dh_options *o, struct dh_http *h) {
         l.worker = dh_http_escape(o->names[0]);
     }
     int result = dh_follow_run(&f, &err);
+    if (result != 0 && o->name_count > 0) {
+        dh_verb_explain(h, o->names[0], &err);
+    }
     free(l.worker);
     return result == 0 ? DH_EXIT_FINE : dh_verb_complain(&err);
 }

@@ -5,27 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/near.h"
 #include "obs/text.h"
 
 #define ALWAYS 0u
 
 static const struct option {
     const char *word;
-    const char *letter; /* or NULL */
+    char letter; /* 0: none */
     unsigned bit;
     bool has_value;
 } options[] = {
-    {"--socket", NULL, ALWAYS, true},
-    {"--script", NULL, ALWAYS, true},
-    {"--help", "-h", ALWAYS, false},
-    {"--json", NULL, DH_OPTION_JSON, false},
-    {"--names", NULL, DH_OPTION_NAMES, false},
-    {"--follow", "-f", DH_OPTION_FOLLOW, false},
-    {"--lines", "-n", DH_OPTION_LINES, true},
-    {"--all", NULL, DH_OPTION_ALL, false},
-    {"--ready", NULL, DH_OPTION_READY, false},
-    {"--now", NULL, DH_OPTION_NOW, false},
-    {"--timeout", NULL, DH_OPTION_TIMEOUT, true},
+    {"--socket", 0, ALWAYS, true},
+    {"--script", 0, ALWAYS, true},
+    {"--help", 'h', ALWAYS, false},
+    {"--json", 0, DH_OPTION_JSON, false},
+    {"--names", 0, DH_OPTION_NAMES, false},
+    {"--follow", 'f', DH_OPTION_FOLLOW, false},
+    {"--lines", 'n', DH_OPTION_LINES, true},
+    {"--all", 0, DH_OPTION_ALL, false},
+    {"--ready", 0, DH_OPTION_READY, false},
+    {"--now", 0, DH_OPTION_NOW, false},
+    {"--timeout", 0, DH_OPTION_TIMEOUT, true},
 };
 
 /* Words come from people, and are shown to them. */
@@ -35,13 +36,21 @@ static int complain(struct dh_error *err, const char *what, const char *word, co
     return dh_error_set(err, DH_EINVAL, "%s '%s'%s", what, shown, rest);
 }
 
-/* 'word' up to a '='. */
-static const struct option *find(const char *word, size_t len) {
-    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-        const struct option *o = &options[i];
-        bool is_it = strlen(o->word) == len && memcmp(o->word, word, len) == 0;
-        if (is_it || (o->letter != NULL && strcmp(o->letter, word) == 0)) {
-            return o;
+#define OPTIONS (sizeof(options) / sizeof(options[0]))
+
+static const struct option *find_word(const char *word, size_t len) {
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (strlen(options[i].word) == len && memcmp(options[i].word, word, len) == 0) {
+            return &options[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct option *find_letter(char letter) {
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (options[i].letter == letter) {
+            return &options[i];
         }
     }
     return NULL;
@@ -111,30 +120,70 @@ struct reading {
     unsigned known;
 };
 
-static int unknown(const struct reading *r, const struct option *option, struct dh_error *err) {
+/* Does this verb have the option at r->at? */
+static int check(const struct reading *r, const struct option *option, struct dh_error *err) {
+    const char *word = r->argv[r->at];
+    struct dh_near near;
     char rest[64];
-    snprintf(rest, sizeof(rest), "; see decnet-host %s --help", r->options->verb);
-    return complain(err, option == NULL ? "unknown option" : "this verb has no option",
-                    r->argv[r->at], rest);
+    if (option != NULL && (option->bit & ~r->known) == 0) {
+        return 0;
+    }
+    dh_near_init(&near, word, strcspn(word, "="));
+    for (size_t i = 0; option == NULL && i < OPTIONS; i++) {
+        if ((options[i].bit & ~r->known) == 0) {
+            dh_near_offer(&near, options[i].word);
+        }
+    }
+    if (near.found != NULL) {
+        snprintf(rest, sizeof(rest), "; did you mean '%s'?", near.found);
+    } else {
+        snprintf(rest, sizeof(rest), "; see decnet-host %s --help", r->options->verb);
+    }
+    return complain(err, option == NULL ? "unknown option" : "this verb has no option", word, rest);
 }
 
-/* The option at r->at, and its value, which may be the next word. */
-static int read_option(struct reading *r, struct dh_error *err) {
+/* The value stands behind the option, or is the next word. */
+static int read_value(struct reading *r, const struct option *option, const char *behind,
+                      struct dh_error *err) {
+    if (behind == NULL && r->at + 1 == r->argc) {
+        return complain(err, "a value expected behind", r->argv[r->at], "");
+    }
+    return set(r->options, option, behind != NULL ? behind : r->argv[++r->at], err);
+}
+
+/* --word, --word VALUE, --word=VALUE */
+static int read_word(struct reading *r, struct dh_error *err) {
     const char *word = r->argv[r->at];
-    const char *equals = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
-    const struct option *option =
-        find(word, equals != NULL ? (size_t)(equals - word) : strlen(word));
-    if (option == NULL || (option->bit & ~r->known) != 0) {
-        return unknown(r, option, err);
+    size_t len = strcspn(word, "=");
+    const char *behind = word[len] == '=' ? word + len + 1 : NULL;
+    const struct option *option = find_word(word, len);
+    int result = check(r, option, err);
+    if (result != 0) {
+        return result;
     }
-    if (!option->has_value) {
-        return equals == NULL ? set(r->options, option, "", err)
-                              : complain(err, "no value expected in", word, "");
+    if (option->has_value) {
+        return read_value(r, option, behind, err);
     }
-    if (equals == NULL && r->at + 1 == r->argc) {
-        return complain(err, "a value expected behind", word, "");
+    return behind == NULL ? set(r->options, option, "", err)
+                          : complain(err, "no value expected in", word, "");
+}
+
+/* -f, -n 2, -n2, -fn2: as getopt does. */
+static int read_letters(struct reading *r, struct dh_error *err) {
+    int result = 0;
+    for (const char *at = r->argv[r->at] + 1; result == 0 && *at != '\0'; at++) {
+        const struct option *option = find_letter(*at);
+        result = check(r, option, err);
+        if (result == 0 && option->has_value) {
+            return read_value(r, option, at[1] != '\0' ? at + 1 : NULL, err);
+        }
+        result = result == 0 ? set(r->options, option, "", err) : result;
     }
-    return set(r->options, option, equals != NULL ? equals + 1 : r->argv[++r->at], err);
+    return result;
+}
+
+static int read_option(struct reading *r, struct dh_error *err) {
+    return r->argv[r->at][1] == '-' ? read_word(r, err) : read_letters(r, err);
 }
 
 int dh_options_read(struct dh_options *o, int argc, char **argv, unsigned known,

@@ -89,6 +89,7 @@ static int order_one(const struct dh_options *o, struct dh_http *h, const char *
             snprintf(shown, sizeof(shown), "%s %.40s", o->verb, name);
             dh_error_wrap(&err, "%s", shown);
         }
+        dh_verb_explain(h, name, &err);
         return dh_verb_complain(&err);
     }
     if (json_is_true(json_object_get(answer, "done"))) {

@@ -101,6 +101,7 @@ static int status_of_one(const struct dh_options *o, struct dh_http *h) {
     int result = dh_rows_ask_host(&rows, h, &err);
     result = result == 0 ? ask_one(o, h, &rows, &worker, &err) : result;
     if (result != 0) {
+        dh_verb_explain(h, o->names[0], &err);
         result = dh_verb_complain(&err);
     } else {
         bool is_read = dh_row_read(&row, worker, 0);

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "core/limits.h"
+#include "core/near.h"
+#include "obs/text.h"
 
 int dh_verb_complain(const struct dh_error *err) {
     if (err->text[0] != '\0') {
@@ -40,6 +42,41 @@ int dh_verb_target(char dst[DH_VERB_TARGET], const char *name, const char *rest,
     snprintf(dst, DH_VERB_TARGET, "/v1/workers/%s%s", escaped, rest);
     free(escaped);
     return 0;
+}
+
+int dh_verb_no_worker(const struct dh_rows *rows, const char *name, struct dh_error *err) {
+    char shown[100];
+    char meant[100];
+    struct dh_near near;
+    dh_text_oneline(shown, sizeof(shown), name, strlen(name));
+    dh_near_init(&near, name, strlen(name));
+    for (size_t i = 0; i < rows->count; i++) {
+        dh_near_offer(&near, rows->list[i].name);
+    }
+    if (near.found != NULL) {
+        dh_text_oneline(meant, sizeof(meant), near.found, strlen(near.found));
+        return dh_error_set(err, DH_ESTATE, "no worker is named '%s'; did you mean '%s'?", shown,
+                            meant);
+    }
+    if (access(name, F_OK) == 0) {
+        return dh_error_set(err, DH_ESTATE,
+                            "no worker is named '%s'; to ask the host of that script: --script %s",
+                            shown, shown);
+    }
+    return dh_error_set(err, DH_ESTATE, "no worker is named '%s'; see decnet-host status --names",
+                        shown);
+}
+
+void dh_verb_explain(struct dh_http *h, const char *name, struct dh_error *err) {
+    struct dh_rows rows;
+    struct dh_error other;
+    if (err->code != DH_ESTATE || h->status != 404) {
+        return;
+    }
+    if (dh_rows_ask(&rows, h, NULL, NULL, &other) == 0) {
+        dh_verb_no_worker(&rows, name, err);
+    }
+    dh_rows_fini(&rows);
 }
 
 bool dh_verb_has_colour(void) {

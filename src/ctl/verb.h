@@ -10,6 +10,7 @@
 
 #include "ctl/http.h"
 #include "ctl/options.h"
+#include "ctl/row.h"
 
 enum dh_exit {
     DH_EXIT_FINE = 0,
@@ -36,6 +37,13 @@ int dh_verb_complain(const struct dh_error *err);
 #define DH_VERB_TARGET 800
 int dh_verb_target(char dst[DH_VERB_TARGET], const char *name, const char *rest,
                    struct dh_error *err);
+
+/* Nobody of these has the name: *err says so, and who or what may have been meant. Returns DH_ESTATE. */
+int dh_verb_no_worker(const struct dh_rows *rows, const char *name, struct dh_error *err);
+
+/* The same for a question about a worker that the host has answered with 404: asks for all of them.
+** *err stays as it is where the host has answered something else, or does no longer. */
+void dh_verb_explain(struct dh_http *h, const char *name, struct dh_error *err);
 
 /* stdout: does it know colours? how wide is it? SIZE_MAX: it is no terminal. */
 bool dh_verb_has_colour(void);

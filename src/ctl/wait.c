@@ -13,7 +13,6 @@
 #include "ctl/limits.h"
 #include "ctl/row.h"
 #include "ctl/verb.h"
-#include "obs/text.h"
 
 #define NS_PER_S 1000000000u
 
@@ -105,13 +104,6 @@ static int report(const struct dh_rows *rows, const struct dh_options *o, enum v
     return DH_EXIT_NO;
 }
 
-static int no_such_worker(const char *name, struct dh_error *err) {
-    char shown[100];
-    dh_text_oneline(shown, sizeof(shown), name, strlen(name));
-    return dh_error_set(err, DH_ESTATE, "no worker is named '%s'; see decnet-host status --names",
-                        shown);
-}
-
 struct watch {
     const struct dh_options *options;
     struct dh_http *http;
@@ -125,7 +117,7 @@ static int on_rows(const struct watch *w, const struct dh_rows *rows, bool is_la
     const struct dh_row *row = o->name_count > 0 ? find(rows, o->names[0]) : NULL;
     struct dh_error err;
     if (o->name_count > 0 && row == NULL) {
-        no_such_worker(o->names[0], &err);
+        dh_verb_no_worker(rows, o->names[0], &err);
         return dh_verb_complain(&err);
     }
     enum verdict verdict = row != NULL ? judge(row, o->is_ready) : judge_all(rows, o->is_ready);
