@@ -39,8 +39,9 @@ local M = {
   yield = core.yield,
 }
 
--- What belongs to one host: defaults, groups, hooks (decnet.hooks), added (the hooks that decnet.on
--- was given while a script is loaded, as { event =, fn = }).
+-- What belongs to one host: defaults, groups, hooks (decnet.hooks); while a script is loaded: added (the
+-- hooks that decnet.on was given, as { event =, fn = }), and places (where workers with an `after` are
+-- declared, by name).
 local states = setmetatable({}, { __mode = "k" })
 
 local function state_of(host)
@@ -90,6 +91,15 @@ local function declare(host, name, run, policy)
   return handle
 end
 
+-- Whom a worker waits for can be declared later: what is wrong with it is found when the script has
+-- been loaded, and is to be said with the line of the declaration.
+local function note_place(places, name)
+  local info = debug.getinfo(3, "Sl")
+  if info and info.currentline > 0 then
+    places[name] = string.format("%s:%d", info.short_src, info.currentline)
+  end
+end
+
 --- Declare a worker: `decnet.worker(name, fn)` or `decnet.worker{ name =, run =, ... }`. Workers
 --- declared while the script loads start, in order, when it has returned; one declared later starts
 --- at once.
@@ -108,6 +118,8 @@ function M.worker(first, second, third)
     error(string.format("worker %q: run: %s", name, reason), 2)
   elseif not handle then
     error(message, 2)
+  elseif state.places and policy.after[1] then
+    note_place(state.places, name)
   end
   return handle
 end

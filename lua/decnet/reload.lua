@@ -18,6 +18,7 @@ end
 local core = require "decnet.core"
 local decnet = require "decnet"
 local made = require "decnet.made"
+local script_of = require "decnet.script"
 local stage_of = require "decnet.stage"
 
 local M = {}
@@ -85,8 +86,7 @@ local function load_aside(stage)
     return nil, string.format("%s: declares no workers; to stop the host send it SIGTERM", path)
   elseif ok then
     stage.others = add_others(stage)
-    ok, message = stage.load:check()
-    return ok, message and string.format("%s: %s", path, message)
+    return script_of.check(stage.load, path, stage.places)
   elseif message == "timeout" then
     return nil, string.format("%s: loading it took longer than %g s", path, M.LIMIT)
   elseif message == "crashed" or message == "cancelled" then

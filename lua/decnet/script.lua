@@ -102,10 +102,10 @@ end
 ---@param target any a host, or a load
 ---@param value any
 ---@param path string
----@param defaults decnet.Policy?
+---@param state table of the host, or of the stage
 ---@return true?, string? message
-function M.declare_list(target, value, path, defaults)
-  local entries, message = spec.list(value, defaults)
+function M.declare_list(target, value, path, state)
+  local entries, message = spec.list(value, state.defaults)
   if not entries then
     return nil, string.format("%s: %s", path, message)
   end
@@ -114,7 +114,44 @@ function M.declare_list(target, value, path, defaults)
   if not ok then
     return nil, string.format("%s: %s", path, message)
   end
+  for i, entry in ipairs(entries) do
+    if entry.policy.after[1] then
+      state.places[entry.name] = string.format("%s: return value[%d]", path, i)
+    end
+  end
   return true
+end
+
+--- Check what a script has declared; true, or nil and a message that begins with the place at fault.
+---@param target any a host, or a load
+---@param path string
+---@param places table<string, string> by name of the worker
+---@return true?, string? message
+function M.check(target, path, places)
+  local ok, message, name = target:check()
+  if not ok then
+    return nil, string.format("%s: %s", places[name] or path, message)
+  end
+  return true
+end
+
+-- What the chunk declares by calls and by what it returns. Returns the script's hooks, or nil and a
+-- message.
+local function declare_all(host, state, path, chunk, args)
+  local ok, value = xpcall(chunk, M.locate, table.unpack(args))
+  local message
+  if not ok then
+    return nil, value
+  end
+  ok, message = M.declare_list(host, value, path, state)
+  if not ok then
+    return nil, message
+  end
+  ok, message = M.check(host, path, state.places)
+  if not ok then
+    return nil, message
+  end
+  return state.added
 end
 
 --- Load the script at `path` into the host: its workers are declared and checked, not started.
@@ -137,19 +174,11 @@ function M.load(host, path, args)
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
   local state = decnet._state_of(host)
   local script = { path = path, args = args, base = made.base() }
-  state.added = {}
-  local ok, value = xpcall(chunk, M.locate, table.unpack(args))
-  script.hooks, state.added = state.added, nil
-  if not ok then
-    return nil, value
-  end
-  ok, message = M.declare_list(host, value, path, state.defaults)
-  if not ok then
+  state.added, state.places = {}, {}
+  script.hooks, message = declare_all(host, state, path, chunk, args)
+  state.added, state.places = nil, nil
+  if not script.hooks then
     return nil, message
-  end
-  ok, message = host:check()
-  if not ok then
-    return nil, string.format("%s: %s", path, message)
   end
   made.note(host, state, script)
   host:on_reload(function(done) require "decnet.reload".request(host, done) end)

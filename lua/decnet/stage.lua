@@ -91,7 +91,7 @@ end
 function M.new(host, script)
   local stage = setmetatable({
     host = host, script = script, load = host:load(), env = {},
-    entries = {}, groups = {}, added = {}, modules = {}, loading = {}, chunks = {},
+    entries = {}, groups = {}, added = {}, places = {}, modules = {}, loading = {}, chunks = {},
   }, Stage)
   local load_text, load_file, do_file = compilers(stage)
   local over = setmetatable({
@@ -127,7 +127,7 @@ function M.run(stage)
   if not ok then
     return nil, value
   end
-  return script_of.declare_list(stage.load, value, script.path, stage.defaults)
+  return script_of.declare_list(stage.load, value, script.path, stage)
 end
 
 --- What the script wrote into globals.

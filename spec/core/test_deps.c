@@ -9,6 +9,7 @@ static struct body *add(struct world *world, const char *name, const char *after
 
 static void A14_cycles_are_refused_with_their_path(void) {
     struct world world;
+    struct dh_worker *at;
     struct dh_error err;
 
     world_init(&world);
@@ -16,8 +17,9 @@ static void A14_cycles_are_refused_with_their_path(void) {
     add(&world, "a", "x b");
     add(&world, "b", "c");
     add(&world, "c", "x a");
-    CHECK(dh_sup_check(&world.sup, &err) == DH_ECYCLE);
+    CHECK(dh_sup_check(&world.sup, &at, &err) == DH_ECYCLE);
     CHECK_STR(err.text, "dependency cycle: a -> b -> c -> a");
+    CHECK(strncmp(at->name, "a", at->name_len) == 0);
     CHECK(dh_sup_boot(&world.sup, &err) == DH_ECYCLE);
     world_turn(&world);
     CHECK_STR(world_log(&world, "start"), "");
@@ -25,13 +27,14 @@ static void A14_cycles_are_refused_with_their_path(void) {
 
     world_init(&world);
     add(&world, "self", "self");
-    CHECK(dh_sup_check(&world.sup, &err) == DH_ECYCLE);
+    CHECK(dh_sup_check(&world.sup, &at, &err) == DH_ECYCLE);
     CHECK_STR(err.text, "dependency cycle: self -> self");
     world_fini(&world);
 }
 
 static void A14_a_long_cycle_is_cut_in_the_middle(void) {
     struct world world;
+    struct dh_worker *at;
     struct dh_error err;
     char name[64];
     char after[64];
@@ -42,7 +45,7 @@ static void A14_a_long_cycle_is_cut_in_the_middle(void) {
         snprintf(after, sizeof after, "some-worker-with-a-long-name-%d", (i + 1) % 1000);
         add(&world, name, after);
     }
-    CHECK(dh_sup_check(&world.sup, &err) == DH_ECYCLE);
+    CHECK(dh_sup_check(&world.sup, &at, &err) == DH_ECYCLE);
     CHECK(strstr(err.text, "dependency cycle: some-worker-with-a-long-name-0 -> ... -> some-") !=
           NULL);
     CHECK(strstr(err.text, "name-999 -> some-worker-with-a-long-name-0") != NULL);
@@ -51,11 +54,14 @@ static void A14_a_long_cycle_is_cut_in_the_middle(void) {
 
 static void unknown_dependencies_are_refused_with_their_place(void) {
     struct world world;
+    struct dh_worker *at;
     struct dh_error err;
 
     world_init(&world);
     add(&world, "a", NULL);
     add(&world, "b", "a nobody");
+    CHECK(dh_sup_check(&world.sup, &at, &err) == DH_ENOENT);
+    CHECK(strncmp(at->name, "b", at->name_len) == 0);
     CHECK(dh_sup_boot(&world.sup, &err) == DH_ENOENT);
     CHECK_STR(err.text, "worker \"b\": after[2]: no worker \"nobody\"");
     add(&world, "nobody", NULL);
@@ -63,6 +69,9 @@ static void unknown_dependencies_are_refused_with_their_place(void) {
     CHECK(world_try_add(&world, "c", NULL, "b other", NULL, &err) == NULL);
     CHECK_EQ(err.code, DH_ENOENT);
     CHECK_STR(err.text, "worker \"c\": after[2]: no worker \"other\"");
+    CHECK(world_try_add(&world, "somebody", NULL, "nobdoy", NULL, &err) == NULL);
+    CHECK_STR(err.text,
+              "worker \"somebody\": after[1]: no worker \"nobdoy\"; did you mean \"nobody\"?");
     CHECK(world_body(&world, "c") == NULL);
     CHECK(world_try_add(&world, "d", NULL, "d", NULL, &err) == NULL);
     CHECK_EQ(err.code, DH_ECYCLE);

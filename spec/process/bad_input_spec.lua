@@ -42,10 +42,16 @@ local SCRIPTS = {
   { "a returned value that is no list", HEAD .. "return 5",
     "workers.lua: return value: expected a list of declarations" },
   { "a worker after one that is not there", HEAD .. "decnet.worker { 'b', print, after = { 'c' } }",
-    'workers.lua: worker "b": after[1]: ', '"c"' },
+    'workers.lua:3: worker "b": after[1]: no worker "c"' },
+  { "a worker after one that is spelt another way",
+    HEAD .. "decnet.worker { 'b', print, after = { 'finne' } }",
+    'workers.lua:3: worker "b": after[1]: no worker "finne"; did you mean "fine"?' },
+  { "a worker of the returned list after one that is not there",
+    HEAD .. "return { { 'a', print }, { 'b', print, after = { 'c' } } }",
+    'workers.lua: return value[2]: worker "b": after[1]: no worker "c"' },
   { "workers that wait for each other", HEAD .. "decnet.worker { 'a', print, after = { 'b' } }\n"
     .. "decnet.worker { 'b', print, after = { 'a' } }",
-    "workers.lua: dependency cycle: a -> b -> a" },
+    "workers.lua:3: dependency cycle: a -> b -> a" },
   { "a compiled chunk that is cut off", "\27Lua\x54", "workers.lua: ", "truncated" },
 }
 

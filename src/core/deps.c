@@ -8,6 +8,7 @@
 #include "core/change.h"
 #include "core/machine.h"
 #include "core/names.h"
+#include "core/near.h"
 
 /* --- edges ------------------------------------------------------------------------------------ */
 
@@ -176,6 +177,25 @@ int dh_deps_reserve(struct dh_sup *sup, const struct dh_change *change) {
     return 0;
 }
 
+/* Nobody has the name that 'e', the ith edge of w, means: who may be meant? */
+static int report_missing(const struct dh_sup *sup, const struct dh_worker *w, int i,
+                          struct dh_error *err) {
+    const struct dh_edge *e = &w->extra->edges[i];
+    struct dh_near near;
+
+    dh_near_init(&near, e->name, e->name_len);
+    for (const struct dh_worker *other = sup->first; other != NULL; other = other->next) {
+        if (other != w) {
+            dh_near_offer(&near, other->name, other->name_len);
+        }
+    }
+    return dh_error_set(err, DH_ENOENT, "worker \"%.*s\": after[%d]: no worker \"%.*s\"%s%.*s%s",
+                        w->name_len, w->name, i + 1, e->name_len, e->name,
+                        near.found != NULL ? "; did you mean \"" : "",
+                        near.found != NULL ? (int)near.found_len : 0,
+                        near.found != NULL ? near.found : "", near.found != NULL ? "\"?" : "");
+}
+
 int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err) {
     struct dh_extra *x = w->extra;
     int rc = 0;
@@ -188,8 +208,7 @@ int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *er
         }
         to = dh_names_find(sup, e->name, e->name_len);
         if (to == NULL && rc == 0) {
-            rc = dh_error_set(err, DH_ENOENT, "worker \"%.*s\": after[%d]: no worker \"%.*s\"",
-                              w->name_len, w->name, i + 1, e->name_len, e->name);
+            rc = err != NULL ? report_missing(sup, w, i, err) : DH_ENOENT;
         }
         if (to != NULL && link_edge(sup, e, to) < 0) {
             return dh_error_set(err, DH_ENOMEM, "%s", dh_error_text(DH_ENOMEM));
@@ -227,7 +246,8 @@ static int report_cycle(const struct dh_worker *first, const struct dh_worker *l
 
 /* Depth first along the edges, without recursion: the way back is kept in the workers. A worker
 ** seen in this search has visit == epoch while it is on the path, epoch + 1 when it is behind. */
-static int search(struct dh_worker *root, uint32_t epoch, struct dh_error *err) {
+static int search(struct dh_worker *root, uint32_t epoch, struct dh_worker **ret_at,
+                  struct dh_error *err) {
     struct dh_worker *w = root;
 
     w->extra->visit = epoch;
@@ -246,6 +266,7 @@ static int search(struct dh_worker *root, uint32_t epoch, struct dh_error *err) 
             continue;
         }
         if (to->extra->visit == epoch) {
+            *ret_at = to;
             return report_cycle(to, w, err);
         }
         to->extra->visit = epoch;
@@ -284,21 +305,22 @@ int dh_deps_adopt(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err)
     for (uint16_t i = 0; w->extra != NULL && i < w->extra->edge_count; i++) {
         is_named |= w->extra->edges[i].to == w;
     }
-    return is_named ? search(w, next_epoch(sup), err) : 0;
+    return is_named ? search(w, next_epoch(sup), &w, err) : 0;
 }
 
-int dh_deps_check(struct dh_sup *sup, struct dh_error *err) {
+int dh_deps_check(struct dh_sup *sup, struct dh_worker **ret_at, struct dh_error *err) {
     uint32_t epoch = next_epoch(sup);
     int rc = 0;
 
     for (struct dh_worker *w = sup->first; w != NULL && rc == 0; w = w->next) {
         if (w->extra != NULL && w->extra->is_dangling) {
+            *ret_at = w;
             rc = dh_deps_resolve(sup, w, err);
         }
     }
     for (struct dh_worker *w = sup->first; w != NULL && rc == 0; w = w->next) {
         if (w->extra != NULL && w->extra->edge_count > 0 && w->extra->visit != epoch + 1) {
-            rc = search(w, epoch, err);
+            rc = search(w, epoch, ret_at, err);
         }
     }
     return rc;

@@ -54,8 +54,9 @@ int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *er
 ** cycle through w. 0, DH_ENOMEM or DH_ECYCLE. */
 int dh_deps_adopt(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err);
 
-/* Resolve everything and look for cycles everywhere. */
-int dh_deps_check(struct dh_sup *sup, struct dh_error *err);
+/* Resolve everything and look for cycles everywhere. If something is wrong, *ret_at is the worker whose
+** dependency it is. */
+int dh_deps_check(struct dh_sup *sup, struct dh_worker **ret_at, struct dh_error *err);
 
 /* w has begun or ceased to satisfy its dependants: start or wake them, or note that they lack
 ** it. */

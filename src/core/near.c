@@ -47,12 +47,12 @@ void dh_near_init(struct dh_near *n, const char *word, size_t len) {
     *n = (struct dh_near){.word = word, .word_len = len, .limit = len / 3 > 0 ? len / 3 : 1};
 }
 
-void dh_near_offer(struct dh_near *n, const char *candidate) {
-    size_t len = strlen(candidate);
+void dh_near_offer(struct dh_near *n, const char *candidate, size_t len) {
     size_t edits = dh_near_distance(n->word, n->word_len, candidate, len);
     bool is_nearer = n->found == NULL ? edits <= n->limit : edits < n->limit;
     if (is_nearer && edits + 1 < len) { /* of a word of two letters one edit leaves nothing */
         n->found = candidate;
+        n->found_len = len;
         n->limit = edits;
     }
 }

@@ -17,11 +17,12 @@ struct dh_near {
     size_t word_len;
     size_t limit;      /* edits: more of them are another word */
     const char *found; /* the nearest so far, the first of several; NULL: none is near */
+    size_t found_len;
 };
 
 void dh_near_init(struct dh_near *n, const char *word, size_t len);
 
 /* What is found is the caller's text. */
-void dh_near_offer(struct dh_near *n, const char *candidate);
+void dh_near_offer(struct dh_near *n, const char *candidate, size_t len);
 
 #endif

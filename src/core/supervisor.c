@@ -219,12 +219,13 @@ void dh_sup_forget(struct dh_sup *sup, struct dh_worker *w) {
 
 /* --- boot ------------------------------------------------------------------------------------- */
 
-int dh_sup_check(struct dh_sup *sup, struct dh_error *err) {
-    return dh_deps_check(sup, err);
+int dh_sup_check(struct dh_sup *sup, struct dh_worker **ret_at, struct dh_error *err) {
+    return dh_deps_check(sup, ret_at, err);
 }
 
 int dh_sup_boot(struct dh_sup *sup, struct dh_error *err) {
-    int rc = dh_sup_check(sup, err);
+    struct dh_worker *at;
+    int rc = dh_sup_check(sup, &at, err);
 
     if (rc < 0) {
         return rc;

@@ -138,8 +138,9 @@ struct dh_name dh_sup_after(const struct dh_worker *w, size_t i);
 void dh_sup_move_last(struct dh_sup *sup, struct dh_worker *w);
 
 /* Validate the whole graph: every dependency exists (DH_ENOENT), none leads back to where it came
-** from (DH_ECYCLE, the text shows "a -> b -> a"). Starts nothing; may be called again. */
-int dh_sup_check(struct dh_sup *sup, struct dh_error *err);
+** from (DH_ECYCLE, the text shows "a -> b -> a"). If not, *ret_at is the worker whose dependency is at
+** fault. Starts nothing; may be called again. */
+int dh_sup_check(struct dh_sup *sup, struct dh_worker **ret_at, struct dh_error *err);
 
 /* dh_sup_check, then let everything declared so far start, in order of declaration and after its
 ** dependencies, from the next step on. */

@@ -131,7 +131,7 @@ static int check(const struct reading *r, const struct option *option, struct dh
     dh_near_init(&near, word, strcspn(word, "="));
     for (size_t i = 0; option == NULL && i < OPTIONS; i++) {
         if ((options[i].bit & ~r->known) == 0) {
-            dh_near_offer(&near, options[i].word);
+            dh_near_offer(&near, options[i].word, strlen(options[i].word));
         }
     }
     if (near.found != NULL) {

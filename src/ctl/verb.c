@@ -51,10 +51,10 @@ int dh_verb_no_worker(const struct dh_rows *rows, const char *name, struct dh_er
     dh_text_oneline(shown, sizeof(shown), name, strlen(name));
     dh_near_init(&near, name, strlen(name));
     for (size_t i = 0; i < rows->count; i++) {
-        dh_near_offer(&near, rows->list[i].name);
+        dh_near_offer(&near, rows->list[i].name, rows->list[i].name_len);
     }
     if (near.found != NULL) {
-        dh_text_oneline(meant, sizeof(meant), near.found, strlen(near.found));
+        dh_text_oneline(meant, sizeof(meant), near.found, near.found_len);
         return dh_error_set(err, DH_ESTATE, "no worker is named '%s'; did you mean '%s'?", shown,
                             meant);
     }

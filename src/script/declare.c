@@ -419,14 +419,9 @@ static int load_group(lua_State *L) {
     return add_group(L, &check_load(L)->staged);
 }
 
-/* load:check(): is what it declared sound? true, or nil and a message. */
+/* load:check(): dh_hostlib_check_all of what it declared. */
 static int load_check(lua_State *L) {
-    struct dh_error err;
-    if (dh_sup_check(&check_load(L)->staged, &err) != 0) {
-        return refuse(L, &err);
-    }
-    lua_pushboolean(L, 1);
-    return 1;
+    return dh_hostlib_check_all(L, &check_load(L)->staged);
 }
 
 static void end_load(struct dh_load *load) {

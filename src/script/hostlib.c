@@ -243,16 +243,22 @@ void dh_hostlib_read_group(lua_State *L, struct dh_group_spec *ret_spec) {
     ret_spec->within_ns = option_ns(L, 3, "within");
 }
 
-/* host:check(): validate what has been declared; true, or nil and a message. */
-static int host_check(lua_State *L) {
+int dh_hostlib_check_all(lua_State *L, struct dh_sup *sup) {
     struct dh_error err;
-    if (dh_sup_check(&dh_hostlib_check(L)->host.sup, &err) != 0) {
+    struct dh_worker *at;
+    if (dh_sup_check(sup, &at, &err) != 0) {
         lua_pushnil(L);
         lua_pushstring(L, err.text);
-        return 2;
+        lua_pushlstring(L, at->name, at->name_len);
+        return 3;
     }
     lua_pushboolean(L, 1);
     return 1;
+}
+
+/* host:check(): dh_hostlib_check_all of what has been declared. */
+static int host_check(lua_State *L) {
+    return dh_hostlib_check_all(L, &dh_hostlib_check(L)->host.sup);
 }
 
 /* Running */

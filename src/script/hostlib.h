@@ -11,6 +11,7 @@
 struct dh_group_spec;
 struct dh_instance;
 struct dh_policy;
+struct dh_sup;
 
 /* The host whose userdata is at 1; raises if it is closed. */
 struct dh_instance *dh_hostlib_check(lua_State *L);
@@ -21,6 +22,10 @@ const struct dh_policy *dh_hostlib_policy(lua_State *L, int idx);
 
 /* The group of (name, options) at 2 and 3. */
 void dh_hostlib_read_group(lua_State *L, struct dh_group_spec *ret_spec);
+
+/* Is what has been declared sound? Pushes true, or nil, a message, and the name of the worker whose
+** 'after' is at fault; returns how many. */
+int dh_hostlib_check_all(lua_State *L, struct dh_sup *sup);
 
 /* Has run_group's stop event been set? */
 bool dh_hostlib_stop_is_set(struct dh_instance *instance);
