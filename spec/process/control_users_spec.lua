@@ -77,6 +77,67 @@ describe("the control socket of a user", function()
     child:stop()
   end)
 
+  it("goes, if its host was killed, with the next host; what lives or is something else stays",
+    function()
+      local dir = process.dir()
+      if IS_ROOT then
+        assert(uv.fs_chown(dir, USER, USER))
+      end
+      local function start()
+        local child = host({ "--log-level", "debug" }, { XDG_RUNTIME_DIR = dir })
+        return child, child:says "control socket: ([^%s\"]+)"
+      end
+      local killed, stale = {}, {}
+      for i = 1, 3 do
+        killed[i], stale[i] = start()
+      end
+      local living, living_path = start()
+      for _, child in ipairs(killed) do
+        uv.kill(child.pid, "sigkill")
+      end
+      for _, child in ipairs(killed) do
+        process.wait(function() return child.code end)
+      end
+      -- who was killed leaves it; names of another form are no business of ours
+      assert(uv.fs_rename(stale[3], dir .. "/decnet/other.sock"))
+      process.write(dir .. "/decnet/file-12345678.sock", "no socket")
+      assert.is_truthy(uv.fs_stat(stale[1]) and uv.fs_stat(stale[2]))
+      living:kill "sigstop" -- it answers nobody, and lives
+      local next_one, path = start()
+      assert.is_nil(uv.fs_stat(stale[1]))
+      assert.is_nil(uv.fs_stat(stale[2]))
+      for _, name in ipairs { living_path, path, dir .. "/decnet/other.sock",
+        dir .. "/decnet/file-12345678.sock" } do
+        assert.is_truthy(uv.fs_stat(name), name)
+      end
+      living:kill "sigcont"
+      assert.equal(living.pid, select(2, plane.get(living_path, "/v1/workers")).host.pid)
+      living:stop()
+      next_one:stop()
+    end)
+
+  it("of many hosts that start while others are killed are those of the living", function()
+    local dir = process.dir()
+    if IS_ROOT then
+      assert(uv.fs_chown(dir, USER, USER))
+    end
+    local children = {}
+    for i = 1, 12 do
+      children[i] = host({ "--log-level", "debug" }, { XDG_RUNTIME_DIR = dir })
+      if i % 3 == 0 then
+        children[i - 2]:says "control socket: "
+        uv.kill(children[i - 2].pid, "sigkill")
+        children[i - 2].is_killed = true
+      end
+    end
+    for _, child in ipairs(children) do
+      if not child.is_killed then
+        local path = child:says "control socket: ([^%s\"]+)"
+        assert.equal(child.pid, select(2, plane.get(path, "/v1/workers")).host.pid)
+      end
+    end
+  end)
+
   it("is done without if there is no such directory", function()
     runs_without("", "XDG_RUNTIME_DIR is not set to a directory; set it")
     runs_without("relative/path", "XDG_RUNTIME_DIR is not set to a directory; set it")

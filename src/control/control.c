@@ -82,12 +82,10 @@ void dh_control_want_loop(struct dh_control *c) {
 /* A default socket that is not to be had leaves the one that was asked for. */
 static int open_socket(struct dh_control *c, const struct dh_control_options *options,
                        struct dh_error *err) {
-    char path[sizeof(c->socket.path)];
     if (options->socket_path != NULL) {
         return dh_socket_open(&c->socket, options->socket_path, err);
     }
-    int result = dh_socket_default_path(options->script, path, sizeof(path), err);
-    result = result != 0 ? result : dh_socket_open(&c->socket, path, err);
+    int result = dh_socket_open_default(&c->socket, options->script, err);
     if (result != 0 && options->listen != NULL) {
         c->socket.fd = -1;
         return 0;

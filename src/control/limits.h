@@ -40,6 +40,10 @@
 /* A connection that says nothing, that does not take its answer. */
 #define DH_CONNECTION_IDLE_S 10
 
+/* Default sockets that a host which starts looks at, whether somebody answers there: a few microseconds
+** each. What is beyond is left for the next one. */
+#define DH_SWEEP_MAX 1000
+
 /* A request must be complete by then, however slowly it trickles in. */
 #define DH_REQUEST_S 20
 

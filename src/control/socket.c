@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "control/socket.h"
 
-#include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/limits.h"
 #include "control/place.h"
 
 #define BACKLOG 511
@@ -40,18 +41,9 @@ static int check_directory(const char *dir, struct dh_error *err) {
     return 0;
 }
 
-int dh_socket_default_path(const char *script, char *ret_path, size_t cap, struct dh_error *err) {
-    char dir[PATH_MAX];
-    int result = dh_place_of_script(script, ret_path, cap, err);
-    if (result == 0) {
-        result = dh_place_directory(dir, sizeof(dir), err);
-    }
-    return result != 0 ? result : check_directory(dir, err);
-}
-
 /* Opening */
 
-/* Lock the directory that path is in, for a second at most; returns a descriptor, or -1. */
+/* Lock the directory that path is in, waiting for a second at most; returns a descriptor, or -1. */
 static int lock_directory(const char *path) {
     char dir[sizeof(((struct dh_socket *)0)->path)];
     snprintf(dir, sizeof(dir), "%s", path);
@@ -62,10 +54,22 @@ static int lock_directory(const char *path) {
         slash[slash == dir ? 1 : 0] = '\0';
     }
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int i = 0; fd >= 0 && i < 100 && flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+    for (int i = 0; fd >= 0 && i < 100; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            return fd;
+        }
         nanosleep(&(struct timespec){0, 10000000}, NULL);
     }
-    return fd;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
+static void unlock_directory(int lock) {
+    if (lock >= 0) {
+        close(lock);
+    }
 }
 
 static int set_address(struct sockaddr_un *address, const char *path, struct dh_error *err) {
@@ -146,20 +150,65 @@ static int bind_at(struct dh_socket *s, const struct sockaddr_un *address, struc
     return 0;
 }
 
-int dh_socket_open(struct dh_socket *s, const char *path, struct dh_error *err) {
+/* The directory is locked. */
+static int open_at(struct dh_socket *s, const char *path, struct dh_error *err) {
     struct sockaddr_un address;
     int result = set_address(&address, path, err);
+    result = result == 0 ? make_room(&address, err) : result;
+    return result == 0 ? bind_at(s, &address, err) : result;
+}
+
+int dh_socket_open(struct dh_socket *s, const char *path, struct dh_error *err) {
+    int lock = lock_directory(path);
+    int result = open_at(s, path, err);
+    unlock_directory(lock);
+    return result;
+}
+
+/* Is it the name of a default socket: NAME-HASH.sock? */
+static bool is_default_name(const char *name) {
+    size_t len = strlen(name);
+    const char *hash = len >= 14 ? name + len - 14 : "";
+    return hash[0] == '-' && strspn(hash + 1, "0123456789abcdef") == 8 &&
+           strcmp(hash + 9, ".sock") == 0;
+}
+
+/* Remove the default sockets that nobody answers. The directory is ours alone, and locked: a host that
+** has bound its socket and does not listen yet holds the lock. */
+static void sweep(const char *dir) {
+    struct sockaddr_un address;
+    char path[sizeof(address.sun_path)];
+    const struct dirent *entry;
+    int looked_at = 0;
+    DIR *d = opendir(dir);
+    while (d != NULL && looked_at < DH_SWEEP_MAX && (entry = readdir(d)) != NULL) {
+        int len = snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+        if (is_default_name(entry->d_name) && len > 0 && (size_t)len < sizeof(path) &&
+            set_address(&address, path, NULL) == 0) {
+            make_room(&address, NULL);
+            looked_at++;
+        }
+    }
+    if (d != NULL) {
+        closedir(d);
+    }
+}
+
+int dh_socket_open_default(struct dh_socket *s, const char *script, struct dh_error *err) {
+    char path[sizeof(s->path)];
+    char dir[PATH_MAX];
+    int result = dh_place_of_script(script, path, sizeof(path), err);
+    result = result == 0 ? dh_place_directory(dir, sizeof(dir), err) : result;
+    result = result == 0 ? check_directory(dir, err) : result;
     if (result != 0) {
         return result;
     }
     int lock = lock_directory(path);
-    result = make_room(&address, err);
-    if (result == 0) {
-        result = bind_at(s, &address, err);
-    }
     if (lock >= 0) {
-        close(lock);
+        sweep(dir);
     }
+    result = open_at(s, path, err);
+    unlock_directory(lock);
     return result;
 }
 

@@ -4,7 +4,8 @@
 **
 ** It has mode 0600 before it has a name. What is found there is replaced only if it is a socket of
 ** ours that nobody answers; the directory is locked meanwhile, so that of two hosts that start at the
-** same time one finds the other.
+** same time one finds the other. What hosts that were killed have left among the default sockets is
+** removed by the next one that starts.
 */
 #ifndef DH_CONTROL_SOCKET_H
 #define DH_CONTROL_SOCKET_H
@@ -22,14 +23,14 @@ struct dh_socket {
     ino_t ino;
 };
 
-/* The default path for a script (control/place.h); its directory is made with mode 0700 if need be.
-** Errors: DH_EINVAL (no XDG_RUNTIME_DIR, path too long), DH_ESYSTEM (the directory cannot be made, or
-** is not ours alone). */
-int dh_socket_default_path(const char *script, char *ret_path, size_t cap, struct dh_error *err);
-
 /* Listen at path. Errors: DH_EBUSY (a host answers there: the text names its pid), DH_EINVAL (too
 ** long), DH_ESYSTEM (something that is not ours is there, or the system refuses). */
 int dh_socket_open(struct dh_socket *s, const char *path, struct dh_error *err);
+
+/* Listen at the default path for a script (control/place.h); its directory is made with mode 0700 if
+** need be. Errors: as above, and DH_EINVAL (no XDG_RUNTIME_DIR), DH_ESYSTEM (the directory cannot be
+** made, or is not ours alone). */
+int dh_socket_open_default(struct dh_socket *s, const char *script, struct dh_error *err);
 
 /* Remove the name, if it is still that of this socket. The descriptor is its user's to close. */
 void dh_socket_unlink(struct dh_socket *s);
