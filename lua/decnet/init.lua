@@ -39,9 +39,9 @@ local M = {
   yield = core.yield,
 }
 
--- What belongs to one host: defaults, groups, hooks (decnet.hooks); while a script is loaded: added (the
--- hooks that decnet.on was given, as { event =, fn = }), and places (where workers with an `after` are
--- declared, by name).
+-- What belongs to one host: defaults, groups, hooks (decnet.hooks); while a script is loaded, added
+-- (the hooks that decnet.on was given, as { event =, fn = }) and places (where workers with an
+-- `after` are declared, by name).
 local states = setmetatable({}, { __mode = "k" })
 
 local function state_of(host)
@@ -233,10 +233,31 @@ local LAZY = {
   uv = "decnet.uv",
 }
 
+-- What is wrong with a key; nothing with one that begins with _: tools look for some.
+local function complain_unknown(key)
+  if type(key) ~= "string" or string.find(key, "^_") then
+    return nil
+  end
+  local known = {}
+  for _, names in ipairs { M, LAZY } do
+    for name in next, names do
+      known[#known + 1] = not string.find(name, "^_") and name or nil
+    end
+  end
+  table.sort(known)
+  local near = suggest.near(key, known)
+  return string.format("decnet has no %q; %s", key, near and string.format("did you mean %q?", near)
+    or "there are " .. table.concat(known, ", "))
+end
+
 setmetatable(M, {
   __index = function(self, key)
     local name = LAZY[key]
     if not name then
+      local complaint = complain_unknown(key)
+      if complaint then
+        error(complaint, 2)
+      end
       return nil
     end
     local module = require(name)

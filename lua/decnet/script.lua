@@ -122,7 +122,7 @@ function M.declare_list(target, value, path, state)
   return true
 end
 
---- Check what a script has declared; true, or nil and a message that begins with the place at fault.
+--- Check what a script has declared; true, or nil and a message that begins with the place.
 ---@param target any a host, or a load
 ---@param path string
 ---@param places table<string, string> by name of the worker

@@ -84,6 +84,19 @@ describe("decnet, which all workers share,", function()
     assert.equal("function", type(decnet.sleep))
   end)
 
+  it("says at the caller's line what it has not, and what may be meant", function()
+    local function complaint(key)
+      return select(2, pcall(function() local _ = decnet[key] end))
+    end
+    run.contains(complaint "slep", "stdlib_spec.lua:")
+    run.contains(complaint "slep", 'decnet has no "slep"; did you mean "sleep"?')
+    run.contains(complaint "supervize", 'did you mean "supervise"?')
+    run.contains(complaint "frobnicate", 'decnet has no "frobnicate"; there are atomic, await, ')
+    assert.is_nil(complaint("frobnicate"):find("_declare", 1, true))
+    assert.is_nil(decnet._VERSION) -- tools look for such
+    assert.is_nil(decnet[1])
+  end)
+
   it("can be listed", function()
     local names = {}
     for name, value in pairs(decnet) do

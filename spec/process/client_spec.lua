@@ -254,8 +254,8 @@ describe("a client", function()
       .. "runs\n", text)
     assert.equal("running", row(text, "victim")[1])
     assert.matches("^HELD: stuck ", (ask(path, "status victim")))
-    assert.matches("\nhow it ended before is not known: the loop did not answer in time; ask again\n",
-      (ask(path, "status victim")))
+    assert.matches("\nhow it ended before is not known: the loop did not answer in time; ask "
+      .. "again\n", (ask(path, "status victim")))
     local _, noise = ask(path, "stop stuck --timeout 0.2", 1)
     assert.equal("decnet-host: stop stuck: not done after 0.2 s; it is running; the CPU is held by "
       .. "stuck\n", noise)
