@@ -344,7 +344,7 @@ local function plan(about, args)
   local what = require "decnet.declared".read(host)
   host:close()
   local planner = require "decnet.plan"
-  io.stdout:write(planner.text(planner.make(what, options), path))
+  io.stdout:write(planner.text(planner.make(what, options), path, about.columns))
   return OK
 end
 
@@ -420,8 +420,8 @@ for verb in string.gmatch("status start stop restart retry reset reload shutdown
 end
 
 --- Carry out a command line; returns the exit code.
----@param about { version: string, build: string, lua: string, control: string,
----  become_client: fun(): nil, string } this build
+---@param about { version: string, build: string, lua: string, control: string, columns: integer?,
+---  become_client: fun(): nil, string } this build, and how wide its terminal is, if it has one
 ---@param args string[] with the program's name at 0
 ---@return integer
 function M.main(about, args)

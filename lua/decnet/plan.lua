@@ -4,6 +4,7 @@
 -- virtual clock, with bodies that take one second to become ready, or crash at once, or hang.
 
 local _ENV = require "decnet.stdlib"()
+local columns = require "decnet.columns"
 local core = require "decnet.core"
 local decnet = require "decnet"
 local declared_of = require "decnet.declared"
@@ -271,23 +272,6 @@ local function plural(n, what)
   return string.format("%d %s%s", n, what, n == 1 and "" or "s")
 end
 
--- Columns of equal width, two blanks between them; utf8.len because of dashes and dots.
-local function columns(out, rows)
-  local widths = {}
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do
-      widths[i] = math.max(widths[i] or 0, utf8.len(cell))
-    end
-  end
-  for _, row in ipairs(rows) do
-    local line = {}
-    for i, cell in ipairs(row) do
-      line[i] = cell .. string.rep(" ", widths[i] - utf8.len(cell))
-    end
-    out[#out + 1] = string.gsub("  " .. table.concat(line, "  "), " +$", "")
-  end
-end
-
 local function remark_of(options)
   local remarks = {}
   if #options.after > 0 then
@@ -302,14 +286,14 @@ local function remark_of(options)
   return table.concat(remarks, ", ")
 end
 
-local function put_steps(out, steps, remark)
+local function put_steps(out, steps, width, remark)
   local rows = {}
   for i, names in ipairs(steps) do
     for _, name in ipairs(names) do
       rows[#rows + 1] = { tostring(i), name, remark and remark(name) or "" }
     end
   end
-  columns(out, rows)
+  columns.put(out, rows, width, 2)
 end
 
 local function delays_of(worker)
@@ -353,16 +337,16 @@ local function give_up_of(worker)
   return "never"
 end
 
-local function put_loops(out, plan)
+local function put_loops(out, plan, width)
   local rows = { { "worker", "delays (s)", "given up" } }
   for _, worker in ipairs(plan.workers) do
     local delays = #worker.low.delays > 0 and delays_of(worker) or "none"
     rows[#rows + 1] = { worker.name, delays, give_up_of(worker) }
   end
-  columns(out, rows)
+  columns.put(out, rows, width)
 end
 
-local function put_returns(out, plan)
+local function put_returns(out, plan, width)
   local rows = {}
   for _, worker in ipairs(plan.workers) do
     if worker.returns then
@@ -371,16 +355,18 @@ local function put_returns(out, plan)
     end
   end
   if #rows > 0 then
-    out[#out + 1] = "\nafter a clean return it is started again"
-    columns(out, rows)
+    out[#out + 1] = ""
+    out[#out + 1] = "after a clean return it is started again"
+    columns.put(out, rows, width)
   end
 end
 
-local function put_groups(out, plan)
+local function put_groups(out, plan, width)
   if #plan.groups == 0 then
     return
   end
-  out[#out + 1] = "\ngroups"
+  out[#out + 1] = ""
+  out[#out + 1] = "groups"
   local members = {}
   for _, worker in ipairs(plan.workers) do
     local group = worker.options.group
@@ -399,33 +385,39 @@ local function put_groups(out, plan)
     rows[i] = { group.name, group.strategy, limit,
       table.concat(members[group.name] or { "no members" }, ", ") }
   end
-  columns(out, rows)
+  columns.put(out, rows, width)
 end
 
 --- The plan for people to read.
 ---@param plan decnet.Plan
 ---@param title string
+---@param width? number of the terminal; no limit
 ---@return string
-function M.text(plan, title)
+function M.text(plan, title, width)
   local out = { string.format("%s: %s", title, plural(#plan.workers, "worker")) }
   if #plan.workers == 0 then
     return out[1] .. "\n"
   end
+  width = width or math.huge
   local options = {}
   for _, worker in ipairs(plan.workers) do
     options[worker.name] = worker.options
   end
-  out[#out + 1] = "\nstart, step by step: each as soon as those that it is after are ready"
-  put_steps(out, plan.starts, function(name) return remark_of(options[name]) end)
+  local function put_head(text)
+    out[#out + 1] = ""
+    columns.put_text(out, text, width)
+  end
+  put_head "start, step by step: each as soon as those that it is after are ready"
+  put_steps(out, plan.starts, width, function(name) return remark_of(options[name]) end)
   local longest = plan.longest_stop
-  out[#out + 1] = "\nstop, step by step: each as soon as those after it have ended; "
+  put_head("stop, step by step: each as soon as those after it have ended; "
     .. (longest < math.huge and string.format("at most %s s in all", moment(longest))
-    or "it may take for ever (stop_timeout = math.huge)")
-  put_steps(out, plan.stops)
-  put_groups(out, plan)
-  out[#out + 1] = "\nif it crashes at once each time"
-  put_loops(out, plan)
-  put_returns(out, plan)
+    or "it may take for ever (stop_timeout = math.huge)"))
+  put_steps(out, plan.stops, width)
+  put_groups(out, plan, width)
+  put_head "if it crashes at once each time"
+  put_loops(out, plan, width)
+  put_returns(out, plan, width)
   return table.concat(out, "\n") .. "\n"
 end
 

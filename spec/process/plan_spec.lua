@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 local process = require "spec.process.process"
+local terminal = require "spec.process.terminal"
 
 local SCRIPT = [[
 local decnet = require "decnet"
@@ -41,6 +42,34 @@ describe("decnet-host plan", function()
     assert(text:find("at most 20 s in all", 1, true), text)
     text = host({ "plan", "--shutdown-timeout=3", "w.lua" }):ends(0):stdout()
     assert(text:find("at most 3 s in all", 1, true), text)
+  end)
+
+  it("fits the terminal, or COLUMNS, and else no width", function()
+    local dir = process.dir()
+    process.write(dir .. "/w.lua", SCRIPT)
+    local function widest(text)
+      local width = 0
+      for line in text:gmatch "[^\r\n]+" do
+        width = math.max(width, utf8.len(line))
+      end
+      return width
+    end
+    local function piped(columns)
+      local child = process.start(process.host, { "plan", dir .. "/w.lua" },
+        { env = { COLUMNS = columns } })
+      return child:ends(0):stdout()
+    end
+    assert.is_true(widest(piped "80") <= 80)
+    assert.is_true(widest(piped "") > 80)
+    assert.equal(piped "", piped "no number")
+    if not terminal.is_there() then
+      return pending "script(1) is not installed"
+    end
+    local t = terminal.start(process.host, { "plan", dir .. "/w.lua" }, { cols = 80,
+      env = { COLUMNS = "200" } }) -- what the terminal says is newer
+    t:ends(0)
+    assert.is_true(widest(t.raw) <= 80, t.raw)
+    terminal.cleanup()
   end)
 
   it("has nothing to say about an empty script", function()

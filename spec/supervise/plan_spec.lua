@@ -228,4 +228,36 @@ groups
       "  tick  1 s later, each time",
     }, lines)
   end)
+
+  it("fits a width, with every name and word in it", function()
+    local what = plan.make(declared(function()
+      decnet.group("pipeline", { strategy = "one_for_all", max_restarts = 5, within = 600 })
+      decnet.worker { "db", never, notify = true, start_timeout = 10 }
+      decnet.worker { "a name of several words", never, group = "pipeline", after = { "db" } }
+      decnet.worker { "日本語 é", never, group = "pipeline", notify = true,
+        after = { "db", "a name of several words" } }
+      decnet.worker { "limited", never, max_restarts = 3, jitter = 0.5, essential = true }
+    end))
+    local function words(text)
+      local list = {}
+      for word in text:gmatch "%S+" do
+        list[#list + 1] = word
+      end
+      table.sort(list)
+      return list
+    end
+    local whole = plan.text(what, "w.lua")
+    for _, width in ipairs { 80, 72, 66 } do
+      local text = plan.text(what, "w.lua", width)
+      for line in text:gmatch "[^\n]+" do
+        assert.is_true(utf8.len(line) <= width, line)
+      end
+      assert.matches("\n  a name of several words  1 2 4 8 16 ", text)
+      assert.same(words(whole), words(text))
+    end
+    -- where nothing can be broken any further, lines are too long
+    assert.same(words(whole), words(plan.text(what, "w.lua", 10)))
+    assert.matches("\n  2  a name of several words  after db\n", plan.text(what, "w.lua", 10))
+    assert.equal(whole, plan.text(what, "w.lua", 1000))
+  end)
 end)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -108,6 +109,16 @@ static void make_room_for_files(void) {
     }
 }
 
+/* How wide is stdout: what the terminal says, or who has set COLUMNS; 0: nobody does. */
+static int count_columns(void) {
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
+        return size.ws_col > 0 ? size.ws_col : 80;
+    }
+    const char *columns = getenv("COLUMNS");
+    return columns != NULL ? atoi(columns) : 0;
+}
+
 /* A Lua program may end by a closed pipe, as under lua5.4; a host must not. */
 static bool is_plain_lua(int argc, char **argv) {
     return argc > 1 && strcmp(argv[1], "lua") == 0;
@@ -128,7 +139,7 @@ static int run(lua_State *L) {
     lua_pushliteral(L, "decnet.cli");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "main");
-    lua_createtable(L, 0, 5); /* about this build */
+    lua_createtable(L, 0, 6); /* about this build */
     lua_pushlightuserdata(L, args);
     lua_pushfstring(L, "%s/libexec/decnet-host/decnet-ctl", root);
     lua_pushcclosure(L, become_client, 2);
@@ -141,6 +152,11 @@ static int run(lua_State *L) {
     lua_setfield(L, -2, "build");
     lua_pushliteral(L, LUA_RELEASE);
     lua_setfield(L, -2, "lua");
+    int columns = count_columns();
+    if (columns > 0) {
+        lua_pushinteger(L, columns);
+        lua_setfield(L, -2, "columns");
+    }
     lua_createtable(L, args->count, 0);
     for (int i = 0; i < args->count; i++) {
         lua_pushstring(L, args->values[i]);
