@@ -51,6 +51,47 @@ describe("what is installed", function()
     child:stop()
   end)
 
+  it("has documents that name nothing that is not there", function()
+    local docs = prefix .. "/share/doc/decnet-host"
+    local count = 0
+    local function headings(text)
+      local list = {}
+      for line in text:gsub("```.-```", ""):gmatch "[^\n]+" do
+        local title = line:match "^#+ (.+)"
+        if title then
+          list[title:lower():gsub("[^%w%s_-]", ""):gsub("%s", "-")] = true
+        end
+      end
+      return list
+    end
+    local function look(path)
+      local text = process.read(path)
+      count = count + 1
+      for _, words in ipairs { "./dev", "build/", "bench/", "src/", "<!-- source",
+        "<!-- Generated" } do
+        assert.is_nil(text:find(words, 1, true), path .. ": " .. words)
+      end
+      for target in text:gmatch "%]%(([^)]+)%)" do
+        local file, anchor = target:match "^([^#]*)#?(.*)$"
+        local where = file == "" and path or path:match "^.*/" .. file
+        if not target:find "^https?:" then
+          local link = path .. ": " .. target
+          assert.is_truthy(uv.fs_stat(where), link)
+          assert.is_true(anchor == "" or headings(process.read(where))[anchor], link)
+        end
+      end
+    end
+    for _, dir in ipairs { docs, docs .. "/docs" } do
+      for name in function(request) return uv.fs_scandir_next(request) end, uv.fs_scandir(dir) do
+        if name:find "%.md$" and name ~= "CHANGELOG.md" then -- which tells of the source tree, too
+          look(dir .. "/" .. name)
+        end
+      end
+    end
+    assert.equal(5, count)
+    look(prefix .. "/share/man/man1/decnet-host.1")
+  end)
+
   it("can be started by a link", function()
     local dir = process.dir()
     assert(uv.fs_symlink(prefix .. "/bin/decnet-host", dir .. "/linked"))
