@@ -26,6 +26,9 @@ local M = {}
 --- Seconds that loading the script may take.
 M.LIMIT = 10
 
+--- Seconds that who has asked for a reload waits for new versions to become ready.
+M.PATIENCE = 10
+
 -- Names in one list of the log line.
 local NAMES = 10
 
@@ -280,6 +283,9 @@ local function go_back(host, event)
   for _, member in ipairs(trial.batch) do
     local of_member = trials[member]
     trials[member] = nil
+    if of_member then
+      of_member.rejected_for = event
+    end
     if of_member and go_back_alone(host, member, of_member.previous) and member ~= handle then
       with[#with + 1] = member.name
     end
@@ -311,9 +317,10 @@ end
 
 local function watch_trials(host)
   local state = state_of(host)
-  if not state.is_watching then
-    state.is_watching = true
+  if not state.happened then
+    state.happened = core.event()
     table.insert(decnet._listening(host).observers, function(event)
+      state.happened:set()
       if event.event == "rejected" then
         go_back(host, event)
       elseif event.event == "proven" then
@@ -338,7 +345,8 @@ local function change_workers(stage, plan)
       local batch = entry.group ~= 0 and batches[entry.group] or {}
       batches[entry.group] = batch
       batch[#batch + 1] = entry.handle
-      trials[entry.handle] = { previous = previous, batch = batch }
+      entry.trial = { previous = previous, batch = batch }
+      trials[entry.handle] = entry.trial
     end
   end
   if next(trials) then
@@ -524,12 +532,70 @@ local function await_all(plan)
   end
 end
 
-local function answer(waiting, plans, ...)
-  for _, plan in ipairs(plans) do
-    await_all(plan)
+-- May the new version still crash before it is ready? One that waits for others need not be long in
+-- coming, or ever come.
+local function is_starting(entry)
+  if not entry.trial or entry.trial.rejected_for then
+    return false
   end
+  local status = entry.handle:status()
+  return status ~= nil and not status.ready
+    and (status.state == "running" or status.state == "backoff" or status.state == "closing")
+end
+
+local function await_verdicts(host, plan)
+  local happened = state_of(host).happened
+  local deadline = core.now() + M.PATIENCE
+  local function is_any_starting()
+    for _, entry in ipairs(plan.changed) do
+      if is_starting(entry) then
+        return true
+      end
+    end
+  end
+  while core.now() < deadline and is_any_starting() do
+    happened:clear()
+    happened:wait(deadline - core.now())
+  end
+end
+
+-- Who of the plan has not become what the script says, and why; nothing if all have.
+local function setbacks(plan)
+  local parts, rejected, first = {}, {}, nil
+  for _, entry in ipairs(plan.changed) do
+    local event = entry.trial and entry.trial.rejected_for
+    if event then
+      rejected[#rejected + 1] = entry
+      first = first or event
+    end
+  end
+  if first then
+    parts[1] = string.format("back to the version that worked %s: worker %q: %s", list(rejected),
+      first.worker, first.error or first.reason or "it could not start")
+  end
+  for _, entries in ipairs { plan.changed, plan.added } do
+    for _, entry in ipairs(entries) do
+      if entry.error then
+        parts[#parts + 1] = string.format("worker %q: %s", entry.name, entry.error)
+      end
+    end
+  end
+  return parts[1] and table.concat(parts, "; ")
+end
+
+local function answer(host, waiting, plans, is_ok, messages)
+  for i, plan in next, plans do
+    await_all(plan)
+    await_verdicts(host, plan)
+    local complaint = setbacks(plan)
+    if complaint then
+      is_ok = false
+      messages[i] = messages[i] .. "; " .. complaint
+    end
+  end
+  local message = table.concat(messages, "\n")
   for _, done in ipairs(waiting) do
-    done(...)
+    done(is_ok, message)
   end
 end
 
@@ -553,12 +619,12 @@ local function reload_once(host, waiting)
   local plans, messages, is_ok = {}, {}, true
   for i, script in ipairs(decnet._state_of(host).scripts) do
     local plan, message = reload_script(host, script)
-    plans[#plans + 1] = plan
+    plans[i] = plan
     messages[i] = message
     is_ok = is_ok and plan ~= nil
   end
   if #waiting > 0 then
-    host:spawn(answer, waiting, plans, is_ok, table.concat(messages, "\n"))
+    host:spawn(answer, host, waiting, plans, is_ok, messages)
   end
 end
 
@@ -578,7 +644,8 @@ end
 
 --- Load the host's script again, or, if that is being done already, once more after that. Does not
 --- wait. `done(ok, message)` is called when it has been refused, or all workers have been stopped
---- and started that it concerns.
+--- and started that it concerns, and those that may go back to the version before are ready: `ok`
+--- is whether all are now what the script says.
 ---@param host any
 ---@param done? fun(ok: boolean, message: string)
 function M.request(host, done)

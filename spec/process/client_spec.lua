@@ -316,6 +316,14 @@ describe("a client", function()
     process.write(child.dir .. "/workers.lua", "x = = 1")
     local _, noise = ask(path, "reload", 1)
     assert.matches("^decnet%-host: .*workers.lua:1: ", noise)
+    -- it is loaded, and its worker does not become ready: a deployment must see it
+    process.write(child.dir .. "/workers.lua",
+      "local decnet = require 'decnet' decnet.worker('a', function() error 'boom' end)")
+    _, noise = ask(path, "reload", 1)
+    assert.matches("^decnet%-host: reloaded workers.lua: 1 restarted %(a%); back to the version "
+      .. "that worked %(a%): worker \"a\": workers.lua:1: boom\n$", noise)
+    assert.equal(422, (plane.post(path, "/v1/reload")))
+    assert.equal("running", plane.in_state(path, "a", "running").state)
   end)
 
   it("shuts a host down: politely, or now", function()

@@ -562,6 +562,32 @@ describe("a reload #reload", function()
       end)
     end)
 
+    it("and tells who asked for it, if that is before it is ready", function()
+      host(script { { "a", "seen = 1 park()" }, { "b" } }, function(t)
+        for _, faulty in ipairs { "error 'boom'", "seen = 2 self:ready(error 'boom')" } do
+          script { { "a", faulty }, { "b", "park(2)" } }
+          local ok, message = t:reload()
+          assert.is_false(ok)
+          assert.matches("2 restarted %(a, b%); back to the version that worked %(a%): worker "
+            .. '"a": [^ ]*workers.lua:%d+: boom$', message)
+          t:advance(1)
+          assert.equal(1, _G.seen)
+          script { { "a", "seen = 1 park()" }, { "b" } }
+          accepted(t)
+        end
+        script { { "a", "decnet.sleep(5) error 'late'", "notify = true" }, { "b" } }
+        local ok, message = t:reload()
+        assert.is_false(ok)
+        assert.matches("late$", message)
+        -- nobody waits for those who take longer, or wait for others
+        script { { "a", "park()", "notify = true" }, { "b", "", "after = { 'a' }" } }
+        local before = t:now()
+        assert.equal("2 restarted (a, b)", accepted(t))
+        run.near(reload.PATIENCE, t:now() - before, 0.01)
+        assert.equal("a=running/8 b=waiting/5", states(t))
+      end)
+    end)
+
     it("and the log says so at the crash, not that it restarts as it is", function()
       local text = run.logged(function(t)
         t:load(script { { "a" } })

@@ -63,9 +63,9 @@ static void print_usage(void) {
         "                --script FILE   the socket of the host of this script\n"
         "                --help\n"
         "\n"
-        "exit codes: 0 yes, done; 1 no: a worker that should run does not, an order was refused, "
+        "exit codes: 0 yes, done; 1 no: a worker that should run does not, an order was refused "
         "or\n"
-        "            not in time; 2 usage; 3 no host answers\n",
+        "            not in time, a reloaded worker went back; 2 usage; 3 no host answers\n",
         stdout);
 }
 
