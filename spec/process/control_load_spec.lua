@@ -31,6 +31,23 @@ local function open_files(pid)
   return n
 end
 
+--- How many of them get the answer 200, each in time.
+local function answered(connections)
+  local n
+  process.wait(function()
+    n = 0
+    for _, connection in ipairs(connections) do
+      local answer = http.parse(connection.data)
+      n = n + (answer and answer.status == 200 and 1 or 0)
+    end
+    return n == #connections
+  end)
+  for _, connection in ipairs(connections) do
+    connection.close()
+  end
+  return n
+end
+
 local function is_alive(path)
   return plane.get(path, "/livez") == 200
 end
@@ -145,6 +162,17 @@ describe("the control plane", function()
       assert.is_true(is_alive(path))
     end)
 
+    -- MHD 0.9.75 hung, for which no memory is left as it keeps one record after the other.
+    it("thousands of parameters", function()
+      for _, query in ipairs { ("a=1&"):rep(3000), ("&"):rep(12000),
+        "within=" .. ("1"):rep(12000) } do
+        local answer = http.ask(path, "GET", "/livez?" .. query)
+        assert.equal(414, answer.status)
+        assert.matches("4096", http.json(answer.body).error)
+      end
+      assert.equal(200, plane.get(path, "/livez?within=10&" .. ("&"):rep(2000)))
+    end)
+
     it("chunked garbage, and what is no HTTP", function()
       local status = ask_raw(path, "POST /v1/workers/ticker/stop HTTP/1.1\r\nHost: x\r\n"
         .. "Transfer-Encoding: chunked\r\n\r\nzzz\r\nnonsense\r\n\r\n")
@@ -205,23 +233,26 @@ describe("the control plane", function()
     end)
 
     it("nobody of 500 who ask at the same time", function()
-      local connections, answered = {}, 0
+      local connections = {}
       for i = 1, 500 do
         connections[i] = http.open(path,
           "GET /v1/workers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
       end
-      process.wait(function()
-        answered = 0
-        for _, connection in ipairs(connections) do
-          local answer = http.parse(connection.data)
-          answered = answered + (answer and answer.status == 200 and 1 or 0)
+      assert.equal(500, answered(connections))
+    end)
+
+    -- MHD 0.9.75 reads once more from who was suspended while it still wanted to read, and takes
+    -- the end that it finds for the end of a request, which it had.
+    it("nobody of 200 who send no more when they have asked", function()
+      for _, request in ipairs { "GET /v1/workers", "POST /v1/workers/ticker/reset" } do
+        local connections = {}
+        for i = 1, 200 do
+          connections[i] = http.open(path, request .. " HTTP/1.1\r\nHost: x\r\n\r\n")
+          process.wait(function() return connections[i].handle:is_writable() end)
+          connections[i].handle:shutdown()
         end
-        return answered == #connections
-      end)
-      for _, connection in ipairs(connections) do
-        connection.close()
+        assert.equal(200, answered(connections), request)
       end
-      assert.equal(500, answered)
     end)
 
     -- It is closed though it never stops sending.

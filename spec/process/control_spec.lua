@@ -127,6 +127,8 @@ describe("the control plane", function()
       assert.equal(400, (post(path, "/v1/workers/steady/reset?wait=nan")))
       assert.equal(400, (get(path, "/v1/logs?lines=-1")))
       assert.equal(400, (get(path, "/v1/logs?worker=%ff")))
+      assert.equal(400, (get(path, "/v1/logs?lines")))
+      assert.equal(404, (get(path, "/v1/logs?worker=a+b"))) -- the plus is a blank
       local status, two = post(path, "/v1/shutdown?wait=0", { body = '{"wait now": 1}' })
       assert.equal(400, status)
       assert.matches("unknown parameter 'wait now'", two.error, 1, true)
@@ -156,6 +158,58 @@ describe("the control plane", function()
       assert.equal(403, (post(port, "/v1/workers/steady/stop")))
       assert.equal(403, (post(port, "/v1/shutdown")))
       assert.equal("running", in_state(path, "steady", "running").state)
+    end)
+
+    it("there no web page, which comes by a name that was made to mean this machine", function()
+      local port = tonumber(child:says "listening at (%d+)")
+      for _, host in ipairs { "evil.example", "evil.example:" .. port, "localhost.evil.example",
+        "127.0.0.1.evil.example", "[::1", "" } do
+        local status, reply = get(port, "/v1/workers", { host = host })
+        assert.equal(403, status, host)
+        assert.matches("127.0.0.1", reply.error, 1, true)
+      end
+      for _, host in ipairs { "localhost", "LOCALHOST:" .. port, "127.0.0.1", "[::1]:1",
+        "10.0.0.1:80", "app.localhost" } do
+        assert.equal(200, (get(port, "/livez", { host = host })), host)
+      end
+      assert.equal(403, (get(port, "http://evil.example/livez")))
+      assert.equal(403, (get(port, "/livez", { headers = { "Origin: http://localhost" } })))
+      assert.equal(200, (get(path, "/livez", { host = "evil.example" })))
+    end)
+
+    it("whole addresses as it does paths", function()
+      for _, address in ipairs { "http://localhost", "HTTP://host:80", "http://[::1]:80" } do
+        assert.equal("steady", (select(2, get(path, address .. "/v1/workers/steady"))).name)
+        assert.equal(404, (get(path, address)))
+        assert.equal(404, (get(path, address .. "?wait=1")))
+      end
+      assert.equal(404, (get(path, "*")))
+      assert.equal(404, (get(path, "v1/workers")))
+    end)
+
+    -- What two readers may take for two things is refused, and the connection closed: the second
+    -- request in it would be an order to one of them.
+    it("400 to heads that can be read in two ways", function()
+      for _, head in ipairs {
+        "Host: x\r\nContent-Length: 2\r\nContent-Length: 40",
+        "Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
+        "Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Host: x\r\nTransfer-Encoding : chunked",
+        "Host: x\r\nContent-Length\t: 5",
+        " Host: x\r\nHost: x", "Host: x\r\nHost: x", "X: y", "Host: x\r\nX: y\r\n z",
+        "Host: x\r\nContent: 5\r\n -Length", "Host: x\r\nContent-Length:\r\n\t5",
+        "Host: x\r\nTransfer-Encoding: gzip, chunked",
+      } do
+        local connection = http.open(path, "POST /v1/workers/steady/reset HTTP/1.1\r\n" .. head
+          .. "\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.wait(function() return connection.over end)
+        connection.close()
+        local status = head:find "gzip" and 501 or 400
+        assert.equal(status, http.parse(connection.data, true).status, head)
+        assert.equal(1, select(2, connection.data:gsub("HTTP/1.1 %d", "")), head)
+      end
+      assert.equal(200, (post(path, "/v1/workers/steady/reset", { body = "{}",
+        headers = { "Content-Length: 2" } }))) -- twice the same
     end)
 
     it("HEAD without a body", function()

@@ -81,10 +81,12 @@ function M.parse(text, is_over)
   return is_whole and { status = tonumber(status), headers = headers, body = body } or nil
 end
 
---- Ask and wait for the whole answer. `options`: body, headers (a list of lines).
+--- Ask and wait for the whole answer. `options`: body, headers (a list of lines), host.
 function M.ask(where, method, target, options)
   options = options or {}
-  local lines = { ("%s %s HTTP/1.1"):format(method, target), "Host: spec", "Connection: close" }
+  local host = options.host or type(where) == "number" and "127.0.0.1:" .. where or "spec"
+  local lines = { ("%s %s HTTP/1.1"):format(method, target), "Host: " .. host,
+    "Connection: close" }
   table.move(options.headers or {}, 1, #(options.headers or {}), #lines + 1, lines)
   if options.body then
     lines[#lines + 1] = "Content-Type: " .. (options.type or "application/json")

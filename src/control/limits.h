@@ -50,6 +50,9 @@
 /* All of a request but its body. */
 #define DH_REQUEST_HEAD_BYTES 32768
 
+/* What stands behind the question mark: the longest that means something is a third of it. */
+#define DH_REQUEST_QUERY_BYTES 4096
+
 /* The body of a request. */
 #define DH_REQUEST_BODY_BYTES 16384
 

@@ -131,11 +131,8 @@ static enum MHD_Result complain(struct reading *reading, const char *fmt, const 
     return MHD_NO;
 }
 
-static enum MHD_Result on_argument(void *arg, enum MHD_ValueKind kind, const char *key,
-                                   const char *value) {
-    struct reading *reading = arg;
+static enum MHD_Result on_argument(struct reading *reading, const char *key, const char *value) {
     char decoded[DH_NAME_MAX + 1];
-    (void)kind;
     if (!is_known(reading->known, key)) {
         return complain(reading, "unknown parameter '%.64s'; this path knows: %s", key,
                         reading->known[0] != '\0' ? reading->known : "none");
@@ -162,7 +159,22 @@ static enum MHD_Result on_field(struct reading *reading, const char *key, const 
     } else {
         return complain(reading, "field '%.64s': a number or a boolean expected%s", key, "");
     }
-    return on_argument(reading, MHD_POSTDATA_KIND, key, text);
+    return on_argument(reading, key, text);
+}
+
+/* Takes the query apart. */
+static void read_query(struct reading *reading) {
+    char *at = reading->request->query;
+    for (char *plus = at; (plus = strchr(plus, '+')) != NULL;) {
+        *plus = ' ';
+    }
+    for (char *key; reading->wrong[0] == '\0' && (key = strsep(&at, "&")) != NULL;) {
+        char *value = key;
+        strsep(&value, "=");
+        if (key[0] != '\0') {
+            on_argument(reading, key, value);
+        }
+    }
 }
 
 static bool is_json_type(struct dh_request *r) {
@@ -212,7 +224,7 @@ bool dh_params_read(struct dh_request *r, const char *known, enum MHD_Result *re
     struct reading reading = {.request = r, .known = known};
     r->params =
         (struct dh_params){.wait_s = DH_ORDER_WAIT_S, .within_s = DH_LIVE_S, .lines = DH_LOG_LINES};
-    MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, on_argument, &reading);
+    read_query(&reading);
     unsigned status = reading.wrong[0] != '\0' ? MHD_HTTP_BAD_REQUEST : read_body(&reading);
     if (status != 0) {
         *ret_result = dh_reply_error(r, status, "%s", reading.wrong);

@@ -2,8 +2,13 @@
 /*
 ** One request: what was asked for, and its way to an answer.
 **
-**   READING --complete--> dispatch --+--> ANSWERED
-**                                    +--> WAITING (suspended) --something came--> ANSWERED
+**   BEGUN --head--> READING --complete--> dispatch --+--> ANSWERED
+**     |                                              +--> WAITING (suspended) --something came--> READY --> ANSWERED
+**     +--refused--> ANSWERED
+**
+** A request that has to wait is suspended when MHD asks for its answer again, at once, and not where it
+** turns out that it has to: there MHD (0.9.75) still means to read from the connection, does so when it is
+** resumed, and if the client has sent his last byte closes it without an answer.
 */
 #ifndef DH_CONTROL_REQUEST_H
 #define DH_CONTROL_REQUEST_H
@@ -38,13 +43,22 @@ struct dh_params {
     size_t worker_len;
 };
 
-enum dh_phase { DH_REQUEST_READING, DH_REQUEST_WAITING, DH_REQUEST_READY, DH_REQUEST_ANSWERED };
+enum dh_phase {
+    DH_REQUEST_BEGUN, /* its first line is there */
+    DH_REQUEST_READING,
+    DH_REQUEST_WAITING,
+    DH_REQUEST_READY,
+    DH_REQUEST_ANSWERED
+};
 
 struct dh_request {
     struct dh_server *server;
     struct MHD_Connection *connection;
-    bool is_readonly;
+    bool is_tcp; /* read only */
+    bool is_suspended;
     enum dh_phase phase;
+    char query[DH_REQUEST_QUERY_BYTES + 1];
+    bool is_query_too_long;
     char body[DH_REQUEST_BODY_BYTES];
     size_t body_len;
     bool is_too_big;
@@ -64,10 +78,17 @@ struct dh_request {
     enum MHD_Result (*answer)(struct dh_request *r);
 };
 
-/* Decide what is wanted and answer it, or let it wait. In routes.c. */
-enum MHD_Result dh_request_dispatch(struct dh_request *r, const char *url, const char *method);
+/* The head is there: answer it at once if it is not fit to be read on. Whether it has is told by its phase. In
+** head.c. */
+enum MHD_Result dh_head_check(struct dh_request *r, const char *target, const char *version);
 
-/* Suspend it until the refresh 'asked' or the order is there, or until deadline_ns; then call answer.
+/* Where the authority begins in a target such as "http://localhost:80/livez"; NULL: it has none. */
+const char *dh_head_authority(const char *target);
+
+/* Decide what is wanted and answer it, or let it wait. In routes.c. */
+enum MHD_Result dh_request_dispatch(struct dh_request *r, const char *target, const char *method);
+
+/* Let it wait until the refresh 'asked' or the order is there, or until deadline_ns; then call answer.
 ** In server.c. */
 enum MHD_Result dh_request_wait(struct dh_request *r, uint64_t deadline_ns,
                                 enum MHD_Result (*answer)(struct dh_request *r));

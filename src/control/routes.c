@@ -424,7 +424,7 @@ static enum MHD_Result handle(struct dh_request *r, const struct route *route, c
     if (!is_allowed) {
         return dh_reply_not_allowed(r, route->is_order ? "POST" : "GET, HEAD");
     }
-    if (route->is_order && r->is_readonly) {
+    if (route->is_order && r->is_tcp) {
         return dh_reply_error(
             r, MHD_HTTP_FORBIDDEN,
             "orders are taken on the control socket only: this port is read only");
@@ -432,7 +432,14 @@ static enum MHD_Result handle(struct dh_request *r, const struct route *route, c
     return dh_params_read(r, route->params, &result) ? route->handle(r) : result;
 }
 
-enum MHD_Result dh_request_dispatch(struct dh_request *r, const char *url, const char *method) {
+/* The path of a target: all of it, or what is behind the authority. */
+static const char *path_of(const char *target) {
+    const char *authority = dh_head_authority(target);
+    return authority != NULL ? authority + strcspn(authority, "/") : target;
+}
+
+enum MHD_Result dh_request_dispatch(struct dh_request *r, const char *target, const char *method) {
+    const char *url = path_of(target);
     bool is_bad_name = false;
     for (size_t i = 0; url[0] == '/' && i < sizeof(routes) / sizeof(routes[0]); i++) {
         enum match m = match(routes[i].path, url + 1, r);

@@ -114,7 +114,6 @@ enum MHD_Result dh_request_wait(struct dh_request *r, uint64_t deadline_ns,
     r->answer = answer;
     r->phase = DH_REQUEST_WAITING;
     join_waiting(r);
-    MHD_suspend_connection(r->connection);
     return MHD_YES;
 }
 
@@ -131,13 +130,22 @@ static void free_request(struct dh_request *r) {
     free(r);
 }
 
-static struct dh_request *new_request(struct dh_server *server, struct MHD_Connection *connection,
-                                      bool is_readonly) {
+/* MHD has read the first line. It would go on to keep a record of each parameter, in memory of which there is
+** little, and hang where that does not do: so the query is ours from here on, and MHD finds none. */
+static void *on_target(void *arg, const char *target, struct MHD_Connection *connection) {
     struct dh_request *r = calloc(1, sizeof(*r));
-    if (r != NULL) {
-        r->server = server;
-        r->connection = connection;
-        r->is_readonly = is_readonly;
+    char *query = strchr(target, '?');
+    if (r == NULL) {
+        return NULL;
+    }
+    r->server = arg;
+    r->connection = connection;
+    r->is_tcp =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_DAEMON)->daemon == r->server->tcp;
+    if (query++ != NULL) {
+        r->is_query_too_long = strlen(query) > DH_REQUEST_QUERY_BYTES;
+        memccpy(r->query, query, '\0', DH_REQUEST_QUERY_BYTES);
+        *query = '\0';
     }
     return r;
 }
@@ -151,42 +159,51 @@ static void take_body(struct dh_request *r, const char *data, size_t len) {
     r->body_len += len;
 }
 
-static enum MHD_Result on_request(struct dh_server *server, bool is_readonly,
-                                  struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *data, size_t *len,
-                                  void **context) {
+static void mark_answering(struct dh_request *r) {
+    struct dh_connection *c = connection_of(r->connection);
+    if (c != NULL) {
+        c->is_answering = true;
+    }
+}
+
+static enum MHD_Result read_head(struct dh_request *r, const char *url, const char *version) {
+    r->phase = DH_REQUEST_READING;
+    enum MHD_Result result = dh_head_check(r, url, version);
+    if (r->phase == DH_REQUEST_ANSWERED) {
+        mark_answering(r);
+    }
+    return result;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *len, void **context) {
     struct dh_request *r = *context;
-    if (r == NULL) {
-        *context = r = new_request(server, connection, is_readonly);
-        return r != NULL ? MHD_YES : MHD_NO;
+    (void)arg;
+    if (r == NULL) { /* out of memory */
+        return MHD_NO;
     }
     if (*len > 0) {
         take_body(r, data, *len);
         *len = 0;
         return MHD_YES;
     }
-    if (r->phase == DH_REQUEST_READING) {
-        struct dh_connection *c = connection_of(connection);
-        if (c != NULL) {
-            c->is_answering = true;
-        }
-        return dh_request_dispatch(r, url, method);
+    switch (r->phase) {
+        case DH_REQUEST_BEGUN:
+            return read_head(r, url, version);
+        case DH_REQUEST_READING:
+            mark_answering(r);
+            return dh_request_dispatch(r, url, method);
+        case DH_REQUEST_WAITING:
+            r->is_suspended = true;
+            MHD_suspend_connection(connection);
+            return MHD_YES;
+        case DH_REQUEST_READY:
+            return r->answer(r);
+        case DH_REQUEST_ANSWERED:
+            break;
     }
-    return r->phase == DH_REQUEST_READY ? r->answer(r) : MHD_YES;
-}
-
-static enum MHD_Result on_local(void *arg, struct MHD_Connection *connection, const char *url,
-                                const char *method, const char *version, const char *data,
-                                size_t *len, void **context) {
-    (void)version;
-    return on_request(arg, false, connection, url, method, data, len, context);
-}
-
-static enum MHD_Result on_tcp(void *arg, struct MHD_Connection *connection, const char *url,
-                              const char *method, const char *version, const char *data,
-                              size_t *len, void **context) {
-    (void)version;
-    return on_request(arg, true, connection, url, method, data, len, context);
+    return MHD_YES;
 }
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
@@ -238,7 +255,10 @@ static void wake_requests(struct dh_server *server, uint64_t now_ns) {
         if (is_ready(r, now_ns)) {
             leave_waiting(r);
             r->phase = DH_REQUEST_READY;
-            MHD_resume_connection(r->connection);
+            if (r->is_suspended) {
+                r->is_suspended = false;
+                MHD_resume_connection(r->connection);
+            }
         }
     }
 }
@@ -355,19 +375,20 @@ static unsigned connection_limit(void) {
 }
 
 /* The daemon of *fd, which is the daemon's then; none, and nothing to do, where it is -1. */
-static bool start_daemon(struct dh_server *server, int *fd, MHD_AccessHandlerCallback handler,
-                         unsigned connections, struct MHD_Daemon **ret_daemon) {
+static bool start_daemon(struct dh_server *server, int *fd, unsigned connections,
+                         struct MHD_Daemon **ret_daemon) {
     if (*fd < 0) {
         return true;
     }
     *ret_daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handler, server,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server,
         MHD_OPTION_LISTEN_SOCKET, *fd, MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)DH_CONNECTION_IDLE_S,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)DH_REQUEST_HEAD_BYTES,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, server,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        on_connection, server, MHD_OPTION_URI_LOG_CALLBACK, on_target, server,
+        MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_END);
     if (*ret_daemon == NULL) {
         return false;
     }
@@ -405,9 +426,10 @@ int dh_server_start(struct dh_server *server, struct dh_control *control, const 
             close_fd(local_fd);
             return tcp_fd;
         }
+        server->is_loopback = dh_socket_is_loopback(tcp_fd);
     }
-    if (start_daemon(server, &local_fd, on_local, connection_limit(), &server->local) &&
-        start_daemon(server, &tcp_fd, on_tcp, connection_limit() / 2, &server->tcp) &&
+    if (start_daemon(server, &local_fd, connection_limit(), &server->local) &&
+        start_daemon(server, &tcp_fd, connection_limit() / 2, &server->tcp) &&
         pthread_create(&server->thread, NULL, serve, server) == 0) {
         return 0;
     }

@@ -34,6 +34,7 @@ struct dh_server {
     struct dh_control *control;
     struct MHD_Daemon *local; /* the unix socket */
     struct MHD_Daemon *tcp;   /* NULL: none */
+    bool is_loopback;         /* the port is this machine's own */
     pthread_t thread;
     _Atomic bool quits;
 

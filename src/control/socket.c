@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,17 +249,33 @@ static struct addrinfo *resolve(const char *where, struct dh_error *err) {
     return found;
 }
 
-/* Where it listens, as it can be connected to; "" if the system does not say. */
-static void write_address(int fd, char dst[DH_SOCKET_ADDRESS]) {
-    struct sockaddr_storage address;
+/* Where it listens: IPv4 or IPv6; neither if the system does not say. */
+static union dh_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+} address_of(int fd) {
+    union dh_address address = {.any = {.sa_family = AF_UNSPEC}};
     socklen_t len = sizeof(address);
+    getsockname(fd, &address.any, &len);
+    return address;
+}
+
+bool dh_socket_is_loopback(int fd) {
+    union dh_address a = address_of(fd);
+    return a.any.sa_family == AF_INET6 ? IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr)
+                                       : ntohl(a.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+/* As it can be connected to; "" if the system does not say. */
+static void write_address(int fd, char dst[DH_SOCKET_ADDRESS]) {
+    union dh_address a = address_of(fd);
+    bool is_v6 = a.any.sa_family == AF_INET6;
     char host[NI_MAXHOST];
     char port[NI_MAXSERV];
     dst[0] = '\0';
-    if (getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
-        getnameinfo((struct sockaddr *)&address, len, host, sizeof(host), port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
-        bool is_v6 = address.ss_family == AF_INET6;
+    if (getnameinfo(&a.any, is_v6 ? sizeof(a.v6) : sizeof(a.v4), host, sizeof(host), port,
+                    sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
         snprintf(dst, DH_SOCKET_ADDRESS, "%s%.100s%s:%.5s", is_v6 ? "[" : "", host,
                  is_v6 ? "]" : "", port);
     }

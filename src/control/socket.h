@@ -43,4 +43,7 @@ void dh_socket_unlink(struct dh_socket *s);
 ** negative DH_E* code. */
 int dh_socket_listen(const char *where, char ret_address[DH_SOCKET_ADDRESS], struct dh_error *err);
 
+/* Does it listen where only this machine can ask? */
+bool dh_socket_is_loopback(int fd);
+
 #endif
