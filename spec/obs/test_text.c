@@ -167,6 +167,19 @@ static void random_bytes_in_random_buffers(void) {
     CHECK_INT(wrong, 0);
 }
 
+static void numbers_are_digits_and_nothing_else(void) {
+    static const char *const none[] = {"",    " 1",  "1 ",  "+1",  "-1",
+                                       "0x1", "1e9", "10x", "1.5", "18446744073709551616"};
+    uint64_t n = 7;
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        CHECK(!dh_text_number(none[i], &n));
+    }
+    CHECK(n == 7);
+    CHECK(dh_text_number("0", &n) && n == 0);
+    CHECK(dh_text_number("007", &n) && n == 7);
+    CHECK(dh_text_number("18446744073709551615", &n) && n == UINT64_MAX);
+}
+
 static const struct check_case cases[] = {
     {"text stays as it is", text_stays_as_it_is},
     {"controls are escaped", controls_are_escaped},
@@ -176,6 +189,7 @@ static const struct check_case cases[] = {
     {"a cut says by how much", a_cut_says_by_how_much},
     {"tiny buffers", tiny_buffers_are_enough_to_be_safe},
     {"K02 a megabyte costs nothing and is bounded", k02_a_megabyte_costs_nothing_and_is_bounded},
+    {"numbers are digits and nothing else", numbers_are_digits_and_nothing_else},
     {"quoted text is JSON", quoted_text_is_json},
     {"random bytes in random buffers", random_bytes_in_random_buffers},
 };

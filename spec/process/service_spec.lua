@@ -154,7 +154,7 @@ describe("the service manager is told", function()
         print "still here"
         decnet.park()
       end)
-    ]], to, { WATCHDOG_USEC = "1000" })
+    ]], to, { WATCHDOG_USEC = "2000" })
     to:says "\nREADY=1"
     to:kill "sigstop" -- its queue is soon full
     child:says "still here"
@@ -223,6 +223,42 @@ describe("the service manager's watchdog", function()
     process.wait(function() return told(to, "WATCHDOG=1") > before + 3 end)
     assert.is_true(told(to, "WATCHDOG=1") > before + 3, to:stdout())
     child:stop()
+  end)
+
+  it("is fed a thousand times a second at most, and warned of", function()
+    local to = manager()
+    local began = uv.hrtime()
+    local later = "decnet.worker('a', function() decnet.sleep(1) print 'later' end)"
+    local child = service(PARK .. later, to, { WATCHDOG_USEC = "1" })
+    child:says "WATCHDOG_USEC: the service manager's watchdog is fed every 1000 us"
+    child:says "^later"
+    child:stop()
+    local lasted = (uv.hrtime() - began) / 1e9
+    assert.is_true(told(to, "WATCHDOG=1") >= 10)
+    assert.is_true(told(to, "WATCHDOG=1") <= 1000 * lasted + 10, told(to, "WATCHDOG=1"))
+  end)
+
+  it("is not fed, but warned of, where its variables make no sense", function()
+    local to = manager()
+    local children = {}
+    for _, value in ipairs { "10x", "1e9", "-5", "+5", " 5", "", "0", "0x10", "1.5",
+      "18446744073709551616", "18446744073709551615" } do
+      children[#children + 1] = { value, "WATCHDOG_USEC", service(PARK, to,
+        { WATCHDOG_USEC = value }) }
+    end
+    for _, value in ipairs { "10x", "-1", "", "0", "self" } do
+      children[#children + 1] = { value, "WATCHDOG_PID", watched(PARK, to, ("%q"):format(value)) }
+    end
+    for _, child in ipairs(children) do
+      child[3]:says("the service manager's watchdog is not fed: " .. child[2] .. ": [^\n]*, got '"
+        .. child[1]:gsub("%p", "%%%0") .. "'")
+    end
+    process.wait(function() return told(to, "READY=1") == #children end)
+    for _, child in ipairs(children) do
+      child[3]:stop()
+      assert.equal(1, child[3]:count "watchdog is not fed")
+    end
+    assert.equal(0, told(to, "WATCHDOG"))
   end)
 
   it("is not fed by another process than the one that it watches", function()

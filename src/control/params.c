@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,11 +70,7 @@ static const char *read_flag(const char *value, bool *ret_flag) {
 }
 
 static const char *read_number(const char *value, uint64_t *ret_number) {
-    char *end;
-    errno = 0;
-    *ret_number = strtoull(value, &end, 10);
-    bool ok = value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0;
-    return ok ? NULL : "a whole number";
+    return dh_text_number(value, ret_number) ? NULL : "a whole number";
 }
 
 static const char *set(struct dh_params *p, const char *key, const char *value) {

@@ -10,18 +10,48 @@
 
 #include "host/host.h"
 #include "obs/log.h"
+#include "obs/text.h"
 
 /* Bits of 'untold', in the order in which they are told. */
 enum { RELOADING = 1, READY = 2, STOPPING = 4, EXTEND = 8, WATCHDOG = 16, STATUS = 32 };
 
 /* The environment */
 
-static uint64_t watchdog_interval(void) {
+static void warn_unfed(struct dh_log *log, const char *name, const char *value, const char *what) {
+    dh_log_print(log, DH_LEVEL_WARN, NULL,
+                 "the service manager's watchdog is not fed: %s: %s expected, got '%.40s'", name,
+                 what, value);
+}
+
+/* How long between two meals; DH_NEVER: no watchdog, or not of this process. */
+static uint64_t watchdog_interval(struct dh_log *log) {
     const char *usec = getenv("WATCHDOG_USEC");
     const char *pid = getenv("WATCHDOG_PID");
-    uint64_t n = usec != NULL ? strtoull(usec, NULL, 10) : 0;
-    bool is_ours = pid == NULL || strtoll(pid, NULL, 10) == getpid();
-    return n > 0 && n < UINT64_MAX / 1000 && is_ours ? n * 1000 / 2 : DH_NEVER;
+    uint64_t id = (uint64_t)getpid();
+    uint64_t n = 0;
+    if (usec == NULL) {
+        return DH_NEVER;
+    }
+    if (pid != NULL && (!dh_text_number(pid, &id) || id == 0)) {
+        warn_unfed(log, "WATCHDOG_PID", pid, "a process");
+        return DH_NEVER;
+    }
+    if (id != (uint64_t)getpid()) {
+        return DH_NEVER;
+    }
+    if (!dh_text_number(usec, &n) || n == 0 || n >= UINT64_MAX / 1000) {
+        warn_unfed(log, "WATCHDOG_USEC", usec, "microseconds, a whole number from 1 on");
+        return DH_NEVER;
+    }
+    if (n * 1000 / 2 < DH_WATCHDOG_MIN_NS) {
+        dh_log_print(
+            log, DH_LEVEL_WARN, NULL,
+            "WATCHDOG_USEC: the service manager's watchdog is fed every %u us, which is too "
+            "late for one of %" PRIu64 " us: set WatchdogSec to seconds",
+            DH_WATCHDOG_MIN_NS / 1000, n);
+        return DH_WATCHDOG_MIN_NS;
+    }
+    return n * 1000 / 2;
 }
 
 void dh_service_init(struct dh_service *s, struct dh_log *log, uint32_t watchdog_kind,
@@ -31,7 +61,7 @@ void dh_service_init(struct dh_service *s, struct dh_log *log, uint32_t watchdog
     memset(s, 0, sizeof(*s));
     s->watchdog.kind = watchdog_kind;
     s->timer.kind = timer_kind;
-    s->watchdog_ns = watchdog_interval();
+    s->watchdog_ns = address != NULL ? watchdog_interval(log) : DH_NEVER;
     if (address != NULL && dh_datagram_open(&s->manager, address, &err) != 0) {
         dh_log_print(log, DH_LEVEL_WARN, NULL,
                      "the service manager is told nothing: NOTIFY_SOCKET: %s", err.text);

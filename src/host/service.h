@@ -38,7 +38,7 @@ struct dh_service {
 };
 
 /* Take the service manager's variables out of the environment, where children would find them.
-** watchdog and timer get these kinds. A NOTIFY_SOCKET that cannot be used is warned of in the log. */
+** watchdog and timer get these kinds. What in them cannot be used is warned of in the log, and left. */
 void dh_service_init(struct dh_service *s, struct dh_log *log, uint32_t watchdog_kind,
                      uint32_t timer_kind);
 

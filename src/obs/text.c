@@ -185,3 +185,20 @@ size_t dh_text_oneline(char *dst, size_t cap, const char *src, size_t len) {
 size_t dh_text_quoted(char *dst, size_t cap, const char *src, size_t len) {
     return copy(dst, cap, src, len, true);
 }
+
+bool dh_text_number(const char *text, uint64_t *ret_number) {
+    uint64_t number = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        unsigned digit = (unsigned)(*at - '0');
+        if (number > (UINT64_MAX - digit) / 10) {
+            return false;
+        }
+        number = 10 * number + digit;
+    }
+    if (at == text || *at != '\0') {
+        return false;
+    }
+    *ret_number = number;
+    return true;
+}

@@ -31,6 +31,9 @@ size_t dh_text_quoted(char *dst, size_t cap, const char *src, size_t len);
 ** character, as Unicode recommends (so "\xe2\x82" at the end is one U+FFFD, not two). */
 size_t dh_text_decode(const char *src, size_t len, uint32_t *ret_code_point, bool *ret_is_valid);
 
+/* Read a whole number: decimal digits and nothing else. False: it is none, or does not fit. */
+bool dh_text_number(const char *text, uint64_t *ret_number);
+
 /* Whether a character must not reach a terminal or a log line as it is. */
 bool dh_text_is_control(uint32_t code_point);
 
