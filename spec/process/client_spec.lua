@@ -617,6 +617,91 @@ describe("a client", function()
       end
     end)
 
+    -- Takes connections; `on_request(connection, text)` may answer.
+    local function serve(on_request)
+      local path = process.dir() .. "/x.sock"
+      local server, connections = uv.new_pipe(false), {}
+      server:bind(path)
+      server:listen(64, function()
+        local connection = uv.new_pipe(false)
+        server:accept(connection)
+        connections[#connections + 1] = connection
+        connection:read_start(function(_, data)
+          if data then on_request(connection, data) end
+        end)
+      end)
+      return path, function()
+        server:close()
+        for _, connection in ipairs(connections) do
+          connection:close()
+        end
+      end
+    end
+
+    it("gives up one that takes connections and says nothing, whatever it was to do", function()
+      local path, close = serve(function() end)
+      local clients = {}
+      for i, line in ipairs { "status", "status w", "stop w", "restart --timeout 3600 w", "reload",
+        "shutdown", "logs", "logs -f", "events", "wait" } do
+        clients[i] = client.start(path, line)
+      end
+      for _, asking in ipairs(clients) do
+        assert.matches("^decnet%-host: the host at [^\n]* has not answered for %d+ s: is it",
+          asking:ends(3):stderr())
+      end
+      close()
+    end)
+
+    it("waits for one that answers others meanwhile", function()
+      local timer, lives = uv.new_timer(), 0
+      local function answer(connection, body)
+        connection:write(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"):format(#body, body))
+      end
+      local path, close = serve(function(connection, request)
+        if request:find "^POST" then
+          timer:start(6500, 0, function()
+            answer(connection, '{"done":true,"worker":{"state":"stopped","run":1}}')
+          end)
+        elseif request:find "^GET /livez" then
+          lives = lives + 1
+          answer(connection, '{"live":true}')
+        end
+      end)
+      assert.matches("^w: stopped", ask(path, "stop w"))
+      assert.equal(1, lives)
+      timer:close()
+      close()
+    end)
+
+    it("gives up an answer that has no end", function()
+      local heads = {
+        status = '{"host":{},"holder":null,"workers":[', ["status w"] = '{"x":"', stop = '{"x":"',
+      }
+      local pieces = { status = '{"name":"a","state":"running"},', ["status w"] = "xxxxxxxxxx",
+        stop = "xxxxxxxxxx" }
+      for line, head in pairs(heads) do
+        local path, close = serve(function(connection, request)
+          local is_host = line == "status w" and not request:find "workers/w"
+          local piece = pieces[line]:rep(10000)
+          local function more(err)
+            if not err and not connection:is_closing() then
+              connection:write(piece, more)
+            end
+          end
+          connection:write("HTTP/1.1 200 OK\r\n\r\n"
+            .. (is_host and '{"host":{},"holder":null,"workers":[]}' or head))
+          if is_host then
+            connection:shutdown()
+          else
+            more()
+          end
+        end)
+        local child = client.start(path, line == "stop" and "stop w" or line):ends(3, 60)
+        assert.matches("^decnet%-host: the answer from [^\n]* cannot be read", child:stderr())
+        close()
+      end
+    end)
+
     it("gives up one that hangs, and says which process it is", function()
       local child, path = plane.start()
       child:kill "sigstop"

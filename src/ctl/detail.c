@@ -18,7 +18,8 @@ int dh_detail_ask(struct dh_http *h, const char *name, json_t **ret_worker, stru
     if (result != 0) {
         return result;
     }
-    struct dh_question q = {.target = target, .patience_s = DH_CTL_PATIENCE_S};
+    struct dh_question q = {
+        .target = target, .patience_s = DH_CTL_PATIENCE_S, .limit_s = DH_CTL_ANSWER_S};
     return dh_http_ask_json(h, &q, ret_worker, err);
 }
 

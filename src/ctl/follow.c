@@ -61,7 +61,10 @@ static bool is_read(void) {
 
 /* One answer, up to its end. */
 static int ask(struct dh_follow *f, bool is_other, struct dh_error *err) {
-    struct dh_question q = {.patience_s = DH_CTL_SILENCE_S, .take = take, .arg = f};
+    struct dh_question q = {.patience_s = DH_CTL_SILENCE_S,
+                            .limit_s = f->follows ? 0 : DH_CTL_ANSWER_S,
+                            .take = take,
+                            .arg = f};
     int result;
     f->next(f->arg, is_other, &q);
     f->len = 0;
@@ -81,7 +84,8 @@ static int ask(struct dh_follow *f, bool is_other, struct dh_error *err) {
 /* Is the host of this process still there, or another one? Waits until one is. */
 static bool wait_for_host(struct dh_follow *f, pid_t before) {
     struct dh_error err;
-    struct dh_question q = {.target = "/livez", .patience_s = DH_CTL_PATIENCE_S};
+    struct dh_question q = {
+        .target = "/livez", .patience_s = DH_CTL_PATIENCE_S, .limit_s = DH_CTL_ANSWER_S};
     do {
         nanosleep(&(struct timespec){0, DH_CTL_RETRY_NS}, NULL);
         if (dh_http_ask(f->http, &q, &err) == 0) {

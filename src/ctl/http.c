@@ -2,6 +2,7 @@
 #include "ctl/http.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
 #include <pwd.h>
@@ -90,19 +91,51 @@ static int probe(struct dh_http *h, struct dh_error *err) {
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
+static long status_of(const struct dh_http *h) {
+    long status = 0;
+    curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+/* Only the first line of a head counts, and not those that announce another: they might have no end. */
+static size_t on_header(char *bytes, size_t size, size_t count, void *arg) {
+    struct dh_http *h = arg;
+    (void)bytes;
+    if (!h->has_begun && status_of(h) >= 200) {
+        h->has_begun = true;
+        h->heard_ns = dh_clock_now();
+    }
+    return size * count;
+}
+
+/* Who reads what is printed may take his time. */
+static bool take(struct dh_http *h, const char *bytes, size_t len) {
+    uint64_t began_ns = dh_clock_now();
+    bool goes_on = h->take == NULL || h->take(h->arg, bytes, len);
+    h->heard_ns = dh_clock_now();
+    h->until_ns += h->until_ns < UINT64_MAX ? h->heard_ns - began_ns : 0;
+    return goes_on;
+}
+
+static bool is_too_long(const struct dh_http *h) {
+    return h->until_ns < UINT64_MAX && h->len > DH_CTL_ANSWER_BYTES;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg) {
     struct dh_http *h = arg;
     size_t len = size * count;
-    long status = 0;
-    h->heard_ns = dh_clock_now();
-    curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status / 100 == 2) {
-        h->is_enough = h->take != NULL && !h->take(h->arg, bytes, len);
+    h->len += len;
+    if (is_too_long(h)) {
+        return 0;
+    }
+    if (status_of(h) / 100 == 2) {
+        h->is_enough = !take(h, bytes, len);
         return h->is_enough ? 0 : len;
     }
     size_t room = sizeof(h->complaint) - 1 - h->complaint_len;
     size_t n = len < room ? len : room;
     memcpy(h->complaint + h->complaint_len, bytes, n);
+    h->heard_ns = dh_clock_now();
     h->complaint_len += n;
     h->complaint[h->complaint_len] = '\0';
     h->is_enough = n < len;
@@ -166,6 +199,8 @@ static bool set_options(struct dh_http *h, const struct dh_question *q, const ch
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, h->why);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, h);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, h);
     if (q->is_order) {
         curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, 0L);
         curl_easy_setopt(e, CURLOPT_POSTFIELDS, "");
@@ -176,6 +211,14 @@ static bool set_options(struct dh_http *h, const struct dh_question *q, const ch
         curl_easy_setopt(e, CURLOPT_HTTPHEADER, h->headers);
     }
     return ok;
+}
+
+static void set_times(struct dh_http *h, const struct dh_question *q) {
+    h->heard_ns = dh_clock_now();
+    h->patience_ns = (uint64_t)(q->patience_s * NS_PER_S);
+    h->wait_until_ns = h->heard_ns + (uint64_t)(q->wait_s * NS_PER_S);
+    h->limit_ns = (uint64_t)((q->wait_s + q->limit_s) * NS_PER_S);
+    h->until_ns = q->limit_s > 0 ? h->heard_ns + h->limit_ns : UINT64_MAX;
 }
 
 int dh_http_start(struct dh_http *h, const struct dh_question *q, struct dh_error *err) {
@@ -192,7 +235,8 @@ int dh_http_start(struct dh_http *h, const struct dh_question *q, struct dh_erro
     h->complaint_len = 0;
     h->complaint[0] = '\0';
     h->why[0] = '\0';
-    h->patience_ns = (uint64_t)(q->patience_s * NS_PER_S);
+    h->len = 0;
+    h->has_begun = false;
     int result = probe(h, err);
     if (result != 0) {
         return result;
@@ -202,8 +246,16 @@ int dh_http_start(struct dh_http *h, const struct dh_question *q, struct dh_erro
         return dh_error_set(err, DH_ENOMEM, "out of memory");
     }
     h->is_open = true;
-    h->heard_ns = dh_clock_now();
+    set_times(h, q);
     return 0;
+}
+
+static int no_end(struct dh_http *h, struct dh_error *err) {
+    dh_http_stop(h);
+    return dh_error_set(err, DH_ESYSTEM,
+                        "what answers at %s (process %d) does not come to an end: %" PRIu64
+                        " bytes in %g s; is it a host's socket?",
+                        h->path, (int)h->pid, h->len, (double)h->limit_ns / NS_PER_S);
 }
 
 /* It is over for curl. */
@@ -213,6 +265,9 @@ static int finish(struct dh_http *h, CURLcode code, struct dh_error *err) {
     dh_http_stop(h);
     if (is_fine) {
         return 0;
+    }
+    if (is_too_long(h)) {
+        return no_end(h, err);
     }
     switch (code) {
         case CURLE_COULDNT_CONNECT:
@@ -233,12 +288,46 @@ static int finish(struct dh_http *h, CURLcode code, struct dh_error *err) {
 }
 
 static int too_silent(struct dh_http *h, struct dh_error *err) {
-    double silent_s = (double)h->patience_ns / NS_PER_S;
+    double silent_s = (double)(dh_clock_now() - h->heard_ns) / NS_PER_S;
     dh_http_stop(h);
-    return dh_error_set(err, DH_EBUSY,
-                        "the host at %s (process %d) has not answered for %g s: is it stopped? see "
-                        "it with ps, let it go on with kill -CONT",
-                        h->path, (int)h->pid, silent_s);
+    return dh_error_set(
+        err, DH_EBUSY,
+        "the host at %s (process %d) has not answered for %.0f s: is it stopped? see "
+        "it with ps, let it go on with kill -CONT",
+        h->path, (int)h->pid, silent_s);
+}
+
+/* Does the host answer others? One that has gone will be noticed. */
+static bool is_alive(const struct dh_http *h) {
+    struct dh_http other;
+    struct dh_error err;
+    struct dh_question q = {
+        .target = "/livez", .patience_s = DH_CTL_PATIENCE_S, .limit_s = DH_CTL_PATIENCE_S};
+    int result = dh_http_init(&other, h->path);
+    result = result == 0 ? dh_http_ask(&other, &q, &err) : result;
+    dh_http_fini(&other);
+    return result != DH_EBUSY && result != DH_ESYSTEM;
+}
+
+/* When there should have been something from the host. */
+static uint64_t silence_ends_ns(const struct dh_http *h) {
+    return h->heard_ns + (h->has_begun ? h->patience_ns : DH_CTL_PATIENCE_S * UINT64_C(1000000000));
+}
+
+/* Nothing has happened: may it go on so? */
+static int check_times(struct dh_http *h, struct dh_error *err) {
+    uint64_t now_ns = dh_clock_now();
+    if (now_ns >= h->until_ns) {
+        return no_end(h, err);
+    }
+    if (now_ns < silence_ends_ns(h)) {
+        return 1;
+    }
+    if (h->has_begun || now_ns >= h->wait_until_ns + h->patience_ns || !is_alive(h)) {
+        return too_silent(h, err);
+    }
+    h->heard_ns = dh_clock_now();
+    return 1;
 }
 
 int dh_http_step(struct dh_http *h, uint64_t wait_ns, int fd, struct dh_error *err) {
@@ -246,7 +335,8 @@ int dh_http_step(struct dh_http *h, uint64_t wait_ns, int fd, struct dh_error *e
     int left;
     struct curl_waitfd extra = {.fd = fd, .events = CURL_WAIT_POLLIN};
     uint64_t now_ns = dh_clock_now();
-    uint64_t until_ns = h->heard_ns + h->patience_ns;
+    uint64_t until_ns = silence_ends_ns(h);
+    until_ns = until_ns < h->until_ns ? until_ns : h->until_ns;
     uint64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
     wait_ns = wait_ns < left_ns ? wait_ns : left_ns;
     curl_multi_perform(h->multi, &running);
@@ -259,10 +349,7 @@ int dh_http_step(struct dh_http *h, uint64_t wait_ns, int fd, struct dh_error *e
     if (message != NULL && message->msg == CURLMSG_DONE) {
         return finish(h, message->data.result, err);
     }
-    if (dh_clock_now() >= h->heard_ns + h->patience_ns) {
-        return too_silent(h, err);
-    }
-    return 1;
+    return check_times(h, err);
 }
 
 int dh_http_ask(struct dh_http *h, const struct dh_question *q, struct dh_error *err) {

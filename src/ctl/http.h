@@ -24,7 +24,11 @@ struct dh_question {
     bool is_order;      /* POST */
     const char *target; /* path and query */
     const char *header; /* "Name: value", or NULL */
-    double patience_s;  /* without a byte from the host */
+    double
+        patience_s; /* without a byte from the host, once its answer has begun: it begins at once, ... */
+    double wait_s; /* ... or for so long the host may keep it back, while it answers another */
+    double
+        limit_s; /* until the answer has ended, without the time of take; 0: it may go on for ever */
     dh_http_take take;
     void *arg;
 };
@@ -39,9 +43,14 @@ struct dh_http {
     void *arg;
     uint64_t heard_ns;
     uint64_t patience_ns;
-    bool is_open;   /* a question is under way */
-    bool is_enough; /* no more is wanted */
-    long status;    /* of the answer; 0: there is none */
+    uint64_t wait_until_ns;
+    uint64_t limit_ns;
+    uint64_t until_ns; /* the limit is over */
+    uint64_t len;      /* of what has come of the body */
+    bool is_open;      /* a question is under way */
+    bool has_begun;    /* the answer has */
+    bool is_enough;    /* no more is wanted */
+    long status;       /* of the answer; 0: there is none */
     size_t complaint_len;
     char complaint[4096]; /* the body of an answer that is not 2xx */
     char why[CURL_ERROR_SIZE];
@@ -58,7 +67,8 @@ int dh_http_start(struct dh_http *h, const struct dh_question *q, struct dh_erro
 /*
 ** A question is under way: wait for something from the host, or on the descriptor 'fd' (-1: none), for at most so long. Returns 1
 ** while the question is under way, 0 when it is over (h->status tells how), or an error: DH_ENOENT
-** (the host has gone), DH_EBUSY (it has said nothing for too long), DH_ESYSTEM.
+** (the host has gone), DH_EBUSY (it has said nothing for too long), DH_ESYSTEM (also: there is no end of its
+** answer). With a wait_s it may take DH_CTL_PATIENCE_S longer, to ask whether the host is still alive.
 */
 int dh_http_step(struct dh_http *h, uint64_t wait_ns, int fd, struct dh_error *err);
 

@@ -9,6 +9,14 @@
 ** this long is itself stopped, or swapped out. */
 #define DH_CTL_PATIENCE_S 5
 
+/* An answer that is no stream has ended by then, and has no more bytes: a hundred thousand workers are
+** 80 MB, in a second or two. */
+#define DH_CTL_ANSWER_S 60
+#define DH_CTL_ANSWER_BYTES (1u << 30)
+
+/* Workers that are held as rows: 200 MB. */
+#define DH_CTL_WORKERS_MAX 1000000
+
 /* Who follows events or logs hears something every 15 seconds: twice that, and some time to spare. */
 #define DH_CTL_SILENCE_S 40
 

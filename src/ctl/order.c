@@ -19,8 +19,11 @@ int dh_order_give(struct dh_http *h, const char *target, double timeout_s, json_
     timeout_s = timeout_s < DH_ORDER_TIMEOUT_MAX_S ? timeout_s : DH_ORDER_TIMEOUT_MAX_S;
     snprintf(whole, sizeof(whole), "%s%cwait=%.3f", target, strchr(target, '?') != NULL ? '&' : '?',
              timeout_s);
-    struct dh_question q = {
-        .is_order = true, .target = whole, .patience_s = timeout_s + DH_CTL_PATIENCE_S};
+    struct dh_question q = {.is_order = true,
+                            .target = whole,
+                            .patience_s = DH_CTL_PATIENCE_S,
+                            .wait_s = timeout_s,
+                            .limit_s = DH_CTL_ANSWER_S};
     return dh_http_ask_json(h, &q, ret_answer, err);
 }
 

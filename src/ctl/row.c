@@ -108,7 +108,8 @@ void dh_rows_fini(struct dh_rows *rows) {
 static struct dh_row *add(struct dh_rows *rows) {
     if (rows->count == rows->cap) {
         size_t cap = rows->cap > 0 ? 2 * rows->cap : 64;
-        struct dh_row *grown = realloc(rows->list, cap * sizeof(*grown));
+        cap = cap < DH_CTL_WORKERS_MAX ? cap : DH_CTL_WORKERS_MAX;
+        struct dh_row *grown = cap > rows->count ? realloc(rows->list, cap * sizeof(*grown)) : NULL;
         if (grown == NULL) {
             return NULL;
         }
@@ -155,8 +156,11 @@ static bool take(void *arg, const char *bytes, size_t len) {
 }
 
 static int ask(struct dh_rows *rows, struct dh_http *h, struct taker *t, struct dh_error *err) {
-    struct dh_question q = {
-        .target = "/v1/workers", .patience_s = DH_CTL_PATIENCE_S, .take = take, .arg = t};
+    struct dh_question q = {.target = "/v1/workers",
+                            .patience_s = DH_CTL_PATIENCE_S,
+                            .limit_s = DH_CTL_ANSWER_S,
+                            .take = take,
+                            .arg = t};
     int result = dh_http_ask(h, &q, err);
     result = result == 0 ? dh_http_check(h, err) : result;
     rows->is_broken = rows->is_broken || (t->is_all && !t->split.is_complete);

@@ -75,8 +75,11 @@ static void on_gone(struct dh_top *t, const struct dh_error *err) {
 
 static void start_job(struct dh_top *t, enum dh_top_job job) {
     struct dh_error err;
-    struct dh_question q = {
-        .target = t->target, .patience_s = DH_CTL_PATIENCE_S, .take = take_answer, .arg = t};
+    struct dh_question q = {.target = t->target,
+                            .patience_s = DH_CTL_PATIENCE_S,
+                            .limit_s = DH_CTL_ANSWER_S,
+                            .take = take_answer,
+                            .arg = t};
     if (job == DH_TOP_LOOK) {
         q.target = "/v1/workers";
         q.take = take_look;
