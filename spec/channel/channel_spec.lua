@@ -339,6 +339,58 @@ describe("a channel", function()
     end)
   end)
 
+  -- The ring was as large for ever as it had been once.
+  it("gives back what a burst has taken, when it has long been nearly empty", function()
+    for _, left in ipairs { 0, 3 } do
+      run.worker(function()
+        local ch = decnet.channel(1 << 20)
+        local function held()
+          collectgarbage()
+          collectgarbage()
+          return collectgarbage "count"
+        end
+        local before = held()
+        for i = 1, 2 ^ 15 do
+          ch:send(i)
+        end
+        assert.is_true(held() > before + 400) -- 512 KiB of values
+        local expected, is_in_order = 1, true
+        local function recv()
+          is_in_order = is_in_order and ch:recv() == expected
+          expected = expected + 1
+        end
+        for _ = 1, 2 ^ 15 - left do
+          recv()
+        end
+        for i = 2 ^ 15 + 1, 2 ^ 15 + (left > 0 and 2 ^ 16 or 100) do
+          ch:send(i)
+          recv()
+        end
+        assert.is_true(is_in_order)
+        assert.equal(left, #ch)
+        assert.is_true(held() < before + 32, held() - before)
+      end)
+    end
+  end)
+
+  it("keeps the order though its ring grows and shrinks in turn", function()
+    run.worker(function()
+      local ch, sent, received = decnet.channel(1000), 0, 0
+      for round = 1, 300 do
+        for _ = 1, round % 10 == 0 and 990 or round % 7 do
+          sent = sent + 1
+          ch:send(sent)
+        end
+        while #ch > (round % 3 == 0 and 2 or 0) do
+          received = received + 1
+          if ch:recv() ~= received then
+            error("not " .. received)
+          end
+        end
+      end
+    end)
+  end)
+
   -- A table with a channel's metatable was taken for one, and there was none.
   it("is not what debug makes look like one", function()
     local sealed = debug.getmetatable(decnet.channel(1))

@@ -13,7 +13,10 @@
 
 /* The values stand in the table that is user value 1, an array used as a ring: 'count' of them from
 ** 'head' on. It has 'size' places, a power of two, and grows when they are full; so no place is ever
-** new to the table, which would have it count all its keys. A blocked sender's value is on its own
+** new to the table, which would have it count all its keys. It shrinks when it is nearly empty and the values
+** have gone round once, or when they begin at the front, being the first after none, for the 64th time: what
+** that costs, those who made it grow or came since have paid for. Only senders do either: an error, for memory
+** is out, loses no value. A blocked sender's value is on its own
 ** stack, at 2. Receivers wait only while there is no value, senders only while there is no room, so
 ** never both. */
 struct channel {
@@ -21,12 +24,17 @@ struct channel {
     lua_Integer size;
     lua_Integer head; /* from 0 */
     lua_Integer count;
+    unsigned lulls; /* how often it was empty since it has this size */
     struct dh_line senders;
     struct dh_line receivers;
     bool is_closed;
 };
 
 #define FIRST_SIZE 4
+#define LULLS 64
+
+/* Nearly empty: this part of the places are taken, at most. */
+#define SPARSE 8
 
 /* Upvalue 1 of every method: the metatable. To find it by name costs as much as the rest of a call. */
 static struct channel *check_channel(lua_State *L) {
@@ -46,9 +54,8 @@ static lua_Integer place_of(const struct channel *ch, lua_Integer i) {
     return ((ch->head + i) & (ch->size - 1)) + 1;
 }
 
-/* Twice the places, the first value in the first of them. */
-static void grow(lua_State *L, struct channel *ch) {
-    lua_Integer size = ch->size == 0 ? FIRST_SIZE : 2 * ch->size;
+/* So many places, the first value in the first of them. */
+static void resize(lua_State *L, struct channel *ch, lua_Integer size) {
     lua_createtable(L, size <= INT_MAX ? (int)size : INT_MAX, 0);
     lua_getiuservalue(L, 1, 1);
     for (lua_Integer i = 0; i < ch->count; i++) {
@@ -59,11 +66,34 @@ static void grow(lua_State *L, struct channel *ch) {
     lua_setiuservalue(L, 1, 1);
     ch->size = size;
     ch->head = 0;
+    ch->lulls = 0;
+}
+
+static void shrink(lua_State *L, struct channel *ch) {
+    lua_Integer size = FIRST_SIZE;
+    while (size < 2 * ch->count) {
+        size *= 2;
+    }
+    resize(L, ch, size);
+}
+
+/* A value is about to be put, and there is more room than a ring has at first. */
+static void settle(lua_State *L, struct channel *ch) {
+    if (ch->count == 0) {
+        ch->head = 0;
+        if (++ch->lulls == LULLS) {
+            shrink(L, ch);
+        }
+    } else if (place_of(ch, ch->count) == 1 && SPARSE * ch->count <= ch->size) {
+        shrink(L, ch);
+    }
 }
 
 static void put(lua_State *L, struct channel *ch) {
     if (ch->count == ch->size) {
-        grow(L, ch);
+        resize(L, ch, ch->size == 0 ? FIRST_SIZE : 2 * ch->size);
+    } else if (ch->size > FIRST_SIZE) {
+        settle(L, ch);
     }
     lua_getiuservalue(L, 1, 1);
     lua_insert(L, -2);
