@@ -235,6 +235,18 @@ static void keys_are_sanitised(void) {
                        "0123456789012345678901234567890123456789012345678901234567890123=7\n");
 }
 
+/* Found by spec/fuzz/encode.c: "a b" and "a_b" were the same key in one object, which strict readers
+** refuse. */
+static void no_key_comes_twice(void) {
+    const struct dh_field fields[] = {
+        dh_field_integer("a b", 1), dh_field_integer("a_b", 2), dh_field_integer("a?b", 3),
+        dh_field_integer("ts", 4),  dh_field_integer("ts_", 5),
+    };
+    sink_open_format(&s, DH_LOG_LOGFMT);
+    dh_log_write(&s.log, DH_LEVEL_INFO, NULL, "m", 1, fields, 5);
+    CHECK(strstr(s.text, " msg=m a_b=1 a_b_=2 a_b__=3 ts_=4 ts__=5\n") != NULL);
+}
+
 static void a_long_message_is_cut_with_a_note(void) {
     static char big[1 << 20];
     memset(big, 'x', sizeof big);
@@ -251,11 +263,13 @@ static void a_long_message_is_cut_with_a_note(void) {
 
 static void fields_that_do_not_fit_are_counted(void) {
     static char value[2000];
+    static char keys[40][8];
     struct dh_field fields[40];
     memset(value, 'v', sizeof value);
     for (int i = 0; i < 40; i++) {
+        snprintf(keys[i], sizeof keys[i], "key%d", i);
         fields[i] =
-            i < 10 ? dh_field_string("long", value, sizeof value) : dh_field_integer("short", i);
+            i < 10 ? dh_field_string(keys[i], value, sizeof value) : dh_field_integer(keys[i], i);
     }
     for (int i = 0; i < 3; i++) {
         sink_open_format(&s, (enum dh_log_format)i);
@@ -263,7 +277,7 @@ static void fields_that_do_not_fit_are_counted(void) {
         CHECK(s.len <= DH_LOG_LINE_BYTES);
         CHECK(strstr(s.text, i == DH_LOG_JSON ? "\"log_fields_left_off\":11}\n"
                                               : "log_fields_left_off=11\n"));
-        CHECK(strstr(s.text, i == DH_LOG_JSON ? "\"short\":31," : "short=31 "));
+        CHECK(strstr(s.text, i == DH_LOG_JSON ? "\"key31\":31," : "key31=31 "));
     }
 }
 
@@ -533,6 +547,7 @@ static const struct check_case cases[] = {
     {"local time is for pretty only", local_time_is_for_pretty_only},
     {"the start of time and leap days", the_start_of_time_and_leap_days},
     {"keys are sanitised", keys_are_sanitised},
+    {"no key comes twice", no_key_comes_twice},
     {"a long message is cut with a note", a_long_message_is_cut_with_a_note},
     {"fields that do not fit are counted", fields_that_do_not_fit_are_counted},
     {"a long traceback is cut and leaves the rest", a_long_traceback_is_cut_and_leaves_the_rest},

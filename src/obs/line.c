@@ -29,6 +29,11 @@ struct out {
     size_t cap;
     size_t left_off; /* fields */
     bool is_full;
+    struct {
+        uint16_t at;
+        uint16_t len;
+    } keys[DH_LOG_FIELDS]; /* of the fields in the line: each is another */
+    size_t nkeys;
 };
 
 /* The fields of an event in the order they are written. */
@@ -157,8 +162,24 @@ static bool is_taken(const char *key) {
     return false;
 }
 
+/* Whether a field before this one has it: "a b" and "a_b" are both written as the latter. */
+static bool is_used(const struct out *o, const char *key, size_t len) {
+    for (size_t i = 0; i < o->nkeys; i++) {
+        if (o->keys[i].len == len && memcmp(o->dst + o->keys[i].at, key, len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void put_own_key(struct out *o, const char *key, size_t len) {
+    o->keys[o->nkeys].at = (uint16_t)o->len;
+    o->keys[o->nkeys++].len = (uint16_t)len;
+    put(o, key, len);
+}
+
 static void put_key(struct out *o, const char *raw) {
-    char key[DH_LOG_KEY_BYTES + 2];
+    char key[DH_LOG_KEY_BYTES + 1 + DH_LOG_FIELDS];
     size_t len = 0;
     for (; len < DH_LOG_KEY_BYTES && raw[len] != '\0'; len++) {
         key[len] = is_key_char(raw[len]) ? raw[len] : '_';
@@ -167,22 +188,25 @@ static void put_key(struct out *o, const char *raw) {
     if (len == 0 || is_taken(key)) {
         key[len++] = '_';
     }
+    while (is_used(o, key, len)) {
+        key[len++] = '_';
+    }
     switch (o->options->format) {
         case DH_LOG_PRETTY:
             put(o, " ", 1);
             put_color(o, DIM);
-            put(o, key, len);
+            put_own_key(o, key, len);
             put(o, "=", 1);
             put_color(o, RESET);
             break;
         case DH_LOG_LOGFMT:
             put(o, " ", 1);
-            put(o, key, len);
+            put_own_key(o, key, len);
             put(o, "=", 1);
             break;
         case DH_LOG_JSON:
             put(o, ",\"", 2);
-            put(o, key, len);
+            put_own_key(o, key, len);
             put(o, "\":", 2);
             break;
     }
@@ -191,11 +215,13 @@ static void put_key(struct out *o, const char *raw) {
 /* Put a field as a whole or not at all. */
 static void put_field(struct out *o, const struct dh_field *f, size_t max) {
     size_t start = o->len;
+    size_t nkeys = o->nkeys;
     put_key(o, f->key);
     put_value(o, f, max);
     if (o->is_full) {
         o->is_full = false;
         o->len = start;
+        o->nkeys = nkeys;
         o->left_off++;
     }
 }

@@ -15,7 +15,8 @@
 **
 ** In pretty a string field "error" is written behind the message ("crashed: boom") and a worker of
 ** NULL as "host"; the other formats write the field as it is and no worker. Fields with the names
-** that a line has itself (ts t level worker msg) get a '_' behind their key.
+** that a line has itself (ts t level worker msg), or that a field before them has, get a '_' behind
+** their key: no line has a key twice.
 **
 ** A line that cannot be written is lost and counted; the next one that can be carries
 ** log_dropped=N. A write is never waited for by this module: it blocks only if fd does. The caller
