@@ -161,7 +161,7 @@ describe("the control plane", function()
     end)
 
     it("there no web page, which comes by a name that was made to mean this machine", function()
-      local port = tonumber(child:says "listening at (%d+)")
+      local port = tonumber(child:says "listening at 127.0.0.1:(%d+)")
       for _, host in ipairs { "evil.example", "evil.example:" .. port, "localhost.evil.example",
         "127.0.0.1.evil.example", "[::1", "" } do
         local status, reply = get(port, "/v1/workers", { host = host })
