@@ -14,39 +14,43 @@ local M = {}
 local OK, FAILED, USAGE = 0, 1, 2
 
 local HELP = [[
-usage: decnet-host [run] [options] workers.lua [args...]   host the workers (args in the global arg)
-       decnet-host check [options] workers.lua [args...]   load and validate, run nothing
-       decnet-host plan [options] workers.lua [args...]    order, exact delays, who is given up when
-       decnet-host simulate [options] workers.lua 'db crash@0,3,9; web stop@20' [args...]
-                                                           what would happen, on a virtual clock
-       decnet-host lua FILE [args...]                      a plain Lua with decnet and luv built in
-       decnet-host doctor                                  what this build and this Lua can do
+usage: decnet-host [run] [options] workers.lua [args...]    host the workers
+       decnet-host check [options] workers.lua [args...]    load it, run nothing
+       decnet-host plan [options] workers.lua [args...]     order, exact delays
+       decnet-host simulate [options] workers.lua 'db crash@0,3,9; web stop@20'
+                               [args...]   what would happen, on a virtual clock
+       decnet-host lua FILE [args...]   a plain Lua with decnet and luv built in
+       decnet-host doctor               what this build and this Lua can do
 
-       decnet-host status [NAME] [--json]                  a host that runs: every worker, or one
-       decnet-host start|stop|restart|retry|reset NAME...  tell its workers what to do
+of a host that runs; more of these: decnet-host status --help
+       decnet-host status [NAME] [--json]                  every worker, or one
+       decnet-host start|stop|restart|retry|reset NAME...  tell its workers
        decnet-host reload | shutdown [--now]               tell the host
        decnet-host logs [-f] [NAME] | events | top         look on
-       decnet-host wait [--ready] [--timeout S] [NAME]     until it has ended, or is ready
-                                                           more of these: decnet-host status --help
+       decnet-host wait [--ready] [--timeout S] [NAME]     until ended, or ready
 
 options of a host:
   --log-level L          debug, info, warn or error (info)
-  --log-format F         pretty, logfmt or json (pretty on a terminal, else logfmt)
-  --shutdown-timeout S   kill what has not stopped S seconds after the first signal
-  --slice MS             CPU that a worker may use while others are ready to run (10)
-  --max-memory SIZE      what Lua may hold in all, such as 512M; above it the run that holds most
-                         is crashed (no limit)
+  --log-format F         pretty, logfmt or json (on a terminal pretty, else
+                         logfmt)
+  --shutdown-timeout S   kill what has not stopped S seconds after the first
+                         signal
+  --slice MS             CPU that a worker may use while others are ready (10)
+  --max-memory SIZE      what Lua may hold in all, such as 512M; above it the
+                         run that holds most is crashed (no limit)
   --seed N               of jitter: the same delays each time (simulate: 1)
-  --socket PATH          of the control socket (the default: see docs/control.md)
-  --listen ADDR:PORT     status, metrics and health over TCP, too; read only; 127.0.0.1 unless told
+  --socket PATH          of the control socket (named after the script)
+  --listen ADDR:PORT     status, metrics and health over TCP, too; read only;
+                         on 127.0.0.1 unless an address is given
   --no-control           no control socket
   --keep-alive           stay when no worker can run again
   --version, --help
 
-signals: SIGTERM and SIGINT stop politely, a second one at once; SIGHUP loads the script again and
-         restarts what has changed; SIGUSR1 logs what every worker does
-exit codes: 0 ended cleanly or stopped in time, 1 a worker failed, 2 usage or configuration,
-            3 something would not stop
+signals: SIGTERM and SIGINT stop politely, a second one at once; SIGHUP loads
+         the script again and restarts what has changed; SIGUSR1 logs what
+         every worker does
+exit codes: 0 ended cleanly or stopped in time, 1 a worker failed, 2 usage or
+            configuration, 3 something would not stop
 ]]
 
 local function complain(message)

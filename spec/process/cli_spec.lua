@@ -83,6 +83,14 @@ describe("decnet-host", function()
     end
   end)
 
+  it("fits 80 columns with what it says of itself", function()
+    for _, args in ipairs { { "--help" }, { "status", "--help" } } do
+      for line in host(args):ends(0):stdout():gmatch "[^\n]+" do
+        assert.is_true(#line <= 80, line)
+      end
+    end
+  end)
+
   it("without any argument says how it is used, exit 2", function()
     assert.matches("^usage: decnet%-host ", host({}):ends(2):stderr())
   end)

@@ -574,7 +574,7 @@ describe("a client", function()
 
     it("nothing of --help", function()
       local text = process.start(process.host, { "events", "--help" }):ends(0):stdout()
-      assert.matches("^usage: decnet%-host status ", text)
+      assert.matches("^usage: decnet%-host COMMAND, of a host that runs:\n  status ", text)
     end)
   end)
 

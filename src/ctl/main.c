@@ -22,51 +22,56 @@ static const struct verb {
     int least; /* operands */
     int most;
     const char *usage;
+    const char *help;
 } verbs[] = {
     {"status", dh_verb_status, DH_OPTION_JSON | DH_OPTION_NAMES, 0, 1,
-     "status [NAME] [--json | --names]    every worker, or all about one"},
-    {"start", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY,
-     "start NAME... [--timeout S]         start workers that do not run"},
-    {"stop", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY,
-     "stop NAME... [--timeout S]          stop workers, for good"},
-    {"restart", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY,
-     "restart NAME... [--timeout S]       stop and start workers"},
-    {"retry", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY,
-     "retry NAME... [--timeout S]         start now what waits for its restart"},
-    {"reset", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY,
-     "reset NAME... [--timeout S]         forget the crashes so far"},
-    {"reload", dh_verb_reload, DH_OPTION_TIMEOUT, 0, 0,
-     "reload [--timeout S]                load the script again, restart what has changed"},
+     "status [NAME] [--json | --names]", "every worker, or all about one"},
+    {"start", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY, "start NAME... [--timeout S]",
+     "start workers that do not run"},
+    {"stop", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY, "stop NAME... [--timeout S]",
+     "stop workers, for good"},
+    {"restart", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY, "restart NAME... [--timeout S]",
+     "stop and start workers"},
+    {"retry", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY, "retry NAME... [--timeout S]",
+     "start now what waits for its restart"},
+    {"reset", dh_verb_order, DH_OPTION_TIMEOUT, 1, MANY, "reset NAME... [--timeout S]",
+     "forget the crashes so far"},
+    {"reload", dh_verb_reload, DH_OPTION_TIMEOUT, 0, 0, "reload [--timeout S]",
+     "load the script again, restart what differs"},
     {"shutdown", dh_verb_shutdown, DH_OPTION_NOW | DH_OPTION_TIMEOUT, 0, 0,
-     "shutdown [--now] [--timeout S]      end the host politely, or at once"},
+     "shutdown [--now] [--timeout S]", "end the host politely, or at once"},
     {"logs", dh_verb_logs, DH_OPTION_FOLLOW | DH_OPTION_LINES | DH_OPTION_JSON, 0, 1,
-     "logs [--follow | -f] [--lines N | -n N] [NAME] [--json]\n"
-     "                                                what was logged; -f: and what comes"},
-    {"events", dh_verb_events, DH_OPTION_ALL | DH_OPTION_JSON, 0, 0,
-     "events [--all] [--json]             what happens; --all: and what has happened"},
+     "logs [-f | --follow] [-n N | --lines N] [NAME] [--json]",
+     "what was logged; -f: and what comes"},
+    {"events", dh_verb_events, DH_OPTION_ALL | DH_OPTION_JSON, 0, 0, "events [--all] [--json]",
+     "what happens; --all: and what has happened"},
     {"wait", dh_verb_wait, DH_OPTION_READY | DH_OPTION_TIMEOUT, 0, 1,
-     "wait [--ready] [--timeout S] [NAME] until it is ready, or else until it has ended"},
-    {"top", dh_verb_top, 0, 0, 0, "top                                 live; ? shows the keys"},
+     "wait [--ready] [--timeout S] [NAME]", "until it has ended, or is ready"},
+    {"top", dh_verb_top, 0, 0, 0, "top", "live; ? shows the keys"},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
+/* What it does stands behind it, or below where it is too long. */
+#define USAGE_WIDTH 33
+
 static void print_usage(void) {
-    const char *before = "usage: decnet-host ";
+    fputs("usage: decnet-host COMMAND, of a host that runs:\n", stdout);
     for (size_t i = 0; i < VERBS; i++) {
-        printf("%s%s\n", before, verbs[i].usage);
-        before = "       decnet-host ";
+        bool is_long = strlen(verbs[i].usage) > USAGE_WIDTH;
+        printf("  %-*s%s", USAGE_WIDTH, verbs[i].usage, is_long ? "\n" : "");
+        printf("%*s%s\n", is_long ? USAGE_WIDTH + 4 : 2, "", verbs[i].help);
     }
-    fputs(
-        "\n"
-        "options of all: --socket PATH   the host's socket; without it, the only one that answers\n"
-        "                --script FILE   the socket of the host of this script\n"
-        "                --help\n"
-        "\n"
-        "exit codes: 0 yes, done; 1 no: a worker that should run does not, an order was refused "
-        "or\n"
-        "            not in time, a reloaded worker went back; 2 usage; 3 no host answers\n",
-        stdout);
+    fputs("\n"
+          "options of all:\n"
+          "  --socket PATH   the host's socket; without it, the only one that answers\n"
+          "  --script FILE   the socket of the host of this script\n"
+          "  --help\n"
+          "\n"
+          "exit codes: 0 yes, done; 1 no: a worker that should run does not, an order was\n"
+          "            refused or not in time, a reloaded worker went back; 2 usage; 3 no\n"
+          "            host answers\n",
+          stdout);
 }
 
 static const struct verb *find_verb(const char *name) {
