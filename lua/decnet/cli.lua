@@ -198,12 +198,12 @@ local function what_else(word, is_first)
   if VERBS[word] then
     return string.format("no file is named '%s', and a command comes first: decnet-host %s ...",
       word, word)
-  elseif not is_first then
+  elseif not is_first or string.find(word, "[./]") then
     return nil
   end
-  local near = not string.find(word, "[./]") and suggest.near(word, words_of(VERBS))
-  return near and string.format("no file and no command is named '%s'; did you mean '%s'?", word,
-    near)
+  local near = suggest.near(word, words_of(VERBS))
+  return string.format("no file and no command is named '%s'; %s", word,
+    near and string.format("did you mean '%s'?", near) or "see decnet-host --help")
 end
 
 local function exists(path)

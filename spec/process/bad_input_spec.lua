@@ -113,6 +113,8 @@ local COMMANDS = {
     "no file and no command is named 'chekc'; did you mean 'check'?" },
   { "a mistyped command for a host that runs", { "statsu" },
     "no file and no command is named 'statsu'; did you mean 'status'?" },
+  { "a word that is neither", { "frobnicate" },
+    "no file and no command is named 'frobnicate'; see decnet-host --help" },
   { "a command behind options", { "--socket", "x", "status" },
     "no file is named 'status', and a command comes first: decnet-host status ..." },
   { "lua without a file", { "lua" }, "lua: no file given; see decnet-host --help" },
