@@ -38,7 +38,7 @@ local states = setmetatable({}, { __mode = "k" })
 local function state_of(host)
   local state = states[host]
   if not state then
-    state = { trials = {} }
+    state = { trials = {}, waiters = {} }
     states[host] = state
   end
   return state
@@ -317,14 +317,16 @@ end
 
 local function watch_trials(host)
   local state = state_of(host)
-  if not state.happened then
-    state.happened = core.event()
+  if not state.is_watching then
+    state.is_watching = true
     table.insert(decnet._listening(host).observers, function(event)
-      state.happened:set()
       if event.event == "rejected" then
         go_back(host, event)
       elseif event.event == "proven" then
         prove(host, event)
+      end
+      for happened in next, state.waiters do
+        happened:set()
       end
     end)
   end
@@ -543,20 +545,32 @@ local function is_starting(entry)
     and (status.state == "running" or status.state == "backoff" or status.state == "closing")
 end
 
-local function await_verdicts(host, plan)
-  local happened = state_of(host).happened
-  local deadline = core.now() + M.PATIENCE
-  local function is_any_starting()
-    for _, entry in ipairs(plan.changed) do
-      if is_starting(entry) then
-        return true
-      end
-    end
-  end
-  while core.now() < deadline and is_any_starting() do
-    happened:clear()
+-- Wait while this one is starting, until the deadline; returns whether it was. `happened` is set at
+-- each event: it is cleared before the look, which may be preempted.
+local function await_start(entry, happened, deadline)
+  local was_starting = false
+  happened:clear()
+  while is_starting(entry) and core.now() < deadline do
+    was_starting = true
     happened:wait(deadline - core.now())
+    happened:clear()
   end
+  return was_starting
+end
+
+-- Those who waited for the last one may have begun with it: so one more round.
+local function await_verdicts(host, plan)
+  local waiters, happened = state_of(host).waiters, core.event()
+  local _ <close> = setmetatable({}, { __close = function() waiters[happened] = nil end })
+  local deadline = core.now() + M.PATIENCE
+  waiters[happened] = true
+  local is_any_starting
+  repeat
+    is_any_starting = false
+    for _, entry in ipairs(plan.changed) do
+      is_any_starting = await_start(entry, happened, deadline) or is_any_starting
+    end
+  until not is_any_starting or core.now() >= deadline
 end
 
 -- Who of the plan has not become what the script says, and why; nothing if all have.
