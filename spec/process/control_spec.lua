@@ -398,8 +398,9 @@ describe("the control plane", function()
       for asked, said in pairs { ["0"] = "127.0.0.1:", [":0"] = "127.0.0.1:",
         ["0.0.0.0:0"] = "0.0.0.0:", ["[::1]:0"] = "%[::1%]:" } do
         if asked:sub(1, 1) ~= "[" or uv.fs_stat "/proc/net/if_inet6" then
-          local child = process.run(WORKERS, { "--listen", asked })
+          local child, own = start(WORKERS, { "--listen", asked })
           local port = child:says('msg="listening at ' .. said .. '(%d+)"')
+          in_state(own, "steady", "running")
           assert.is_true(tonumber(port) > 0)
           child:stop()
         end

@@ -177,7 +177,7 @@ int dh_deps_reserve(struct dh_sup *sup, const struct dh_change *change) {
     return 0;
 }
 
-/* Nobody has the name that 'e', the ith edge of w, means: who may be meant? */
+/* Nobody has the name that the edge i of w means: who may be meant? */
 static int report_missing(const struct dh_sup *sup, const struct dh_worker *w, int i,
                           struct dh_error *err) {
     const struct dh_edge *e = &w->extra->edges[i];
@@ -189,11 +189,11 @@ static int report_missing(const struct dh_sup *sup, const struct dh_worker *w, i
             dh_near_offer(&near, other->name, other->name_len);
         }
     }
+    bool has_near = near.found != NULL;
     return dh_error_set(err, DH_ENOENT, "worker \"%.*s\": after[%d]: no worker \"%.*s\"%s%.*s%s",
                         w->name_len, w->name, i + 1, e->name_len, e->name,
-                        near.found != NULL ? "; did you mean \"" : "",
-                        near.found != NULL ? (int)near.found_len : 0,
-                        near.found != NULL ? near.found : "", near.found != NULL ? "\"?" : "");
+                        has_near ? "; did you mean \"" : "", has_near ? (int)near.found_len : 0,
+                        has_near ? near.found : "", has_near ? "\"?" : "");
 }
 
 int dh_deps_resolve(struct dh_sup *sup, struct dh_worker *w, struct dh_error *err) {

@@ -12,21 +12,21 @@
 
 static const struct option {
     const char *word;
-    char letter; /* 0: none */
     unsigned bit;
+    char letter; /* 0: none */
     bool has_value;
 } options[] = {
-    {"--socket", 0, ALWAYS, true},
-    {"--script", 0, ALWAYS, true},
-    {"--help", 'h', ALWAYS, false},
-    {"--json", 0, DH_OPTION_JSON, false},
-    {"--names", 0, DH_OPTION_NAMES, false},
-    {"--follow", 'f', DH_OPTION_FOLLOW, false},
-    {"--lines", 'n', DH_OPTION_LINES, true},
-    {"--all", 0, DH_OPTION_ALL, false},
-    {"--ready", 0, DH_OPTION_READY, false},
-    {"--now", 0, DH_OPTION_NOW, false},
-    {"--timeout", 0, DH_OPTION_TIMEOUT, true},
+    {"--socket", ALWAYS, 0, true},
+    {"--script", ALWAYS, 0, true},
+    {"--help", ALWAYS, 'h', false},
+    {"--json", DH_OPTION_JSON, 0, false},
+    {"--names", DH_OPTION_NAMES, 0, false},
+    {"--follow", DH_OPTION_FOLLOW, 'f', false},
+    {"--lines", DH_OPTION_LINES, 'n', true},
+    {"--all", DH_OPTION_ALL, 0, false},
+    {"--ready", DH_OPTION_READY, 0, false},
+    {"--now", DH_OPTION_NOW, 0, false},
+    {"--timeout", DH_OPTION_TIMEOUT, 0, true},
 };
 
 /* Words come from people, and are shown to them. */

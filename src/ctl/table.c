@@ -124,9 +124,9 @@ static void give_way(struct dh_table *t, size_t width, size_t note, const enum d
     }
     size_t fixed = fixed_width(t);
     size_t left = fixed < width ? width - fixed : 0;
-    bool has_head = note > 0 || left >= strlen(columns[DH_COLUMN_NOTE].head);
-    t->widths[DH_COLUMN_NOTE] =
-        has_head ? left : 0;   /* nobody has a note, and its head is too wide */
+    /* a head that does not fit is left out, unless somebody has a note */
+    bool is_shown = note > 0 || left >= strlen(columns[DH_COLUMN_NOTE].head);
+    t->widths[DH_COLUMN_NOTE] = is_shown ? left : 0;
     if (fixed - GAP > width) { /* name and state alone are too much */
         size_t state = t->widths[DH_COLUMN_STATE] + GAP;
         bool has_room = state + DH_CTL_NAME_CELLS_MIN <= width;
