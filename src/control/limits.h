@@ -22,6 +22,14 @@
 #define DH_PIECE_WORKERS 64
 #define DH_PIECE_BYTES 32768
 
+/* Of these answers so many are made at a time, on the socket and on the TCP port: about 100,000 workers one
+** holds 138 MB until it has been taken. The next ones wait for their turn, for so long. */
+#define DH_MAKING_MAX 16
+#define DH_TURN_WAIT_NS 10000000000u
+
+/* An answer that is no stream must have been taken by then, however slowly. */
+#define DH_ANSWER_S 120
+
 /* Records that the control thread compares while the loop may wait for it. */
 #define DH_FIND_CHUNK 256
 

@@ -282,10 +282,14 @@ static struct metrics *collect(struct dh_control *c) {
     return m;
 }
 
-enum MHD_Result dh_metrics_answer(struct dh_request *r) {
+static enum MHD_Result make_metrics(struct dh_request *r) {
     struct metrics *m = collect(r->server->control);
     if (m == NULL) {
         return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
     }
     return dh_reply_pieces(r, "text/plain; version=0.0.4; charset=utf-8", &m->pieces, NULL, 0);
+}
+
+enum MHD_Result dh_metrics_answer(struct dh_request *r) {
+    return dh_request_make(r, make_metrics);
 }

@@ -31,7 +31,7 @@ static struct MHD_Response *whole(const char *type, char *text, size_t len) {
 }
 
 static enum MHD_Result queue(struct dh_request *r, unsigned status, struct MHD_Response *response) {
-    r->phase = DH_REQUEST_ANSWERED;
+    dh_request_answered(r, true);
     return response != NULL ? MHD_queue_response(r->connection, status, response) : MHD_NO;
 }
 
@@ -88,6 +88,9 @@ static ssize_t read_pieces(void *arg, uint64_t pos, char *buf, size_t max) {
 
 static void free_pieces(void *arg) {
     struct dh_pieces *p = arg;
+    if (p->making != NULL) {
+        --*p->making;
+    }
     free(p->text);
     p->free(p);
 }
@@ -121,6 +124,8 @@ enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct d
     if (!p->has_more) {
         return reply_whole(r, type, p, kept, version);
     }
+    p->making = &r->server->making[r->is_tcp];
+    ++*p->making;
     struct MHD_Response *response = MHD_create_response_from_callback(
         MHD_SIZE_UNKNOWN, DH_PIECE_BYTES, read_pieces, p, free_pieces);
     if (response == NULL) {

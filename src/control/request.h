@@ -76,6 +76,7 @@ struct dh_request {
     struct dh_order *order; /* that it waits for (with the loop) or got back (is_order_back) */
     bool is_order_back;
     enum MHD_Result (*answer)(struct dh_request *r);
+    enum MHD_Result (*make)(struct dh_request *r); /* when it is its turn; NULL: it needs none */
 };
 
 /* The head is there: answer it at once if it is not fit to be read on. Whether it has is told by its phase. In
@@ -93,6 +94,13 @@ enum MHD_Result dh_request_dispatch(struct dh_request *r, const char *target, co
 enum MHD_Result dh_request_wait(struct dh_request *r, uint64_t deadline_ns,
                                 enum MHD_Result (*answer)(struct dh_request *r));
 
+/* Make an answer in pieces now, or when it is its turn; after a while 503. In server.c. */
+enum MHD_Result dh_request_make(struct dh_request *r,
+                                enum MHD_Result (*make)(struct dh_request *r));
+
+/* Its answer is queued: one that is_bounded must be taken in time. In server.c. */
+void dh_request_answered(struct dh_request *r, bool is_bounded);
+
 /* Answers. In reply.c; the JSON is taken over. */
 enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json);
 
@@ -103,7 +111,8 @@ struct dh_pieces {
     void (*free)(struct dh_pieces *p);
 
     /* reply.c's */
-    char *text; /* the piece that is being taken */
+    unsigned *making; /* the count that it is in; NULL: none */
+    char *text;       /* the piece that is being taken */
     size_t len;
     size_t at;
     bool has_more;

@@ -107,7 +107,7 @@ static void free_told(struct dh_pieces *pieces) {
     free(t);
 }
 
-static enum MHD_Result answer_workers(struct dh_request *r) {
+static enum MHD_Result make_workers(struct dh_request *r) {
     struct dh_snapshot *s = &control_of(r)->snapshot;
     struct dh_kept *kept = &r->server->workers;
     uint64_t now_ns = dh_clock_now();
@@ -125,6 +125,10 @@ static enum MHD_Result answer_workers(struct dh_request *r) {
     t->control = control_of(r);
     t->now_ns = now_ns;
     return dh_reply_pieces(r, "application/json", &t->pieces, kept, version);
+}
+
+static enum MHD_Result answer_workers(struct dh_request *r) {
+    return dh_request_make(r, make_workers);
 }
 
 /* Let the loop bring the snapshot up to date, if it is not fresh, then answer: at once if the loop has

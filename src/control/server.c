@@ -24,12 +24,16 @@ struct dh_connection {
     struct dh_connection *next;
     struct dh_connection *prev;
     int fd;
-    uint64_t since_ns; /* when the request that it is to bring could have begun */
+    uint64_t until_ns; /* by when it must have brought a request, or taken the answer */
     bool is_answering;
 };
 
-/* Connections: one that does not bring a whole request in time is closed. MHD's own timeout begins
-** anew with each byte. */
+/* Connections: one that does not bring a whole request, or take its answer, in time is closed. MHD's own
+** timeout begins anew with each byte. */
+
+static uint64_t in_seconds(unsigned seconds) {
+    return dh_clock_now() + (uint64_t)seconds * NS_PER_S;
+}
 
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode what) {
@@ -43,7 +47,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
         }
         c->server = server;
         c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        c->since_ns = dh_clock_now();
+        c->until_ns = in_seconds(DH_REQUEST_S);
         c->next = server->connections;
         if (c->next != NULL) {
             c->next->prev = c;
@@ -84,7 +88,7 @@ static void sweep_connections(struct dh_server *server, uint64_t now_ns) {
     server->swept_ns = now_ns;
     dismiss_gone(server, now_ns);
     for (struct dh_connection *c = server->connections; c != NULL; c = c->next) {
-        if (!c->is_answering && now_ns > c->since_ns + (uint64_t)DH_REQUEST_S * NS_PER_S) {
+        if (now_ns > c->until_ns) {
             shutdown(c->fd, SHUT_RDWR);
         }
     }
@@ -93,19 +97,16 @@ static void sweep_connections(struct dh_server *server, uint64_t now_ns) {
 /* Requests */
 
 static void join_waiting(struct dh_request *r) {
-    r->prev = NULL;
-    r->next = r->server->waiting;
-    if (r->next != NULL) {
-        r->next->prev = r;
-    }
-    r->server->waiting = r;
+    struct dh_server *server = r->server;
+    r->next = NULL;
+    r->prev = server->last_waiting;
+    *(r->prev != NULL ? &r->prev->next : &server->waiting) = r;
+    server->last_waiting = r;
 }
 
 static void leave_waiting(struct dh_request *r) {
     *(r->prev != NULL ? &r->prev->next : &r->server->waiting) = r->next;
-    if (r->next != NULL) {
-        r->next->prev = r->prev;
-    }
+    *(r->next != NULL ? &r->next->prev : &r->server->last_waiting) = r->prev;
 }
 
 enum MHD_Result dh_request_wait(struct dh_request *r, uint64_t deadline_ns,
@@ -115,6 +116,38 @@ enum MHD_Result dh_request_wait(struct dh_request *r, uint64_t deadline_ns,
     r->phase = DH_REQUEST_WAITING;
     join_waiting(r);
     return MHD_YES;
+}
+
+static bool is_its_turn(const struct dh_request *r) {
+    return r->server->making[r->is_tcp] < DH_MAKING_MAX;
+}
+
+static enum MHD_Result make_in_turn(struct dh_request *r) {
+    return dh_request_make(r, r->make);
+}
+
+enum MHD_Result dh_request_make(struct dh_request *r,
+                                enum MHD_Result (*make)(struct dh_request *r)) {
+    uint64_t now_ns = dh_clock_now();
+    uint64_t until_ns = r->make != NULL ? r->deadline_ns : now_ns + DH_TURN_WAIT_NS;
+    if (is_its_turn(r)) {
+        return make(r);
+    }
+    if (now_ns >= until_ns || r->server->is_draining) {
+        return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE,
+                              "%d long answers are being taken already; try again", DH_MAKING_MAX);
+    }
+    r->make = make;
+    return dh_request_wait(r, until_ns, make_in_turn);
+}
+
+void dh_request_answered(struct dh_request *r, bool is_bounded) {
+    struct dh_connection *c = connection_of(r->connection);
+    r->phase = DH_REQUEST_ANSWERED;
+    if (c != NULL) {
+        c->is_answering = true;
+        c->until_ns = is_bounded ? in_seconds(DH_ANSWER_S) : UINT64_MAX;
+    }
 }
 
 static void free_request(struct dh_request *r) {
@@ -159,20 +192,13 @@ static void take_body(struct dh_request *r, const char *data, size_t len) {
     r->body_len += len;
 }
 
-static void mark_answering(struct dh_request *r) {
+static enum MHD_Result dispatch(struct dh_request *r, const char *url, const char *method) {
     struct dh_connection *c = connection_of(r->connection);
     if (c != NULL) {
         c->is_answering = true;
+        c->until_ns = UINT64_MAX; /* the answer may have to wait */
     }
-}
-
-static enum MHD_Result read_head(struct dh_request *r, const char *url, const char *version) {
-    r->phase = DH_REQUEST_READING;
-    enum MHD_Result result = dh_head_check(r, url, version);
-    if (r->phase == DH_REQUEST_ANSWERED) {
-        mark_answering(r);
-    }
-    return result;
+    return dh_request_dispatch(r, url, method);
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
@@ -190,10 +216,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     }
     switch (r->phase) {
         case DH_REQUEST_BEGUN:
-            return read_head(r, url, version);
+            r->phase = DH_REQUEST_READING;
+            return dh_head_check(r, url, version);
         case DH_REQUEST_READING:
-            mark_answering(r);
-            return dh_request_dispatch(r, url, method);
+            return dispatch(r, url, method);
         case DH_REQUEST_WAITING:
             r->is_suspended = true;
             MHD_suspend_connection(connection);
@@ -213,7 +239,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
     (void)how;
     if (c != NULL) {
         c->is_answering = false;
-        c->since_ns = dh_clock_now();
+        c->until_ns = in_seconds(DH_REQUEST_S);
     }
     if (*context != NULL) {
         free_request(*context);
@@ -245,14 +271,18 @@ static bool is_ready(struct dh_request *r, uint64_t now_ns) {
     if (r->order != NULL) {
         return r->is_order_back;
     }
+    if (r->make != NULL) {
+        return is_its_turn(r);
+    }
     return dh_snapshot_is_done(&r->server->control->snapshot, r->asked);
 }
 
 static void wake_requests(struct dh_server *server, uint64_t now_ns) {
+    unsigned in_turn[2] = {0};
     struct dh_request *next;
     for (struct dh_request *r = server->waiting; r != NULL; r = next) {
         next = r->next;
-        if (is_ready(r, now_ns)) {
+        if (is_ready(r, now_ns) && (r->make == NULL || in_turn[r->is_tcp]++ < DH_MAKING_MAX)) {
             leave_waiting(r);
             r->phase = DH_REQUEST_READY;
             if (r->is_suspended) {
@@ -283,7 +313,7 @@ static uint64_t next_deadline_ns(struct dh_server *server, uint64_t now_ns) {
     at = least(at, mhd_deadline_ns(server->local, now_ns));
     at = least(at, mhd_deadline_ns(server->tcp, now_ns));
     for (const struct dh_request *r = server->waiting; r != NULL; r = r->next) {
-        at = least(at, r->deadline_ns);
+        at = r->make != NULL && is_its_turn(r) ? now_ns : least(at, r->deadline_ns);
     }
     return server->connections != NULL ? least(at, server->swept_ns + NS_PER_S) : at;
 }

@@ -39,7 +39,9 @@ struct dh_server {
     _Atomic bool quits;
 
     /* the control thread's */
-    struct dh_request *waiting;
+    struct dh_request *waiting; /* the one that has waited longest first */
+    struct dh_request *last_waiting;
+    unsigned making[2]; /* answers in pieces; of the socket, of the TCP port */
     struct dh_stream *streams;
     unsigned stream_count;
     struct dh_connection *connections;

@@ -222,7 +222,7 @@ static enum MHD_Result start(struct dh_request *r, struct dh_stream *s, const ch
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     enum MHD_Result result = MHD_queue_response(r->connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
-    r->phase = DH_REQUEST_ANSWERED;
+    dh_request_answered(r, !s->follows);
     return result;
 }
 
