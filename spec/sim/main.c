@@ -107,7 +107,7 @@ static void shorten(uint64_t seed, enum mutation mutation, struct cut *cut) {
     struct scene scene;
     bool is_shorter = true;
 
-    scene_init(&scene, seed, NULL);
+    scene_init(&scene, seed, NULL, NULL);
     while (is_shorter) {
         is_shorter = false;
         /* the last first: most of what comes after the failure goes at once */

@@ -355,11 +355,15 @@ static void declare(struct play *p) {
     }
 }
 
+static bool is_at_end(const struct scene *scene) {
+    return scene->tape != NULL && scene->tape->left == 0;
+}
+
 static void act_1(struct play *p) {
     p->has_faults = true;
     CHECK_EQ(dh_sup_boot(&p->o.world.sup, NULL), 0);
     turn(p);
-    for (int i = 0; i < p->scene.commands && !play_has_failed(); i++) {
+    for (int i = 0; i < p->scene.commands && !play_has_failed() && !is_at_end(&p->scene); i++) {
         struct dice d = scene_dice(&p->scene, FOR_COMMAND, (uint64_t)i);
         if (p->cut != NULL && p->cut->commands[i]) {
             continue;
@@ -486,15 +490,16 @@ static void act_3(struct play *p) {
     }
 }
 
-struct outcome play(uint64_t seed, enum mutation mutation, const struct cut *cut, FILE *timeline) {
+static struct outcome play_scene(const struct scene *scene, enum mutation mutation,
+                                 const struct cut *cut, FILE *timeline) {
     struct play *p = calloc(1, sizeof *p);
     struct check *check = check_state();
     struct outcome outcome;
 
     check->is_quiet = true;
     check->failures = 0;
-    observer_init(&p->o, mutation, seed + (mutation == CHANCE ? (uint64_t)rand() : 0));
-    scene_init(&p->scene, seed, cut);
+    observer_init(&p->o, mutation, scene->seed + (mutation == CHANCE ? (uint64_t)rand() : 0));
+    p->scene = *scene;
     p->cut = cut;
     p->timeline = timeline;
     p->o.on_event = on_event;
@@ -520,4 +525,18 @@ struct outcome play(uint64_t seed, enum mutation mutation, const struct cut *cut
     observer_fini(&p->o);
     free(p);
     return outcome;
+}
+
+struct outcome play(uint64_t seed, enum mutation mutation, const struct cut *cut, FILE *timeline) {
+    struct scene scene;
+
+    scene_init(&scene, seed, cut, NULL);
+    return play_scene(&scene, mutation, cut, timeline);
+}
+
+struct outcome play_tape(uint64_t seed, struct tape tape, enum mutation mutation, FILE *timeline) {
+    struct scene scene;
+
+    scene_init(&scene, seed, NULL, &tape);
+    return play_scene(&scene, mutation, NULL, timeline);
 }

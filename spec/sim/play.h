@@ -27,6 +27,9 @@ struct outcome {
 ** Failures are those of check_state(), which is set up for them and quiet. */
 struct outcome play(uint64_t seed, enum mutation mutation, const struct cut *cut, FILE *timeline);
 
+/* The same with a tape. */
+struct outcome play_tape(uint64_t seed, struct tape tape, enum mutation mutation, FILE *timeline);
+
 /* Has the last play found anything wrong? */
 bool play_has_failed(void);
 

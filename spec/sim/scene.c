@@ -13,15 +13,29 @@ const char *fault_text(enum fault fault) {
 }
 
 struct dice scene_dice(const struct scene *scene, enum purpose purpose, uint64_t which) {
-    struct dice d = {scene->seed};
+    struct dice d = {.state = scene->seed};
 
     d.state = world_random(&d.state) + (uint64_t)purpose;
     d.state = world_random(&d.state) + which;
     d.state = world_random(&d.state);
+    d.tape = purpose != FOR_RUN && purpose != FOR_MEDDLING ? scene->tape : NULL;
     return d;
 }
 
+/* As many bytes as it takes to be anything below n. */
+static uint64_t read_tape(struct tape *tape, uint64_t n) {
+    uint64_t value = 0;
+
+    for (; n > 0 && tape->left > 0; n >>= 8, tape->left--) {
+        value = value << 8 | *tape->at++;
+    }
+    return value;
+}
+
 uint64_t roll(struct dice *d, uint64_t n) {
+    if (d->tape != NULL && d->tape->left > 0) {
+        return read_tape(d->tape, n - 1) % n;
+    }
     return world_random(&d->state) % n;
 }
 
@@ -33,16 +47,16 @@ uint64_t roll_time(struct dice *d) {
 }
 
 /* Most scenes are small, so that what happens is about few workers; some are not. */
-void scene_init(struct scene *scene, uint64_t seed, const struct cut *cut) {
+void scene_init(struct scene *scene, uint64_t seed, const struct cut *cut, struct tape *tape) {
     struct dice d;
     bool is_large;
 
-    *scene = (struct scene){.seed = seed};
+    *scene = (struct scene){.seed = seed, .tape = tape};
     d = scene_dice(scene, FOR_SCENE, 0);
     is_large = roll(&d, 32) == 0;
     scene->slots = 1 + (int)roll(&d, is_large ? SLOTS : 10);
     scene->groups = (int)roll(&d, GROUPS + 1);
-    scene->commands = (int)roll(&d, is_large ? COMMANDS : 150);
+    scene->commands = tape != NULL ? COMMANDS : (int)roll(&d, is_large ? COMMANDS : 150);
     scene->is_synchronous = roll(&d, 2) == 0;
     scene->are_bodies_first = roll(&d, 2) == 0;
     scene->faults = (uint32_t)roll(&d, UINT64_C(1) << FAULTS);

@@ -2,12 +2,14 @@
 /*
 ** What a seed makes: how many workers, in which groups, what they are declared to be, which faults
 ** there are, and what is ordered. Each part has random numbers of its own, so that one can be left
-** out (struct cut) and the others stay as they are.
+** out (struct cut) and the others stay as they are. A tape may stand in for the numbers of all parts but
+** those that come in an order of the supervisor's own (how runs behave, who meddles).
 */
 #ifndef DH_SPEC_SCENE_H
 #define DH_SPEC_SCENE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "observer.h"
@@ -49,8 +51,15 @@ struct cut {
     bool commands[COMMANDS];
 };
 
+/* Bytes that decide, one or more for each roll; behind their end the seed does. */
+struct tape {
+    const uint8_t *at;
+    size_t left;
+};
+
 struct scene {
     uint64_t seed;
+    struct tape *tape; /* or NULL */
     int slots;
     int groups;
     int commands;
@@ -62,6 +71,7 @@ struct scene {
 /* Random numbers for one purpose. */
 struct dice {
     uint64_t state;
+    struct tape *tape; /* or NULL */
 };
 
 enum purpose { FOR_SCENE, FOR_GROUP, FOR_SLOT, FOR_RUN, FOR_COMMAND, FOR_MEDDLING, FOR_SHUTDOWN };
@@ -70,7 +80,8 @@ struct dice scene_dice(const struct scene *scene, enum purpose purpose, uint64_t
 uint64_t roll(struct dice *d, uint64_t n); /* 0 .. n - 1 */
 uint64_t roll_time(struct dice *d);        /* from nothing to a minute and a half */
 
-void scene_init(struct scene *scene, uint64_t seed, const struct cut *cut);
+/* cut, tape: or NULL. With a tape there are commands as long as it lasts. */
+void scene_init(struct scene *scene, uint64_t seed, const struct cut *cut, struct tape *tape);
 bool scene_has(const struct scene *scene, enum fault fault);
 
 /* How a worker may be declared; 'present' are the slots that it may wait for. */
