@@ -250,4 +250,31 @@ describe("the traceback of a crash", function()
     local full, all = tracebacks(nest, 9.5)
     assert.same({ 5, 10 }, { full, all })
   end)
+
+  -- The log read keys and texts that the collector had taken: found while the fuzzers were written.
+  it("keeps the fields that a __tostring takes out of their table", function()
+    local text = run.logged(function(t)
+      decnet.worker("w", function(self)
+        local fields = {}
+        for i = 1, 8 do
+          fields["a" .. i] = ("x"):rep(100) .. i
+        end
+        fields.z = setmetatable({}, { __tostring = function()
+          for i = 1, 8 do
+            fields["a" .. i] = nil
+          end
+          collectgarbage()
+          local other = {}
+          for i = 1, 100 do
+            other[i] = ("y"):rep(100) .. i
+          end
+          return "z"
+        end })
+        self.log:info("m", fields)
+      end)
+      t:advance(1)
+    end)
+    assert.falsy(text:find("y", 1, true))
+    run.contains(text, "msg=m", "z=z")
+  end)
 end)

@@ -35,42 +35,38 @@ static void sort(struct dh_field *fields, size_t n) {
     }
 }
 
-/* Collect the fields of the table at idx, which must stay on the stack: strings are borrowed from
-** it. Values that are neither string, number nor boolean are shown as tostring shows them; those
-** texts are left on the stack. */
+/* The field of the key and value on top of the stack; values that are neither string, number nor boolean
+** become what tostring makes of them. */
+static struct dh_field read_field(lua_State *L) {
+    const char *key = lua_tostring(L, -2);
+    size_t len;
+    switch (lua_type(L, -1)) {
+        case LUA_TBOOLEAN:
+            return dh_field_boolean(key, lua_toboolean(L, -1));
+        case LUA_TNUMBER:
+            return lua_isinteger(L, -1) ? dh_field_integer(key, lua_tointeger(L, -1))
+                                        : dh_field_number(key, lua_tonumber(L, -1));
+        default: {
+            const char *s = luaL_tolstring(L, -1, &len);
+            lua_replace(L, -2); /* the text instead of the value */
+            return dh_field_string(key, s, len);
+        }
+    }
+}
+
+/* Collect the fields of the table at idx. Their keys and values are left on the stack, which is what
+** the fields borrow them from: a __tostring may take them out of the table. */
 static size_t collect(lua_State *L, int idx, struct dh_field fields[DH_FIELDS_MAX]) {
     size_t n = 0;
-    luaL_checkstack(L, DH_FIELDS_MAX + 4, NULL);
+    luaL_checkstack(L, 2 * DH_FIELDS_MAX + 4, NULL);
     lua_pushnil(L);
     while (n < DH_FIELDS_MAX && lua_next(L, idx) != 0) {
         if (lua_type(L, -2) != LUA_TSTRING) {
             lua_pop(L, 1);
             continue;
         }
-        const char *key = lua_tostring(L, -2);
-        size_t len;
-        switch (lua_type(L, -1)) {
-            case LUA_TBOOLEAN:
-                fields[n++] = dh_field_boolean(key, lua_toboolean(L, -1));
-                break;
-            case LUA_TNUMBER:
-                fields[n++] = lua_isinteger(L, -1) ? dh_field_integer(key, lua_tointeger(L, -1))
-                                                   : dh_field_number(key, lua_tonumber(L, -1));
-                break;
-            case LUA_TSTRING: {
-                const char *s = lua_tolstring(L, -1, &len);
-                fields[n++] = dh_field_string(key, s, len);
-                break;
-            }
-            default: {
-                const char *s = luaL_tolstring(L, -1, &len);
-                fields[n++] = dh_field_string(key, s, len);
-                lua_replace(L, -2); /* the text instead of the value */
-                lua_insert(L, -2);  /* text below the key: it stays */
-                continue;
-            }
-        }
-        lua_pop(L, 1);
+        fields[n++] = read_field(L);
+        lua_pushvalue(L, -2); /* to go on from */
     }
     sort(fields, n);
     return n;
