@@ -51,6 +51,19 @@ function M.compile(path, text, env)
   return load(text, "@" .. path, "bt", env)
 end
 
+--- The same for the script itself, which must be text: Lua does not check bytecode, and what is wrong
+--- in it ends the process.
+---@param path string
+---@param text string
+---@param env table
+---@return function? chunk, string? message
+function M.compile_script(path, text, env)
+  if string.find(text, "^\27") or string.find(text, "^\xEF\xBB\xBF\27") then
+    return nil, path .. ": is precompiled Lua, which cannot be checked; pass its source"
+  end
+  return M.compile(path, text, env)
+end
+
 local function text_of(err)
   if type(err) == "string" then
     return err
@@ -166,7 +179,7 @@ function M.load(host, path, args)
     return nil, message
   end
   local chunk
-  chunk, message = M.compile(path, text, _G)
+  chunk, message = M.compile_script(path, text, _G)
   if not chunk then
     return nil, message
   end

@@ -118,7 +118,7 @@ function M.run(stage)
     return nil, message
   end
   local chunk
-  chunk, message = script_of.compile(script.path, text, stage.env)
+  chunk, message = script_of.compile_script(script.path, text, stage.env)
   if not chunk then
     return nil, message
   end

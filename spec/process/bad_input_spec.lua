@@ -52,7 +52,10 @@ local SCRIPTS = {
   { "workers that wait for each other", HEAD .. "decnet.worker { 'a', print, after = { 'b' } }\n"
     .. "decnet.worker { 'b', print, after = { 'a' } }",
     "workers.lua:3: dependency cycle: a -> b -> a" },
-  { "a compiled chunk that is cut off", "\27Lua\x54", "workers.lua: ", "truncated" },
+  { "a compiled script", string.dump(load(HEAD)),
+    "workers.lua: is precompiled Lua, which cannot be checked; pass its source" },
+  { "a compiled script behind a byte order mark", "\xEF\xBB\xBF\27Lua\x54",
+    "workers.lua: is precompiled Lua, which cannot be checked; pass its source" },
 }
 
 -- what is wrong, the arguments, the message
