@@ -31,6 +31,18 @@ local function complain(expected, value, advice)
 end
 M.complain = complain
 
+-- A longer key is cut, as a value is.
+local LONGEST_KEY = 40
+
+--- A key as it stands in a path: `jitter`, `["max backoff"]`, `[2.5]`.
+---@param key any
+---@return string
+function M.path_of(key)
+  local is_plain = type(key) == "string" and #key <= LONGEST_KEY
+    and string.find(key, "^[%a_][%w_]*$")
+  return is_plain and key or string.format("[%s]", show(key))
+end
+
 --- `{ positive = true }`: not 0. `{ infinite = true }`: math.huge too. `{ off = true }`: false too,
 --- which is math.huge.
 ---@param rule { positive: boolean?, infinite: boolean?, off: boolean? }
@@ -212,7 +224,8 @@ function M.names(value)
   for key in next, value do
     if math.type(key) ~= "integer" or key < 1 then
       local _, text = complain("a list of names", value, 'write { "first", "second" }')
-      return nil, text, type(key) == "string" and "." .. key or string.format("[%s]", show(key))
+      local path = M.path_of(key)
+      return nil, text, (string.find(path, "^%[") and "" or ".") .. path
     end
     items = items + 1
   end
@@ -220,7 +233,7 @@ function M.names(value)
     return nil, string.format("expected at most %d names, got %d", MOST_NAMES, items)
   end
   for i = 1, items do
-    local name, text = M.name(value[i])
+    local name, text = M.name(rawget(value, i))
     if not name then
       return nil, text, string.format("[%d]", i)
     elseif not seen[name] then

@@ -29,16 +29,13 @@ end
 
 local WORKER = by_key(options.worker)
 local GROUP = by_key(options.group)
+local path_of = checks.path_of
 local check_name, check_run = WORKER.name.check, WORKER.run.check
 
 -- ---- messages ----------------------------------------------------------------------------------
 
 local function is_identifier(key)
   return type(key) == "string" and string.find(key, "^[%a_][%w_]*$") ~= nil
-end
-
-local function path_of(key)
-  return is_identifier(key) and key or string.format("[%s]", show(key))
 end
 
 -- 'worker "flaky": jitter: complaint'; with a place, 'return value[3].jitter: complaint (worker
@@ -52,6 +49,17 @@ local function fail(where, name, path, complaint)
   local whose = name and "worker " .. show(name) or "worker"
   local colon = path == "" and "" or ": "
   return nil, string.format("%s%s%s: %s", whose, colon, path, complaint)
+end
+
+-- What the metatable of a declaration raises while it is read is a mistake in the declaration.
+-- Takes what pcall returned for a function that reads one.
+local function read_by_metatable(where, ok, ...)
+  if ok then
+    return ...
+  end
+  local err = ...
+  local text = type(err) == "string" and err or "raised " .. show(err)
+  return fail(where, nil, "", "cannot be read by its metatable: " .. text)
 end
 
 local function expected(what, value)
@@ -77,7 +85,7 @@ end
 -- not change: the same mistake reads the same each time. Also how many options there are at most.
 local function find_unknown(given, map, items)
   local found, found_rank
-  local count = getmetatable(given) and math.huge or 0
+  local count = debug.getmetatable(given) and math.huge or 0
   for key in next, given do
     local option = map[key]
     if option then
@@ -134,17 +142,7 @@ end
 
 local SHAPE = 'a declaration { "name", function, option = value, ... }'
 
---- A declaration: `{ name =, run =, ... }` or `{ "name", fn, option = value, ... }`.
---- Returns name, run and policy, or nil and a message.
----@param given any
----@param defaults decnet.Policy? what `M.defaults` returned; the built-in ones
----@param where string? its place, as in "return value[3]"; without one messages begin with the name
----@return string? name, any run_or_message, decnet.Policy? policy
-function M.normalise(given, defaults, where)
-  defaults = defaults or M.builtin
-  if type(given) ~= "table" then
-    return fail(where, nil, "", expected(SHAPE, given))
-  end
+local function normalise(given, defaults, where)
   local name, path, complaint = part(given, 1, "name", check_name)
   if not name then
     return fail(where, nil, path, complaint)
@@ -183,6 +181,22 @@ function M.normalise(given, defaults, where)
   return name, run, policy
 end
 
+--- A declaration: `{ name =, run =, ... }` or `{ "name", fn, option = value, ... }`.
+--- Returns name, run and policy, or nil and a message.
+---@param given any
+---@param defaults decnet.Policy? what `M.defaults` returned; the built-in ones
+---@param where string? its place, as in "return value[3]"; without one messages begin with the name
+---@return string? name, any run_or_message, decnet.Policy? policy
+function M.normalise(given, defaults, where)
+  defaults = defaults or M.builtin
+  if type(given) ~= "table" then
+    return fail(where, nil, "", expected(SHAPE, given))
+  elseif debug.getmetatable(given) then
+    return read_by_metatable(where, pcall(normalise, given, defaults, where))
+  end
+  return normalise(given, defaults, where)
+end
+
 --- The arguments of `decnet.worker`, in either form. Returns name, run and policy, or nil and a
 --- message.
 ---@param defaults decnet.Policy?
@@ -203,16 +217,10 @@ end
 
 -- ---- defaults, groups --------------------------------------------------------------------------
 
---- `decnet.defaults{ ... }`: the defaults from now on, or nil and a message.
----@param current decnet.Policy? the defaults until now; the built-in ones
----@param given any
----@return decnet.Policy? defaults, string? message
-function M.defaults(current, given)
-  current = current or M.builtin
-  local where = "decnet.defaults"
-  if type(given) ~= "table" then
-    return fail(where, nil, "", expected("a table of options", given))
-  end
+local DEFAULTS = "decnet.defaults"
+
+local function read_defaults(given, current)
+  local where = DEFAULTS
   local unknown = find_unknown(given, WORKER, 0)
   if unknown ~= nil then
     return fail(where, nil, path_of(unknown), complain_unknown(unknown, policies.options))
@@ -235,28 +243,27 @@ function M.defaults(current, given)
   return policies.share(current, own, count_or_path)
 end
 
---- `decnet.group(name, options)`. Returns the name and a new table { strategy =, max_restarts =,
---- within = }, or nil and a message.
----@param name any
+--- `decnet.defaults{ ... }`: the defaults from now on, or nil and a message.
+---@param current decnet.Policy? the defaults until now; the built-in ones
 ---@param given any
----@return string? name, table|string options_or_message
-function M.group(name, given)
-  local ok, complaint = check_name(name)
-  if not ok then
-    return nil, "group: name: " .. complaint
-  end
-  local whose = string.format("group %s: ", show(name))
-  given = given == nil and {} or given
+---@return decnet.Policy? defaults, string? message
+function M.defaults(current, given)
+  current = current or M.builtin
   if type(given) ~= "table" then
-    return nil, whose .. expected("a table of options", given)
+    return fail(DEFAULTS, nil, "", expected("a table of options", given))
+  elseif debug.getmetatable(given) then
+    return read_by_metatable(DEFAULTS, pcall(read_defaults, given, current))
   end
+  return read_defaults(given, current)
+end
+
+local function read_group(given, name, whose)
   local unknown = find_unknown(given, GROUP, 0)
   if unknown ~= nil then
     local text = complain_unknown(unknown, options.group)
     return nil, string.format("%s%s: %s", whose, path_of(unknown), text)
   end
-  local own, path
-  own, path, complaint = policies.read(given, options.group)
+  local own, path, complaint = policies.read(given, options.group)
   if own == nil then
     return nil, string.format("%s%s: %s", whose, path, complaint)
   end
@@ -271,6 +278,27 @@ function M.group(name, given)
     end
   end
   return name, own
+end
+
+--- `decnet.group(name, options)`. Returns the name and a new table { strategy =, max_restarts =,
+--- within = }, or nil and a message.
+---@param name any
+---@param given any
+---@return string? name, table|string options_or_message
+function M.group(name, given)
+  local ok, complaint = check_name(name)
+  if not ok then
+    return nil, "group: name: " .. complaint
+  end
+  local whose = string.format("group %s: ", show(name))
+  given = given == nil and {} or given
+  if type(given) ~= "table" then
+    return nil, whose .. expected("a table of options", given)
+  elseif debug.getmetatable(given) then
+    local where = string.format("group %s", show(name))
+    return read_by_metatable(where, pcall(read_group, given, name, whose))
+  end
+  return read_group(given, name, whose)
 end
 
 -- ---- lists -------------------------------------------------------------------------------------
@@ -291,11 +319,11 @@ local function check_list(value)
     return path_of(stray), "not part of a list of declarations; " .. advice
   end
   for i = 1, items do
-    if value[i] == nil then
+    if rawget(value, i) == nil then
       return string.format("[%d]", i), "nothing here, but declarations after it; close the gap"
     end
   end
-  if type(value[1]) == "string" and check_run(value[2]) then
+  if type(rawget(value, 1)) == "string" and check_run(rawget(value, 2)) then
     return "[1]", "this is one declaration, not a list; put it into one: { { ... } }"
   end
 end
@@ -318,9 +346,9 @@ function M.list(value, defaults, where)
     return fail(where, nil, path, complaint)
   end
   local entries, place_of = {}, {}
-  for i = 1, #value do
+  for i = 1, rawlen(value) do
     local place = string.format("%s[%d]", where, i)
-    local name, run, policy = M.normalise(value[i], defaults, place)
+    local name, run, policy = M.normalise(rawget(value, i), defaults, place)
     if not name then
       return nil, run
     elseif place_of[name] then

@@ -304,6 +304,38 @@ describe("a declaration", function()
     end
   end)
 
+  -- Found by spec/fuzz/declare.lua.
+  it("is refused in one line, whatever its keys are", function()
+    local long = ("l"):rep(5000)
+    contains(refusal { [long] = 1 }, '["' .. ("l"):rep(48) .. '"...]: unknown option')
+    contains(refusal { after = { [long] = 1 } }, 'after["' .. ("l"):rep(48) .. '"...]: expected')
+    contains(refusal { after = { ["a\nb"] = 1 } }, 'after["a\\nb"]: expected a list of names')
+    contains(refusal { after = { first = 1 } }, "after.first: expected a list of names")
+  end)
+
+  it("is refused when its metatable raises", function()
+    local function raise()
+      error "boom"
+    end
+    for _, index in ipairs { raise, coroutine.create(raise) } do
+      local given = setmetatable({}, { __index = index, __metatable = false })
+      local _, message = spec.normalise(given)
+      contains(message, "worker: cannot be read by its metatable: ")
+      _, message = spec.list({ given })
+      contains(message, "return value[1]: cannot be read by its metatable: ")
+      _, message = spec.defaults(nil, given)
+      contains(message, "decnet.defaults: cannot be read by its metatable: ")
+      _, message = spec.group("g", given)
+      contains(message, 'group "g": cannot be read by its metatable: ')
+    end
+  end)
+
+  it("sees options that it inherits under a locked metatable", function()
+    local base = { __index = { run = body, jitter = 0.5 }, __metatable = false }
+    local _, _, policy = assert(spec.normalise(setmetatable({ name = "a" }, base)))
+    assert.equal(0.5, policy.jitter)
+  end)
+
   it("shares its policy with all that say the same", function()
     local function five(extra)
       return policy_of { max_backoff = 5, jitter = extra }
