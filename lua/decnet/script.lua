@@ -51,8 +51,8 @@ function M.compile(path, text, env)
   return load(text, "@" .. path, "bt", env)
 end
 
---- The same for the script itself, which must be text: Lua does not check bytecode, and what is wrong
---- in it ends the process.
+--- The same for the script itself, which must be text: Lua does not check bytecode, and what is
+--- wrong in it ends the process.
 ---@param path string
 ---@param text string
 ---@param env table
