@@ -175,7 +175,8 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *con
     r->connection = connection;
     r->is_tcp =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_DAEMON)->daemon == r->server->tcp;
-    if (query++ != NULL) {
+    if (query != NULL) {
+        query++;
         r->is_query_too_long = strlen(query) > DH_REQUEST_QUERY_BYTES;
         memccpy(r->query, query, '\0', DH_REQUEST_QUERY_BYTES);
         *query = '\0';
