@@ -33,7 +33,6 @@ local function copy(event)
 end
 
 local function call(host, fn, event)
-  local _ <close> = setmetatable({}, { __close = function() host:release() end })
   if not core.timeout(M.BUDGET, fn, event) then
     host:log("warn", format("a hook of %s took longer than %g s: it was cancelled", event.event,
       M.BUDGET))
@@ -42,8 +41,7 @@ end
 
 function Hooks:send(event)
   for _, hook in ipairs(self.of[event.event] or {}) do
-    self.host:hold()
-    self.host:spawn(call, self.host, hook.fn, copy(event))
+    self.host:hold(call, self.host, hook.fn, copy(event))
   end
 end
 

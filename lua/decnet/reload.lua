@@ -645,9 +645,8 @@ end
 local function reload_all(host)
   local state = state_of(host)
   local _ <close> = setmetatable({}, { __close = function()
-    state.is_under_way = false
+    state.task = nil
     host:reloading(true)
-    host:release()
   end })
   while state.waiting do
     local waiting = state.waiting
@@ -667,10 +666,8 @@ function M.request(host, done)
   state.waiting = state.waiting or {}
   table.insert(state.waiting, done)
   host:reloading(false)
-  if not state.is_under_way then
-    state.is_under_way = true
-    host:hold()
-    host:spawn(reload_all, host)
+  if not state.task or host:has_ended(state.task) then
+    state.task = host:hold(reload_all, host)
   end
 end
 

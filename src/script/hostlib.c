@@ -413,15 +413,21 @@ static int host_spawn(lua_State *L) {
     return 1;
 }
 
-/* host:hold(), host:release(): the host ends after what somebody has to finish. */
+/* host:hold(fn, ...): the same, and the host does not end before it has ended. */
 static int host_hold(lua_State *L) {
-    dh_host_hold(&dh_hostlib_check(L)->host);
-    return 0;
+    struct dh_instance *instance = dh_hostlib_check(L);
+    if (dh_run_is_over(&instance->own)) {
+        return 0;
+    }
+    dh_spawn(L, &instance->own, lua_gettop(L) - 2)->holds_host = true;
+    dh_host_hold(&instance->host);
+    return 1;
 }
 
-static int host_release(lua_State *L) {
-    dh_host_release(&dh_hostlib_check(L)->host);
-    return 0;
+/* host:has_ended(task) */
+static int host_has_ended(lua_State *L) {
+    lua_pushboolean(L, dh_spawn_check(L, 2)->state == DH_TASK_ENDED);
+    return 1;
 }
 
 /* host:reloading(is_over): the script is to be loaded again, or has been. */
@@ -556,7 +562,7 @@ static void close_instance(lua_State *L, struct dh_instance *instance) {
     dh_preempt_stop(&vm->preempt);
     dh_host_fini(&instance->host);
     dh_log_fini(&instance->log);
-    free(instance->own.closing);
+    dh_closing_free(instance, instance->own.closing);
     instance->own.closing = NULL;
     instance->own.instance = NULL;
     while (instance->loads != NULL) { /* what would not close */
@@ -619,6 +625,7 @@ static const luaL_Reg methods[] = {
     {"holder", host_holder},
     {"groups", host_groups},
     {"idle_for", host_idle_for},
+    {"has_ended", host_has_ended},
     {"hold", host_hold},
     {"is_over", host_is_over},
     {"kill", host_kill},
@@ -626,7 +633,6 @@ static const luaL_Reg methods[] = {
     {"now", host_now},
     {"on_event", host_on_event},
     {"on_reload", host_on_reload},
-    {"release", host_release},
     {"reloading", host_reloading},
     {"run", host_run},
     {"spawn", host_spawn},

@@ -118,9 +118,12 @@ static int l_join(lua_State *L) {
     return dh_wait_in_line(L, t, &join_wait, &spawned->joiners, deadline_ns, 0, join_k);
 }
 
+struct dh_task *dh_spawn_check(lua_State *L, int idx) {
+    return &((struct dh_spawned *)luaL_checkudata(L, idx, TASK_TYPE))->task;
+}
+
 static int l_cancel(lua_State *L) {
-    struct dh_spawned *spawned = luaL_checkudata(L, 1, TASK_TYPE);
-    struct dh_task *t = &spawned->task;
+    struct dh_task *t = dh_spawn_check(L, 1);
     if (t->state != DH_TASK_ENDED) {
         t->is_cancelled = true;
         dh_task_on_cancel(dh_vm_of(L), t);

@@ -23,6 +23,9 @@ struct dh_task *dh_spawn(lua_State *L, struct dh_run *run, int nargs);
 ** by then. Returns false when memory is out. */
 bool dh_spawn_callback(lua_State *L, struct dh_run *run, int nargs);
 
+/* The task whose handle is at idx; raises if there is none. */
+struct dh_task *dh_spawn_check(lua_State *L, int idx);
+
 /* decnet.spawn and the metatable of task handles. Raises on memory errors. */
 void dh_spawn_open(lua_State *L);
 

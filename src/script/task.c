@@ -163,6 +163,9 @@ static void ended(struct dh_vm *vm, struct dh_task *t) {
     if (t->early != 0) {
         dh_vm_release(vm, t->early);
     }
+    if (t->holds_host) {
+        dh_host_release(&t->run->instance->host);
+    }
     if (!dh_run_is_main(t)) {
         dh_wake_line(vm, vm->L, &((struct dh_spawned *)t)->joiners, 0);
     }

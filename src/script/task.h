@@ -99,6 +99,7 @@ struct dh_task {
     bool is_preempted : 1;    /* left by the hook, in the middle of anything; in 'tired' */
     bool has_seen_cancel : 1; /* the cancellation in force has been raised in it */
     bool is_callback : 1;     /* of luv's: runs although its run is ending */
+    bool holds_host : 1;      /* the host does not end before it has */
     bool is_factory_done : 1; /* main: what it returned has been taken as the body */
     uint8_t raises : 2;       /* enum dh_raise: as soon as it goes on, where it was preempted */
     uint8_t pause : 2;        /* enum dh_pause: preempted, and not in 'tired' yet */
