@@ -110,7 +110,7 @@ static int call_unowned(lua_State *L, int nargs, int nresults) {
     return nresults == LUA_MULTRET ? lua_gettop(L) - base + 1 : nresults;
 }
 
-static void crash_for_memory(struct dh_run *run) {
+void dh_bound_crash_for_memory(struct dh_run *run) {
     dh_run_crash(run, dh_failure_from_text("out of memory in a luv callback"));
 }
 
@@ -125,7 +125,7 @@ static bool call_owned(lua_State *L, struct dh_run *run, int nargs) {
         return false;
     }
     if (!dh_spawn_callback(L, run, nargs)) {
-        crash_for_memory(run);
+        dh_bound_crash_for_memory(run);
     }
     return true;
 }
@@ -150,7 +150,7 @@ static void on_opened(lua_State *L, int idx, struct dh_run *run) {
         lua_pushvalue(L, idx + 2);
         if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
             lua_pop(L, 1);
-            crash_for_memory(run);
+            dh_bound_crash_for_memory(run);
         }
     } else if (lua_isinteger(L, idx + 2) && lua_tocfunction(L, idx) != dh_request_done) {
         close((int)lua_tointeger(L, idx + 2));
@@ -169,7 +169,9 @@ static bool call(lua_State *L, int at, enum dh_bound_kind kind, struct dh_run *r
         }
     }
     if (lua_tocfunction(L, at + 1) == dh_request_done) {
-        call_unowned(L, nargs, 0);
+        if (call_unowned(L, nargs, 0) < 0 && run->instance != NULL) {
+            dh_bound_crash_for_memory(run); /* nothing else raises there: its task waits for ever */
+        }
         return false;
     }
     if (lua_isnil(L, at + 1) || run->instance == NULL || dh_run_is_over(run) || run->is_killed) {
@@ -180,7 +182,7 @@ static bool call(lua_State *L, int at, enum dh_bound_kind kind, struct dh_run *r
     }
     uint32_t tasks = run->task_count;
     if (!dh_series_call(L, at + 1, nargs)) {
-        crash_for_memory(run);
+        dh_bound_crash_for_memory(run);
     }
     return run->task_count > tasks;
 }
@@ -209,6 +211,7 @@ static void count_out(lua_State *L, int at, enum dh_bound_kind kind, struct dh_r
 int dh_bound_call(lua_State *L, int nargs, int nresults, int flags) {
     (void)flags;
     int at = lua_gettop(L) - nargs;
+    dh_vm_of(L)->luv_calls++;
     if (!is_bound(L, at)) {
         return call_unowned(L, nargs, nresults);
     }

@@ -37,6 +37,9 @@ struct dh_run *dh_bound_run(lua_State *L, int idx);
 /* Push the series of the bound function at idx. */
 void dh_bound_push_series(lua_State *L, int idx);
 
+/* What luv was to tell the run could not be made. */
+void dh_bound_crash_for_memory(struct dh_run *run);
+
 /* A luv_CFpcall: the function and nargs arguments are on top of L, which is the main thread. */
 int dh_bound_call(lua_State *L, int nargs, int nresults, int flags);
 

@@ -146,4 +146,17 @@
 ** as C levels, and each may have 200 of these, of up to 1 KB. */
 #define DH_CLOSINGS_MAX 30
 
+/* What luv and libuv may ask for in one call, and use without looking whether they got it. */
+#define DH_SLACK_BYTES 4096
+
+/* libuv's own: how many threads its pool has unless UV_THREADPOOL_SIZE says so, and at most. */
+#define DH_POOL_THREADS 4
+#define DH_POOL_THREADS_MAX 1024
+
+/* A run that cannot be closed for want of memory: so long until the next try. */
+#define DH_RETRY_NS 10000000u
+
+/* Runs that can end at the same time when memory is out: what each needs for that is kept, 100 bytes. */
+#define DH_SPARE_CLOSINGS 64
+
 #endif

@@ -10,6 +10,7 @@
 #include "script/instance.h"
 #include "script/luvcall.h"
 #include "script/luvclose.h"
+#include "script/luvguard.h"
 #include "script/luvhandle.h"
 #include "script/luvloop.h"
 #include "script/luvpool.h"
@@ -118,6 +119,7 @@ static int open_luv(lua_State *L) {
     lua_pushvalue(main, module);
     lua_setfield(main, LUA_REGISTRYINDEX, LUV_KEY);
     dh_luvcall_open(main);
+    dh_luvguard_open(main);
     lua_getfield(main, LUA_REGISTRYINDEX, "uv_handle");
     lua_pushnil(main);
     while (lua_next(main, -2) != 0) {

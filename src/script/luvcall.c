@@ -4,6 +4,7 @@
 #include <luv/lhandle.h>
 
 #include "script/bound.h"
+#include "script/slack.h"
 #include "script/vm.h"
 
 /* luv's set of the metatables of handles. */
@@ -36,6 +37,10 @@ int dh_luv_call_noted(lua_State *L) {
     return dh_luv_call(L);
 }
 
+int dh_luv_call_with_slack(lua_State *L) {
+    return dh_slack_of_memory() ? dh_luv_call_noted(L) : dh_luv_fail_enomem(L);
+}
+
 int dh_luv_find_callback(lua_State *L) {
     int i = lua_gettop(L);
     while (i > 0 && !dh_bound_is_callable(L, i)) {
@@ -48,6 +53,13 @@ int dh_luv_fail_ebadf(lua_State *L) {
     lua_pushnil(L);
     lua_pushliteral(L, "EBADF: bad file descriptor");
     lua_pushliteral(L, "EBADF");
+    return 3;
+}
+
+int dh_luv_fail_enomem(lua_State *L) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "ENOMEM: not enough memory");
+    lua_pushliteral(L, "ENOMEM");
     return 3;
 }
 

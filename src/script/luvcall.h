@@ -21,6 +21,10 @@ struct dh_vm;
 int dh_luv_call(lua_State *L);
 int dh_luv_call_noted(lua_State *L);
 
+/* The same for a function that uses what it allocates without a look: ENOMEM where there is nothing to be
+** had. */
+int dh_luv_call_with_slack(lua_State *L);
+
 /* The handle at idx, or NULL. */
 uv_handle_t *dh_luv_handle_at(lua_State *L, int idx);
 bool dh_luv_is_handle(lua_State *L, int idx);
@@ -33,6 +37,9 @@ struct dh_run *dh_luv_current_run(const struct dh_vm *vm);
 
 /* Push what luv returns for a file descriptor that is none of the caller's; returns 3. */
 int dh_luv_fail_ebadf(lua_State *L);
+
+/* Push what luv returns when there is no memory, or no thread; returns 3. */
+int dh_luv_fail_enomem(lua_State *L);
 
 /* luv is open. Raises on memory errors. */
 void dh_luvcall_open(lua_State *L);

@@ -10,6 +10,7 @@
 #include "script/files.h"
 #include "script/instance.h"
 #include "script/luvcall.h"
+#include "script/luvguard.h"
 #include "script/owned.h"
 #include "script/series.h"
 #include "script/spawn.h"
@@ -62,8 +63,16 @@ static int wrapped_request(lua_State *L) {
         return dh_luv_call(L);
     }
     dh_bound_make(L, callback, run, DH_BOUND_REQUEST);
-    int n = dh_luv_call_noted(L);
+    int n = dh_luv_call_with_slack(L);
     owned->request_count += lua_toboolean(L, -n) != 0;
+    return n;
+}
+
+/* There is a handle at 1, or luv raises. */
+static int start_guarded(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    int n = dh_luv_call_noted(L);
+    dh_luvguard_handle(vm, *(uv_handle_t **)lua_touserdata(L, 1));
     return n;
 }
 
@@ -84,11 +93,11 @@ static int wrapped_start(lua_State *L) {
         return 3;
     }
     if (handle != NULL && dh_series_resume(L, 1, run, callback)) {
-        return dh_luv_call_noted(L);
+        return start_guarded(L);
     }
     dh_series_new(L, run, callback);
     dh_bound_make(L, callback, run, DH_BOUND_SERIES);
-    int n = dh_luv_call_noted(L);
+    int n = start_guarded(L);
     dh_bound_push_series(L, callback);
     dh_series_keep(L, -1, callback);
     dh_series_begin(L, 1, -1);
@@ -109,7 +118,7 @@ static int wrapped_new(lua_State *L) {
         dh_series_new(L, run, callback);
         dh_bound_make(L, callback, run, DH_BOUND_SERIES);
     }
-    int n = dh_luv_call(L);
+    int n = dh_luv_call_with_slack(L);
     if (run != NULL && dh_luv_is_handle(L, -n)) {
         dh_owned_add(L, -n, run);
         if (callback != 0) {
@@ -187,7 +196,7 @@ static int wrapped_spawn(lua_State *L) {
         lua_pop(L, 1); /* for luv to refuse */
     }
     bool is_group = is_detached(L, 2);
-    int n = dh_luv_call(L);
+    int n = dh_luv_call_with_slack(L);
     dh_preempt_after_long_call(&dh_vm_of(L)->preempt); /* fork, and the wait for exec */
     if (dh_luv_is_handle(L, -n)) {
         dh_owned_add(L, -n, run)->is_group = is_group;

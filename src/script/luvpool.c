@@ -9,7 +9,9 @@
 #include "script/files.h"
 #include "script/instance.h"
 #include "script/luvcall.h"
+#include "script/luvguard.h"
 #include "script/owned.h"
+#include "script/slack.h"
 #include "script/vm.h"
 
 /* Call f, which may start a request that other threads work on: now, or when the run may. */
@@ -29,15 +31,21 @@ static int call_pool(lua_State *L, enum dh_bound_kind kind) {
     if (run == NULL) {
         return dh_luv_call(L);
     }
+    if (!dh_slack_of_threads(vm)) {
+        return dh_luv_fail_enomem(L);
+    }
     struct dh_owned *owned = dh_owned_of(L, run);
     bool has_fd = lua_type(L, 1) == LUA_TNUMBER || lua_type(L, 1) == LUA_TUSERDATA;
     struct dh_request *r = lua_newuserdatauv(L, sizeof(*r), 0);
     memset(r, 0, sizeof(*r));
     dh_bound_make(L, callback, run, kind);
-    int n = dh_luv_call(L);
+    int n = dh_luv_call_with_slack(L);
     if (lua_toboolean(L, -n)) {
         r->req = lua_touserdata(L, -n);
         r->has_fd = has_fd && r->req != NULL && r->req->type == UV_FS;
+        if (r->req != NULL) {
+            dh_luvguard_request(vm, r->req);
+        }
         dh_owned_add_request(owned, r);
         dh_backlog_add(run);
         vm->in_flight++;
@@ -178,7 +186,7 @@ static int queue_work_k(lua_State *L, int status, lua_KContext ctx) {
     struct dh_run *run = run_of_work(L);
     (void)status;
     (void)ctx;
-    int n = dh_luv_call(L);
+    int n = dh_slack_of_threads(dh_vm_of(L)) ? dh_luv_call_with_slack(L) : dh_luv_fail_enomem(L);
     if (run != NULL && lua_toboolean(L, -n)) {
         dh_owned_of(L, run)->request_count++;
         dh_backlog_add(run);

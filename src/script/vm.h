@@ -15,6 +15,7 @@
 #include "script/cap.h"
 #include "script/collector.h"
 #include "script/files.h"
+#include "script/luvguard.h"
 #include "script/preempt.h"
 #include "script/task.h"
 #include "script/turn.h"
@@ -47,12 +48,15 @@ struct dh_vm {
     bool is_host_yield;  /* the yield under way is the host's, not the user's */
     bool has_loop;
     bool has_luv;
+    bool has_pool; /* see slack.h */
     int anchors;   /* reference of the table that keeps userdata alive */
     int cancelled; /* reference of the cancellation value */
     const void *cancelled_id;
     size_t errfunc_at;     /* see errfunc.h */
     uint64_t listed;       /* idle coroutines: numbers them, see idle.h */
     unsigned closings;     /* coroutines being closed, each in a __close of the one before */
+    struct dh_luvguard luvguard;
+    uint64_t luv_calls;    /* callbacks of luv's, so far */
     uint64_t late_wakeups; /* wake-ups that found their wait over */
 };
 

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "script/luvguard.h"
+
+#include <lauxlib.h>
+#include <luv/lhandle.h>
+#include <luv/lreq.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "script/bound.h"
+#include "script/owned.h"
+#include "script/vm.h"
+
+/* What a request is told that luv could not be told of; the other names. */
+static const char enomem_key = 0;
+static const char names_key = 0;
+
+#define DATAGRAM_BYTES 65536u
+
+/* A call of luv's callback. */
+struct call {
+    struct dh_vm *vm;
+    void (*fn)(struct call *c);
+    void *subject; /* handle or request */
+    ssize_t n;     /* bytes, or status */
+    const uv_buf_t *buf;
+    const struct sockaddr *address;
+    unsigned flags;
+    void *result;
+    const char *host;
+    const char *service;
+    size_t len;
+    uint64_t before; /* vm->luv_calls */
+};
+
+static struct dh_vm *vm_of(uv_loop_t *loop) {
+    return (struct dh_vm *)((char *)loop - offsetof(struct dh_vm, loop) -
+                            offsetof(struct dh_loop, uv));
+}
+
+static int run(lua_State *L) {
+    struct call *c = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    c->fn(c);
+    return 0;
+}
+
+static bool is_done(struct call *c) {
+    lua_State *L = c->vm->L;
+    c->before = c->vm->luv_calls;
+    lua_pushcfunction(L, run);
+    lua_pushlightuserdata(L, c);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        return false;
+    }
+    return true;
+}
+
+/* Has what luv calls back been called, by what was not done? */
+static bool was_called(const struct call *c) {
+    return c->vm->luv_calls != c->before;
+}
+
+/* ---- handles ------------------------------------------------------------------------------------- */
+
+static void crash_owner(struct dh_vm *vm, const uv_handle_t *handle) {
+    const luv_handle_t *data = handle->data;
+    lua_State *L = vm->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, data->ref);
+    const struct dh_handle *h = dh_owned_find(L, -1);
+    lua_pop(L, 1);
+    if (h != NULL) {
+        dh_bound_crash_for_memory(h->run);
+    }
+}
+
+static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf) {
+    (void)handle;
+    buf->base = malloc(size);
+    buf->len = buf->base != NULL ? size : 0; /* UV_ENOBUFS, then */
+}
+
+static void on_datagram_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf) {
+    if (uv_udp_using_recvmmsg((uv_udp_t *)handle)) {
+        const luv_handle_t *data = handle->data;
+        size = (size_t)DATAGRAM_BYTES * (size_t) * (const int *)data->extra;
+    }
+    on_alloc(handle, size, buf);
+}
+
+static void call_read(struct call *c) {
+    c->vm->luvguard.read(c->subject, c->n, c->buf);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
+    struct call c = {vm_of(stream->loop), call_read, .subject = stream, .n = n, .buf = buf};
+    if (!is_done(&c)) {
+        if (n > 0 && !was_called(&c)) {
+            free(buf->base); /* luv does, once it has made a string of it */
+        }
+        crash_owner(c.vm, (uv_handle_t *)stream);
+    }
+}
+
+static void call_recv(struct call *c) {
+    c->vm->luvguard.recv(c->subject, c->n, c->buf, c->address, c->flags);
+}
+
+static void on_recv(uv_udp_t *socket, ssize_t n, const uv_buf_t *buf,
+                    const struct sockaddr *address, unsigned flags) {
+    struct call c = {vm_of(socket->loop), call_recv,          .subject = socket, .n = n,
+                     .buf = buf,          .address = address, .flags = flags};
+    if (!is_done(&c)) {
+        crash_owner(c.vm, (uv_handle_t *)socket);
+    }
+}
+
+static bool is_stream(const uv_handle_t *handle) {
+    return handle->type == UV_TCP || handle->type == UV_NAMED_PIPE || handle->type == UV_TTY;
+}
+
+void dh_luvguard_handle(struct dh_vm *vm, uv_handle_t *handle) {
+    if (handle->loop != &vm->loop.uv) {
+        return;
+    }
+    if (is_stream(handle)) {
+        uv_stream_t *stream = (uv_stream_t *)handle;
+        if (stream->read_cb != NULL && stream->read_cb != on_read) {
+            vm->luvguard.read = stream->read_cb;
+            stream->read_cb = on_read;
+            stream->alloc_cb = on_alloc;
+        }
+    } else if (handle->type == UV_UDP) {
+        uv_udp_t *socket = (uv_udp_t *)handle;
+        if (socket->recv_cb != NULL && socket->recv_cb != on_recv) {
+            vm->luvguard.recv = socket->recv_cb;
+            socket->recv_cb = on_recv;
+            socket->alloc_cb = on_datagram_alloc;
+        }
+    }
+}
+
+/* ---- requests ------------------------------------------------------------------------------------ */
+
+/* Tell the request's callback that there was no memory for what it was to get. */
+static void tell(struct call *c) {
+    const luv_req_t *data = c->subject;
+    lua_State *L = c->vm->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, data->callback_ref);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &enomem_key);
+    dh_bound_call(L, 1, 0, 0);
+}
+
+/* What luv does when it is done with a request. */
+static void drop(const struct call *failed) {
+    struct dh_vm *vm = failed->vm;
+    uv_req_t *req = failed->subject;
+    luv_req_t *data = req->data;
+    struct call c = {vm, tell, .subject = data};
+    if (!was_called(failed)) {
+        is_done(&c);
+    }
+    luaL_unref(vm->L, LUA_REGISTRYINDEX, data->req_ref);
+    luaL_unref(vm->L, LUA_REGISTRYINDEX, data->callback_ref);
+    luaL_unref(vm->L, LUA_REGISTRYINDEX, data->data_ref);
+    free(data->data);
+    free(data);
+    req->data = NULL;
+}
+
+static void call_fs(struct call *c) {
+    c->vm->luvguard.fs(c->subject);
+}
+
+static void on_fs(uv_fs_t *req) {
+    struct call c = {vm_of(req->loop), call_fs, .subject = req};
+    if (!is_done(&c) && req->data != NULL) {
+        drop(&c);
+        uv_fs_req_cleanup(req);
+    }
+}
+
+static void call_getaddrinfo(struct call *c) {
+    c->vm->luvguard.getaddrinfo(c->subject, (int)c->n, c->result);
+}
+
+static void on_getaddrinfo(uv_getaddrinfo_t *req, int status, struct addrinfo *result) {
+    struct call c = {vm_of(req->loop), call_getaddrinfo, .subject = req, .n = status,
+                     .result = result};
+    if (!is_done(&c) && req->data != NULL) {
+        drop(&c);
+        uv_freeaddrinfo(result);
+    }
+}
+
+static void call_getnameinfo(struct call *c) {
+    c->vm->luvguard.getnameinfo(c->subject, (int)c->n, c->host, c->service);
+}
+
+static void on_getnameinfo(uv_getnameinfo_t *req, int status, const char *host,
+                           const char *service) {
+    struct call c = {vm_of(req->loop), call_getnameinfo, .subject = req,
+                     .n = status,      .host = host,     .service = service};
+    if (!is_done(&c) && req->data != NULL) {
+        drop(&c);
+    }
+}
+
+static void call_random(struct call *c) {
+    c->vm->luvguard.random(c->subject, (int)c->n, c->result, c->len);
+}
+
+static void on_random(uv_random_t *req, int status, void *bytes, size_t len) {
+    struct call c = {vm_of(req->loop), call_random,     .subject = req,
+                     .n = status,      .result = bytes, .len = len};
+    if (!is_done(&c) && req->data != NULL) {
+        drop(&c);
+    }
+}
+
+/* ours takes the place of luv's in the request, which is kept. */
+#define GUARD(place, kept, ours)                                                                   \
+    do {                                                                                           \
+        if ((place) != NULL && (place) != (ours)) {                                                \
+            (kept) = (place);                                                                      \
+            (place) = (ours);                                                                      \
+        }                                                                                          \
+    } while (0)
+
+void dh_luvguard_request(struct dh_vm *vm, uv_req_t *req) {
+    struct dh_luvguard *g = &vm->luvguard;
+    switch (req->type) {
+        case UV_FS:
+            GUARD(((uv_fs_t *)req)->cb, g->fs, on_fs);
+            break;
+        case UV_GETADDRINFO:
+            GUARD(((uv_getaddrinfo_t *)req)->cb, g->getaddrinfo, on_getaddrinfo);
+            break;
+        case UV_GETNAMEINFO:
+            GUARD(((uv_getnameinfo_t *)req)->getnameinfo_cb, g->getnameinfo, on_getnameinfo);
+            break;
+        case UV_RANDOM:
+            GUARD(((uv_random_t *)req)->cb, g->random, on_random);
+            break;
+        default:
+            break;
+    }
+}
+
+void dh_luvguard_open(lua_State *L) {
+    static const int codes[] = {
+#define CODE(name, text) UV_##name,
+        UV_ERRNO_MAP(CODE)
+#undef CODE
+    };
+    size_t count = sizeof(codes) / sizeof(*codes);
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_pushstring(L, uv_err_name(codes[i]));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
+    lua_pushliteral(L, "ENOMEM: not enough memory");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &enomem_key);
+}
