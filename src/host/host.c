@@ -129,9 +129,10 @@ void dh_host_stop(struct dh_host *host) {
     if (host->stops == 1) {
         host->is_stopping = true;
         dh_sup_shutdown(&host->sup);
-        if (host->options.shutdown_timeout_ns != DH_NEVER) {
-            dh_timerq_arm(&host->timers, &host->shutdown_timer,
-                          dh_host_now(host) + host->options.shutdown_timeout_ns);
+        uint64_t timeout_ns = host->options.shutdown_timeout_ns;
+        if (timeout_ns != DH_NEVER && dh_timerq_arm(&host->timers, &host->shutdown_timer,
+                                                    dh_host_now(host) + timeout_ns) != 0) {
+            host->wants_stop_now = true; /* without memory for a limit there is no polite time */
         }
     } else {
         host->wants_stop_now = true; /* not here: a task, a hook or a finalizer may be calling */

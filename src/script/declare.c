@@ -457,7 +457,7 @@ void dh_load_on_closed(struct dh_run *run) {
         link = &(*link)->next;
     }
     *link = load->next;
-    free(run->closing);
+    dh_closing_free(run->instance, run->closing);
     run->closing = NULL;
     run->instance = NULL;
     dh_vm_release(instance->vm, run->main.anchor);

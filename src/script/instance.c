@@ -267,7 +267,7 @@ static void on_stepped(struct dh_host *host) {
         if (c->run != NULL) {
             release(instance, c->run);
         }
-        free(c);
+        dh_closing_free(instance, c);
     }
     deliver_events(instance);
     wake_settled(instance);

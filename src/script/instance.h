@@ -13,6 +13,7 @@
 
 #include "host/host.h"
 #include "obs/log.h"
+#include "script/limits.h"
 #include "script/run.h"
 
 struct dh_failure;
@@ -31,14 +32,15 @@ struct dh_instance {
     struct dh_log log;
     struct dh_line settling;   /* tasks that wait until an order is carried out */
     struct dh_closing *closed; /* runs to let go after the step that reported them */
-    int anchor;                /* of its own userdata, while it is current */
-    int events;                /* registry: events not yet delivered */
-    struct dh_port *port;      /* the control plane's, or NULL */
-    int on_event;              /* registry: the function that gets every event, or LUA_NOREF */
-    struct dh_load *loads;     /* scripts loaded beside what runs, whose handles are open */
-    int on_reload;             /* registry: the function that SIGHUP calls, or LUA_NOREF */
-    int stop_event;            /* registry: run_group's stop event, or LUA_NOREF */
-    bool wants_states;         /* on_event gets every move of the state machine, too */
+    struct dh_closing spare_closings[DH_SPARE_CLOSINGS]; /* for when memory is out */
+    int anchor;            /* of its own userdata, while it is current */
+    int events;            /* registry: events not yet delivered */
+    struct dh_port *port;  /* the control plane's, or NULL */
+    int on_event;          /* registry: the function that gets every event, or LUA_NOREF */
+    struct dh_load *loads; /* scripts loaded beside what runs, whose handles are open */
+    int on_reload;         /* registry: the function that SIGHUP calls, or LUA_NOREF */
+    int stop_event;        /* registry: run_group's stop event, or LUA_NOREF */
+    bool wants_states;     /* on_event gets every move of the state machine, too */
 };
 
 extern const struct dh_runner dh_instance_runner;

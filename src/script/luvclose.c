@@ -6,7 +6,6 @@
 #include <signal.h>
 
 #include "script/bound.h"
-#include "script/failure.h"
 #include "script/instance.h"
 #include "script/owned.h"
 #include "script/series.h"
@@ -30,25 +29,24 @@ static void terminate(const struct dh_handle *h, const struct dh_run *run) {
     }
 }
 
-/* Close an open handle that is no living child. */
+/* Close an open handle that is no living child. Needs no memory but what a call may: when it raises,
+** nothing has been done that cannot be done again. */
 static void close_owned(lua_State *L, struct dh_handle *h) {
     struct dh_run *run = h->run;
+    bool was_closing = uv_is_closing(*h->box); /* behind our back: nobody will count it out */
     dh_owned_push(L, h);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &close_key);
-    lua_pushvalue(L, -2);
-    lua_pushnil(L);
-    dh_bound_make(L, -1, run, DH_BOUND_CLOSE);
-    if (!uv_is_closing(*h->box)) {
-        dh_series_end(L, -2);
-        lua_call(L, 2, 0);
-        dh_owned_remove(L, -1, h);
-        lua_pop(L, 1);
-        return;
+    if (!was_closing) {
+        dh_series_end(L, -1);
+        dh_owned_count_closing(L, h);
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &close_key);
+        lua_pushvalue(L, -2);
+        lua_call(L, 1, 0);
     }
-    lua_pop(L, 3); /* closed behind our back: nobody will count it out */
     dh_owned_remove(L, -1, h);
     lua_pop(L, 1);
-    dh_run_on_handle_closed(run);
+    if (was_closing) {
+        dh_run_on_handle_closed(run);
+    }
 }
 
 /* Stack: run, number of handles. */
@@ -56,12 +54,12 @@ static int close_some_owned(lua_State *L) {
     struct dh_run *run = lua_touserdata(L, 1);
     for (lua_Integer n = lua_tointeger(L, 2); n > 0 && run->owned->to_close != NULL; n--) {
         struct dh_handle *h = run->owned->to_close;
-        run->owned->to_close = h->next;
         if (*h->box == NULL) { /* the state is closing, and luv's finalizer was first */
             dh_owned_unlink(h);
             dh_run_on_handle_closed(run);
         } else if (dh_owned_is_living_child(h)) {
             terminate(h, run);
+            run->owned->to_close = h->next;
         } else {
             close_owned(L, h);
         }
@@ -82,15 +80,14 @@ static int close_exited(lua_State *L) {
     return 0;
 }
 
-static void call_protected(struct dh_run *run, lua_CFunction f, unsigned n) {
+static bool call_protected(struct dh_run *run, lua_CFunction f, unsigned n) {
     lua_State *L = run->instance->vm->L;
     lua_pushcfunction(L, f);
     lua_pushlightuserdata(L, run);
     lua_pushinteger(L, n);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-        dh_instance_report_cleanup(run, dh_failure_capture(L, -1, 0));
-        lua_pop(L, 1);
-    }
+    bool is_done = lua_pcall(L, 2, 0, 0) == LUA_OK;
+    lua_settop(L, is_done ? lua_gettop(L) : lua_gettop(L) - 1);
+    return is_done;
 }
 
 void dh_luv_begin_closing(struct dh_run *run) {
@@ -100,18 +97,21 @@ void dh_luv_begin_closing(struct dh_run *run) {
     }
 }
 
-bool dh_luv_close_owned(struct dh_run *run, unsigned n) {
-    if (run->owned != NULL && run->owned->to_close != NULL) {
-        call_protected(run, close_some_owned, n);
+enum dh_luv_progress dh_luv_close_owned(struct dh_run *run, unsigned n) {
+    if (run->owned == NULL || run->owned->to_close == NULL) {
+        return DH_LUV_CLOSED_ALL;
     }
-    return run->owned == NULL || run->owned->to_close == NULL;
+    if (!call_protected(run, close_some_owned, n)) {
+        return DH_LUV_NO_MEMORY;
+    }
+    return run->owned->to_close == NULL ? DH_LUV_CLOSED_ALL : DH_LUV_CLOSED_SOME;
 }
 
 void dh_luv_on_exit(struct dh_run *run) {
     if (run->phase == DH_RUN_HANDLES) {
         dh_run_close_again(run);
     } else if (run->owned != NULL) {
-        call_protected(run, close_exited, 0);
+        call_protected(run, close_exited, 0); /* without memory, when the run ends */
     }
 }
 

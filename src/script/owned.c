@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "script/bound.h"
 #include "script/run.h"
 #include "script/vm.h"
 
@@ -27,9 +28,22 @@ struct dh_owned *dh_owned_of(lua_State *L, struct dh_run *run) {
     return owned;
 }
 
+/* The callback that counts a handle of the run out, the same for all of them. */
+static void push_closer(lua_State *L, struct dh_run *run, struct dh_owned *owned) {
+    struct dh_vm *vm = dh_vm_of(L);
+    if (owned->closer == 0) {
+        lua_pushnil(L);
+        dh_bound_make(L, -1, run, DH_BOUND_CLOSE);
+        owned->closer = dh_vm_anchor(vm, L);
+    }
+    dh_vm_push_anchored(vm, L, owned->closer);
+}
+
 struct dh_handle *dh_owned_add(lua_State *L, int idx, struct dh_run *run) {
     struct dh_owned *owned = dh_owned_of(L, run);
     idx = lua_absindex(L, idx);
+    push_closer(L, run, owned);
+    int closer = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key);
     lua_pushvalue(L, idx);
     struct dh_handle *h = lua_newuserdatauv(L, sizeof(*h), 0);
@@ -37,6 +51,7 @@ struct dh_handle *dh_owned_add(lua_State *L, int idx, struct dh_run *run) {
     lua_rawset(L, -3);
     lua_pop(L, 1);
     h->run = run;
+    h->closer = closer;
     h->box = lua_touserdata(L, idx);
     h->next = owned->handles;
     if (h->next != NULL) {
@@ -80,11 +95,21 @@ void dh_owned_unlink(struct dh_handle *h) {
 void dh_owned_remove(lua_State *L, int idx, struct dh_handle *h) {
     idx = lua_absindex(L, idx);
     dh_owned_unlink(h);
+    luaL_unref(L, LUA_REGISTRYINDEX, h->closer);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &records_key);
     lua_pushvalue(L, idx);
     lua_pushnil(L);
     lua_rawset(L, -3); /* frees h */
     lua_pop(L, 1);
+}
+
+void dh_owned_count_closing(lua_State *L, struct dh_handle *h) {
+    luv_handle_t *data = (*h->box)->data;
+    if (h->closer != LUA_NOREF) {
+        luaL_unref(L, LUA_REGISTRYINDEX, data->callbacks[LUV_CLOSED]);
+        data->callbacks[LUV_CLOSED] = h->closer;
+        h->closer = LUA_NOREF;
+    }
 }
 
 void dh_owned_push(lua_State *L, const struct dh_handle *h) {

@@ -22,7 +22,8 @@ struct dh_handle {
     uv_handle_t **box; /* luv's userdata; NULL in it: luv's finalizer was first */
     struct dh_handle *prev;
     struct dh_handle *next;
-    bool is_group;     /* a child that leads a process group */
+    int closer;    /* luv's reference of the callback by which its closing is counted; LUA_NOREF */
+    bool is_group; /* a child that leads a process group */
     bool is_abandoned; /* a child that lives, though its handle was closed by the user */
 };
 
@@ -57,6 +58,7 @@ struct dh_owned {
     struct dh_line in_run;    /* tasks that wait in uv.run: until nothing is left to wait for */
     struct dh_line in_once;   /* the same, until a callback has been called */
     uint32_t waiting_count;   /* tasks in uv.run, whatever its mode */
+    int closer;               /* reference of that callback, 0: none yet */
     int defers;               /* reference of the list for self:defer, 0: none */
     int idle;                 /* reference of the table of idle coroutines, 0: none yet */
     int files;                /* reference of the set of its files, 0: none yet; see files.c */
@@ -82,7 +84,11 @@ struct dh_handle *dh_owned_find(lua_State *L, int idx);
 /* The handle at idx, which is h's, is being closed. */
 void dh_owned_remove(lua_State *L, int idx, struct dh_handle *h);
 
-/* The same, but for the table of records: its handle's userdata is gone. */
+/* The handle at idx, which is h's, will count itself out when it is closed without a callback. Needs no
+** memory: what it takes was made with the handle. */
+void dh_owned_count_closing(lua_State *L, struct dh_handle *h);
+
+/* The same as remove, but for the table of records: its handle's userdata is gone. */
 void dh_owned_unlink(struct dh_handle *h);
 
 /* Push the userdata of an open handle. */

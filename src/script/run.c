@@ -100,6 +100,9 @@ static void close_run(struct dh_run *run) {
     dh_turn_set_work(vm, run, false);
     release_cleanup(run);
     dh_printed_end(run);
+    if (run->owned != NULL) {
+        dh_vm_release(vm, run->owned->closer);
+    }
     free(run->owned);
     run->owned = NULL;
     if (run->unit != NULL) {
@@ -137,9 +140,24 @@ static void close_if_all_closed(struct dh_run *run) {
     }
 }
 
+/* There may be memory again. If there is none for the timer, in the next turn. */
+static void try_again_later(struct dh_run *run) {
+    struct dh_host *host = &run->instance->host;
+    if (dh_timerq_arm(&host->timers, &run->closing->deadline, dh_host_now(host) + DH_RETRY_NS) !=
+        0) {
+        dh_turn_set_work(run->instance->vm, run, true);
+    }
+}
+
 static void close_handles(struct dh_run *run) {
-    if (dh_luv_close_owned(run, DH_PIECE)) {
-        dh_turn_set_work(run->instance->vm, run, false);
+    enum dh_luv_progress progress = dh_luv_close_owned(run, DH_PIECE);
+    if (progress == DH_LUV_CLOSED_SOME) {
+        return;
+    }
+    dh_turn_set_work(run->instance->vm, run, false);
+    if (progress == DH_LUV_NO_MEMORY) {
+        try_again_later(run);
+    } else {
         close_if_all_closed(run);
     }
 }
@@ -152,15 +170,30 @@ void dh_run_close_again(struct dh_run *run) {
     }
 }
 
+/* Its time to end is limited. Without memory for the timer it has none. */
+static void limit_end(struct dh_run *run, uint64_t deadline_ns) {
+    struct dh_host *host = &run->instance->host;
+    if (dh_timerq_arm(&host->timers, &run->closing->deadline, deadline_ns) == 0) {
+        return;
+    }
+    if (run->phase <= DH_RUN_CLEANUP) {
+        run->is_killed = true;
+        dh_turn_set_work(run->instance->vm, run, true);
+    } else {
+        run->closing->is_impatient = true;
+        dh_run_close_again(run);
+    }
+}
+
 static void enter_handles(struct dh_run *run) {
     struct dh_host *host = &run->instance->host;
     run->phase = DH_RUN_HANDLES;
     run->instance->vm->in_flight++; /* a virtual clock stands for the system to close them */
+    dh_timerq_disarm(&host->timers, &run->closing->deadline); /* of the phases before */
     dh_run_close_again(run);
-    if (run->phase != DH_RUN_CLOSED) {
+    if (run->phase != DH_RUN_CLOSED && !dh_timer_is_armed(&run->closing->deadline)) {
         /* children have been asked to end: they get this long */
-        dh_timerq_arm(&host->timers, &run->closing->deadline,
-                      dh_host_now(host) + DH_CHILD_GRACE_NS);
+        limit_end(run, dh_host_now(host) + DH_CHILD_GRACE_NS);
     }
 }
 
@@ -227,7 +260,7 @@ static int start_cleanup(lua_State *L) {
     uint64_t limit_ns = run->unit->worker.policy->hang_timeout_ns;
     if (run->is_killed && limit_ns != DH_NEVER) {
         struct dh_host *host = &run->instance->host;
-        dh_timerq_arm(&host->timers, &run->closing->deadline, dh_host_now(host) + limit_ns);
+        limit_end(run, dh_host_now(host) + limit_ns);
     }
     return 0;
 }
@@ -306,7 +339,7 @@ static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *fa
             const struct dh_worker *w = &run->unit->worker;
             /* the polite time counts from the order to stop, if there was one */
             uint64_t from_ns = w->state == DH_STOPPING ? w->since_ns : c->outcome.ended_ns;
-            dh_timerq_arm(&host->timers, &c->deadline, from_ns + timeout);
+            limit_end(run, from_ns + timeout);
         }
     }
     cancel_tasks(run);
@@ -322,11 +355,36 @@ static struct dh_failure *take_cause(const struct dh_run *run) {
     return cause;
 }
 
+/* Those that came of calloc are above or below the array. */
+static bool is_spare(const struct dh_instance *instance, const struct dh_closing *closing) {
+    uintptr_t first = (uintptr_t)instance->spare_closings;
+    return (uintptr_t)closing - first < sizeof(instance->spare_closings);
+}
+
+void dh_closing_free(struct dh_instance *instance, struct dh_closing *closing) {
+    if (closing != NULL && is_spare(instance, closing)) {
+        memset(closing, 0, sizeof(*closing));
+    } else {
+        free(closing);
+    }
+}
+
+/* When memory is out. */
+static struct dh_closing *find_spare_closing(struct dh_instance *instance) {
+    for (unsigned i = 0; i < DH_SPARE_CLOSINGS; i++) {
+        if (!instance->spare_closings[i].is_taken) {
+            return &instance->spare_closings[i];
+        }
+    }
+    dh_host_die("out of memory while many runs end");
+}
+
 static void make_closing(struct dh_run *run) {
     struct dh_closing *closing = calloc(1, sizeof(*closing));
     if (closing == NULL) {
-        dh_host_die("out of memory while a run ends");
+        closing = find_spare_closing(run->instance);
     }
+    closing->is_taken = true;
     closing->run = run;
     closing->deadline.kind = DH_TIMER_CLOSING;
     run->closing = closing;

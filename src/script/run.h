@@ -82,8 +82,12 @@ struct dh_closing {
     struct dh_outcome outcome;
     struct dh_failure *failure; /* of the outcome; goes to the worker when closed */
     struct dh_timer deadline;   /* kill what has not ended */
+    bool is_taken;              /* by a run: see dh_instance.spare_closings */
     bool is_impatient;          /* it was due: what threads still do with files is not waited for */
 };
+
+/* The run is gone. NULL is nothing. */
+void dh_closing_free(struct dh_instance *instance, struct dh_closing *closing);
 
 /* A run that owns nothing yet. */
 void dh_run_init(struct dh_run *run, struct dh_instance *instance, struct dh_unit *unit,
