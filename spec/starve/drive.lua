@@ -1,0 +1,213 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- Runs the points of a scenario, each in a process of its own, and says what was found.
+local uv = require "luv"
+
+local M = {}
+
+local PATIENCE_MS = 6000
+local NEVER = 1000000000
+
+-- name -> options of its host (arguments before the script), more environment, `exits`: which exit
+-- codes are good besides 0, `leaks`: it passes through libraries (gnutls when it is loaded, luv
+-- when Lua raises in it) that do not free what they have when they are refused more.
+M.modes = { "memory once", "memory twice", "memory on", "memory ceiling" }
+M.scenarios = {
+  { name = "boot", armed = true, exits = { [2] = true }, ms = 0 },
+  { name = "load", exits = { [2] = true }, ms = 0 },
+  { name = "start", exits = { [2] = true } },
+  { name = "plane", exits = { [2] = true }, control = true, leaks = true },
+  { name = "crash" },
+  { name = "restart" },
+  { name = "stop" },
+  { name = "reload" },
+  { name = "uv", leaks = true },
+  { name = "control", control = true, thread = "other" },
+  { name = "shutdown", control = true, ms = 0 },
+}
+
+--- What must be found, and as what.
+M.canaries = {
+  { name = "canary_leak", finds = "^leaks: 1 blocks$" },
+  { name = "canary_lost", finds = "^not as it should be: lost is failed$" },
+  { name = "canary_abort", finds = "^signal 6" },
+  { name = "canary_hang", finds = "^hangs$" },
+}
+
+local function read(path)
+  local file <close> = io.open(path, "rb")
+  return file and file:read "a" or ""
+end
+
+local function environment(set)
+  local list = {}
+  for key, value in pairs(uv.os_environ()) do
+    if set[key] == nil and key:sub(1, 7) ~= "DECNET_" then
+      list[#list + 1] = key .. "=" .. value
+    end
+  end
+  for key, value in pairs(set) do
+    list[#list + 1] = key .. "=" .. value
+  end
+  return list
+end
+
+--- Play one point in the directory `dir`; done(result) gets code, signal, hung, stdout, stderr,
+--- report{points, refused, blocks, bytes, descriptors} or nil.
+function M.play(program, scenario, plan, dir, done)
+  local files = { dir .. "/stdout", dir .. "/stderr", dir .. "/report" }
+  os.remove(files[3])
+  local out = assert(uv.fs_open(files[1], "w", 384))
+  local err = assert(uv.fs_open(files[2], "w", 384))
+  local args = { "--no-control" }
+  if scenario.control then
+    args = { "--socket", dir .. "/control" }
+  end
+  args[#args + 1] = ("%s/spec/starve/scenarios/%s.lua"):format(uv.cwd(), scenario.name)
+  local result, timer = {}, uv.new_timer()
+  local handle, pid
+  handle, pid = uv.spawn(program, {
+    args = args, stdio = { nil, out, err },
+    env = environment {
+      DECNET_STARVE = plan, DECNET_STARVE_REPORT = files[3],
+      DECNET_STARVE_MS = tostring(scenario.ms or 20),
+      DECNET_STARVE_ARMED = scenario.armed and "1" or nil,
+      DECNET_STARVE_THREAD = scenario.thread,
+      DECNET_STARVE_SOCKET = dir .. "/control",
+      DECNET_STARVE_TRACE = os.getenv "DECNET_STARVE_TRACE",
+      LUA_PATH = uv.cwd() .. "/?.lua;;",
+    },
+  }, function(code, signal)
+    timer:close()
+    handle:close()
+    result.code, result.signal = code, signal
+    result.stdout, result.stderr = read(files[1]), read(files[2])
+    local text = read(files[3])
+    if text ~= "" then
+      result.report = {}
+      for word, number in text:gmatch "(%l+) (%-?%d+)" do
+        result.report[word] = result.report[word] or tonumber(number)
+      end
+    end
+    result.report_text = text
+    done(result)
+  end)
+  uv.fs_close(out)
+  uv.fs_close(err)
+  assert(handle, pid)
+  timer:start(PATIENCE_MS, 0, function()
+    result.is_hung = true
+    uv.kill(pid, "sigkill")
+  end)
+end
+
+local function last_line(text)
+  return text:match "([^\n]+)\n?$" or ""
+end
+
+--- What is wrong with a result, in a line without figures; nil: nothing.
+function M.judge(scenario, result, unfaulted)
+  if result.is_hung then
+    return "hangs"
+  elseif result.signal ~= 0 then
+    return ("signal %d: %s"):format(result.signal, last_line(result.stderr))
+  elseif result.stdout:find "harmed: " then
+    return result.stdout:match "harmed: ([^\n]*)"
+  end
+  if result.code == 0 then
+    if not result.stdout:find "unharmed" then
+      return "ends before it was judged: " .. last_line(result.stderr)
+    end
+  elseif not (scenario.exits and scenario.exits[result.code]) then
+    return ("exit code %d: %s"):format(result.code, last_line(result.stderr))
+  elseif select(2, result.stderr:gsub("decnet%-host: ", "")) ~= 1 then
+    return ("exit code %d and no good message: %s"):format(result.code, result.stderr)
+  end
+  local report = result.report
+  if not report then
+    return "ends without a report"
+  elseif report.blocks > unfaulted.report.blocks and not scenario.leaks then
+    return ("leaks: %d blocks"):format(report.blocks - unfaulted.report.blocks)
+  elseif report.descriptors > unfaulted.report.descriptors then
+    return ("leaks: %d descriptors"):format(report.descriptors - unfaulted.report.descriptors)
+  end
+end
+
+-- Play `jobs` plans at a time: next_plan() returns one or nil, each(plan, result) gets the results.
+local function play_all(program, scenario, root, jobs, next_plan, each)
+  local function go_on(dir)
+    local plan = next_plan()
+    if plan then
+      M.play(program, scenario, plan, dir, function(result)
+        each(plan, result)
+        go_on(dir)
+      end)
+    end
+  end
+  for i = 1, jobs do
+    local dir = ("%s/%d"):format(root, i)
+    uv.fs_mkdir(dir, 448)
+    go_on(dir)
+  end
+  uv.run()
+end
+
+--- The plans of a mode: one for each `stride`-th point.
+local function plans_of(mode, unfaulted, stride, first)
+  local n = first
+  local last, step = unfaulted.report.points, stride
+  if mode:find "ceiling" then
+    last = unfaulted.peak
+    step = math.max(1, last // math.max(1, unfaulted.report.points // stride))
+  end
+  return function()
+    if n > last then
+      return nil
+    end
+    local plan = ("%s %d %d"):format(mode, n, n % 13 + 1)
+    n = n + step
+    return plan
+  end
+end
+
+--- Play a scenario in a mode. Returns the number of points and the findings: a list of
+--- { what, plans }.
+function M.explore(options, scenario, mode)
+  local unfaulted
+  local root = options.root
+  play_all(options.program, scenario, root, 1, coroutine.wrap(function()
+    coroutine.yield(("%s %d"):format(mode, NEVER))
+    while true do
+      coroutine.yield()
+    end
+  end), function(_, result)
+    unfaulted = result
+  end)
+  if not unfaulted.report then
+    error(("%s: does not even run without a fault: %s%s"):format(scenario.name, unfaulted.stdout,
+      unfaulted.stderr), 0)
+  end
+  unfaulted.peak = unfaulted.report.peak
+  local count, findings, by_what = 0, {}, {}
+  local wrong = M.judge(scenario, unfaulted, unfaulted)
+  if wrong then
+    error(("%s: without a fault: %s\n%s%s"):format(scenario.name, wrong, unfaulted.stdout,
+      unfaulted.stderr), 0)
+  end
+  play_all(options.program, scenario, root, options.jobs,
+    plans_of(mode, unfaulted, options.stride, options.first), function(plan, result)
+      count = count + 1
+      local what = M.judge(scenario, result, unfaulted)
+      if what then
+        what = what:gsub("ts=%S+ ", ""):gsub("0x%x+", "0x"):gsub("%d+ms", "Nms")
+        local finding = by_what[what]
+        if not finding then
+          finding = { what = what, plans = {} }
+          by_what[what], findings[#findings + 1] = finding, finding
+        end
+        table.insert(finding.plans, plan)
+      end
+    end)
+  return count, findings
+end
+
+return M

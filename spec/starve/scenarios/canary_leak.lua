@@ -1,0 +1,11 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- What was refused is the reason for a leak.
+local scenario = require "spec.starve.common"
+local starve = require "starve"
+scenario.begin(function()
+  starve.arm()
+  if not pcall(string.rep, "x", 5000) then
+    starve.disarm()
+    starve.leak()
+  end
+end)
