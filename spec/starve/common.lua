@@ -10,11 +10,11 @@ local M = { min_backoff = 0.001, max_backoff = 0.004 }
 
 decnet.defaults { min_backoff = M.min_backoff, max_backoff = M.max_backoff, stop_timeout = 1 }
 
-local ticks, has_begun, verify = 0, false, nil
+local has_begun, verify = false, nil
 
 decnet.worker("calm", function()
   while true do
-    ticks = ticks + 1
+    starve.tick()
     decnet.sleep(0.002)
   end
 end)
@@ -55,8 +55,8 @@ local function judge()
       print("harmed: calm has crashed: " .. (err and err.message or "it could not start"))
     end
   end
-  local before = ticks
-  patiently("calm ticks no more", function() return ticks > before end)
+  local before = starve.ticks()
+  patiently("calm ticks no more", function() return starve.ticks() > before end)
   patiently("not as it should be", verify or function() return true end)
   print "unharmed"
 end

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
-** require "starve" in what decnet-starved hosts: arm(), disarm(), is_armed(). None of them allocates.
+** require "starve" in what decnet-starved hosts: arm(), disarm(), is_armed(), tick(), ticks(). None of
+** them allocates.
 */
 #include <lauxlib.h>
 #include <lua.h>
@@ -28,6 +29,19 @@ static int l_is_armed(lua_State *L) {
     return 1;
 }
 
+static lua_Integer ticks;
+
+static int l_tick(lua_State *L) {
+    (void)L;
+    ticks++;
+    return 0;
+}
+
+static int l_ticks(lua_State *L) {
+    lua_pushinteger(L, ticks);
+    return 1;
+}
+
 /* leak(): for the canary. */
 static int l_leak(lua_State *L) {
     void *volatile lost = malloc(1000);
@@ -37,11 +51,10 @@ static int l_leak(lua_State *L) {
 }
 
 static int open_starve(lua_State *L) {
-    static const luaL_Reg functions[] = {{"arm", l_arm},
-                                         {"disarm", l_disarm},
-                                         {"is_armed", l_is_armed},
-                                         {"leak", l_leak},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"arm", l_arm},   {"disarm", l_disarm}, {"is_armed", l_is_armed},
+        {"leak", l_leak}, {"tick", l_tick},     {"ticks", l_ticks},
+        {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

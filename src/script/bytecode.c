@@ -64,7 +64,8 @@ struct cursor {
     struct dh_bytecode *b;
     const char *at;
     const char *end;
-    bool is_bad; /* another format, or no memory */
+    bool is_bad;     /* another format, or */
+    bool is_starved; /* no memory */
 };
 
 static const char *take(struct cursor *c, size_t len) {
@@ -114,7 +115,7 @@ static void hash_span(struct cursor *c, const char *from) {
 static void put_constant(struct cursor *c, struct dh_span s) {
     struct dh_bytecode *b = c->b;
     if (!grow((void **)&b->constants, &b->constant_cap, b->constant_count + 1, sizeof(s))) {
-        c->is_bad = true;
+        c->is_bad = c->is_starved = true;
         return;
     }
     b->constants[b->constant_count++] = s;
@@ -141,9 +142,12 @@ static void take_constants(struct cursor *c) {
 
 static void note_access(struct cursor *c, uint8_t upvalue, size_t first, unsigned constant) {
     struct dh_bytecode *b = c->b;
-    if (first + constant >= b->constant_count ||
-        !grow((void **)&b->accesses, &b->access_cap, b->access_count + 1, sizeof(*b->accesses))) {
+    if (first + constant >= b->constant_count) {
         c->is_bad = true;
+        return;
+    }
+    if (!grow((void **)&b->accesses, &b->access_cap, b->access_count + 1, sizeof(*b->accesses))) {
+        c->is_bad = c->is_starved = true;
         return;
     }
     struct dh_span s = b->constants[first + constant];
@@ -264,6 +268,9 @@ bool dh_bytecode_read(struct dh_bytecode *b, lua_State *L) {
     const char *header = take(&c, HEADER_LEN + 1); /* and the number of upvalues */
     c.is_bad = c.is_bad || header[VERSION_AT] != VERSION;
     take_function(&c, &sets, &descriptions);
+    if (c.is_starved) { /* not what it says: who takes it for that restarts what has not changed */
+        return false;
+    }
     if (c.is_bad) {
         b->hash = dh_hash_bytes(0, b->dump, b->dump_len);
         b->access_count = 0;
