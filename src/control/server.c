@@ -60,6 +60,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
             c->next->prev = c->prev;
         }
         server->connection_count--;
+        server->has_closed = true;
         free(c);
         *context = NULL;
     }
@@ -308,8 +309,12 @@ static uint64_t mhd_deadline_ns(struct MHD_Daemon *daemon, uint64_t now_ns) {
     return now_ns + least(ms, 3600000) * NS_PER_MS;
 }
 
-/* When the thread has something to do though nothing happens. */
+/* When the thread has something to do though nothing happens. Where no descriptor was left for a new
+** connection, libmicrohttpd does not listen until one has closed, and then only from its next turn on. */
 static uint64_t next_deadline_ns(struct dh_server *server, uint64_t now_ns) {
+    if (server->has_closed) {
+        return now_ns;
+    }
     uint64_t at = dh_stream_deadline_ns(server);
     at = least(at, mhd_deadline_ns(server->local, now_ns));
     at = least(at, mhd_deadline_ns(server->tcp, now_ns));
@@ -342,6 +347,7 @@ static void rest(struct dh_server *server, uint64_t until_ns) {
 static void turn(struct dh_server *server) {
     uint64_t now_ns = dh_clock_now();
     atomic_store(&server->control->has_notified, false);
+    server->has_closed = false;
     take_orders_back(server);
     wake_requests(server, now_ns);
     dh_stream_wake(server, now_ns);

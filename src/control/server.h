@@ -46,6 +46,7 @@ struct dh_server {
     unsigned stream_count;
     struct dh_connection *connections;
     unsigned connection_count;
+    bool has_closed; /* a connection has, since the turn began */
     uint64_t swept_ns;
     struct dh_kept workers; /* of /v1/workers */
     bool is_draining;       /* streams end, nothing waits any more */
