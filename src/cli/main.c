@@ -176,6 +176,7 @@ int main(int argc, char **argv) {
     struct arguments args = {argc, argv};
     int code = DH_EXIT_USAGE;
     if (hold_standard_files() != 0) {
+        perror("decnet-host: cannot open /dev/null");
         return DH_EXIT_USAGE;
     }
     make_room_for_files();

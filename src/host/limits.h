@@ -25,6 +25,10 @@
 ** because some code does not give up the CPU. */
 #define DH_STUCK_SECONDS 2
 
+/* Descriptors that libuv opens for a loop, and some more: it ends the process without. */
+#define DH_LOOP_FILES 10
+#define DH_ROOM_MAX 16
+
 /* How long a host that is otherwise over waits for hooks: what one of them may take. */
 #define DH_HOLD_NS 10000000000u
 

@@ -5,6 +5,7 @@
 
 #include "core/timerq.h"
 #include "host/limits.h"
+#include "host/room.h"
 
 #define NS_PER_MS 1000000u
 
@@ -20,7 +21,7 @@ static void on_deadline(struct dh_deadline *deadline) {
 }
 
 int dh_loop_init(struct dh_loop *loop) {
-    int err = uv_loop_init(&loop->uv);
+    int err = dh_room_for_files(DH_LOOP_FILES) ? uv_loop_init(&loop->uv) : UV_EMFILE;
     if (err != 0) {
         return err;
     }
