@@ -6,22 +6,26 @@ local uv = require "luv"
 
 local program = process.host:gsub("[^/]+$", "decnet-starved")
 
--- Every `stride`-th point of a mode, in hosts that are one process each.
-local function explore(name, mode, stride)
+-- Every `stride`-th point of a mode, in hosts that are one process each. Returns how many.
+local function play(name, mode, stride)
   if not uv.fs_stat(program) then
-    return pending "decnet-starved is not part of a sanitised build"
+    pending "decnet-starved is not part of a sanitised build"
   end
   for _, scenario in ipairs(drive.scenarios) do
     if scenario.name == name then
       local count, findings = drive.explore({
         program = program, root = process.dir(), jobs = 2, stride = stride or 1, first = 1,
       }, scenario, mode)
-      assert.is_true(count > 0)
       for _, finding in ipairs(findings) do
         error(("%s: %s: %s"):format(name, finding.plans[1], finding.what))
       end
+      return count
     end
   end
+end
+
+local function explore(...)
+  assert.is_true(play(...) > 0)
 end
 
 describe("starvation", function()
@@ -30,7 +34,7 @@ describe("starvation", function()
   for _, canary in ipairs(drive.canaries) do
     it(("finds %s"):format(canary.name), function()
       if not uv.fs_stat(program) then
-        return pending "decnet-starved is not part of a sanitised build"
+        pending "decnet-starved is not part of a sanitised build"
       end
       local _, findings = drive.explore({
         program = program, root = process.dir(), jobs = 1, stride = 1000, first = 1,
@@ -77,7 +81,93 @@ describe("a host without memory", function()
     explore("uv", "memory once", 29)
   end)
 
+  it("does not take a worker for another one when it is reloaded", function()
+    explore("reload", "memory once", 23)
+  end)
+
   it("answers by the control plane, or does not, but lives", function()
     explore("control", "memory on", 23)
   end)
+end)
+
+describe("a host without descriptors", function()
+  lazy_teardown(process.cleanup)
+
+  it("is refused by a message, not by an abort", function()
+    explore("boot", "files once")
+    explore("boot", "files on")
+  end)
+
+  it("listens again when a connection could not be accepted", function()
+    explore("control", "files once")
+    explore("control", "files on")
+  end)
+
+  it("runs with 32 of them, and the worker that takes all is alone with that", function()
+    local dir = process.dir()
+    process.write(dir .. "/workers.lua", [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      local ticks = 0
+      decnet.worker("calm", function() while true do ticks = ticks + 1 decnet.sleep(0.001) end end)
+      decnet.worker { name = "greedy", restart = "never", run = function()
+        local sockets = {}
+        for i = 1, 100 do
+          sockets[i] = assert(uv.new_tcp("inet"))
+        end
+      end }
+      decnet.worker("judge", function()
+        while decnet.get "greedy":status().state ~= "failed" do decnet.sleep(0.001) end
+        local before = ticks
+        while ticks < before + 5 do decnet.sleep(0.001) end
+        print(decnet.get "greedy":status().last_error.message)
+        assert(io.open("/dev/null")):close()
+        decnet.stop()
+        decnet.park()
+      end)
+    ]])
+    local child = process.start("/bin/sh",
+      { "-c", ("ulimit -n 32; exec %q --socket c.sock workers.lua"):format(process.host) },
+      { cwd = dir })
+    child:ends(0)
+    assert.matches("EMFILE", child:stdout())
+  end)
+
+  for what, redirect in pairs { stdin = "<&-", stdout = ">&-", stderr = "2>&-",
+    all = "<&- >&- 2>&-" } do
+    it(("runs with %s closed, and gives its number to no socket"):format(what), function()
+      local dir = process.dir()
+      process.write(dir .. "/workers.lua", [[
+        local decnet = require "decnet"
+        local uv = require "luv"
+        decnet.worker("worker", function(self)
+          local socket = assert(uv.new_tcp("inet"))
+          self.log:info "a line"
+          print "printed"
+          local ok <close> = io.open(socket:fileno() > 2 and "ok" or "wrong", "w")
+          decnet.stop()
+          decnet.park()
+        end)
+      ]])
+      local child = process.start("/bin/sh",
+        { "-c", ("exec %q --socket c.sock workers.lua %s"):format(process.host, redirect) },
+        { cwd = dir })
+      child:ends(0)
+      assert.is_truthy(uv.fs_stat(dir .. "/ok"))
+    end)
+  end
+end)
+
+describe("reads and writes", function()
+  lazy_teardown(process.cleanup)
+
+  for _, mode in ipairs { "eintr", "eagain", "short" } do
+    it(("that fail by %s change nothing"):format(mode), function()
+      local count = 0
+      for _, name in ipairs { "start", "crash", "uv", "control", "shutdown" } do
+        count = count + play(name, "calls " .. mode)
+      end
+      assert.is_true(count > 10)
+    end)
+  end
 end)

@@ -36,7 +36,7 @@ end
 
 -- Of what it is to be blamed for is memory alone, or what the scenario wanted.
 local function is_expected(text)
-  for _, known in ipairs { "memory", "ENOMEM", "EMFILE", "EAGAIN", "boom", "no thread",
+  for _, known in ipairs { "memory", "ENOMEM", "EMFILE", "EAGAIN", "EINTR", "boom", "no thread",
     "oo many open files" } do
     if string.find(text, known, 1, true) then
       return true

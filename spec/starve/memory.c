@@ -46,6 +46,9 @@ VISIBLE int dlclose(void *library) {
 }
 
 bool __wrap_dh_slack_of_memory(void);
+struct dh_preempt;
+void __real_dh_preempt_end_slice(struct dh_preempt *p);
+void __wrap_dh_preempt_end_slice(struct dh_preempt *p);
 struct dh_vm;
 bool __real_dh_slack_of_threads(struct dh_vm *vm);
 bool __wrap_dh_slack_of_threads(struct dh_vm *vm);
@@ -174,6 +177,12 @@ bool __wrap_dh_slack_of_memory(void) {
     bool is_there = __real_dh_slack_of_memory();
     slack_bytes = is_there ? SLACK_BYTES : 0;
     return is_there;
+}
+
+/* It is for the call that follows, not for other tasks. */
+void __wrap_dh_preempt_end_slice(struct dh_preempt *p) {
+    slack_bytes = 0;
+    __real_dh_preempt_end_slice(p);
 }
 
 bool __wrap_dh_slack_of_threads(struct dh_vm *vm) {

@@ -57,6 +57,7 @@ static struct {
 } plan;
 
 static atomic_bool is_armed;
+static atomic_uint arms;
 static _Atomic uint64_t points;
 static _Atomic uint64_t refused;
 static _Atomic int64_t blocks;
@@ -119,8 +120,13 @@ void starve_arm(void) {
     if (!atomic_exchange(&has_registered, true)) {
         atexit(starve_disarm); /* what libraries do after that is not ours */
     }
+    atomic_fetch_add(&arms, 1);
     atomic_store(&bytes_at_arm, atomic_load(&bytes_held));
     atomic_store(&is_armed, true);
+}
+
+unsigned starve_arms(void) {
+    return atomic_load(&arms);
 }
 
 void starve_disarm(void) {

@@ -29,8 +29,8 @@ end
 local points, found = 0, 0
 for _, scenario in ipairs(drive.scenarios) do
   if not next(wanted) or wanted[scenario.name] then
-    for _, mode in ipairs(scenario.modes or drive.modes) do
-      if not wanted_mode or mode == wanted_mode then
+    for _, mode in ipairs(drive.modes) do
+      if (wanted_mode or mode) == mode and mode ~= scenario.never then
         local began = uv.hrtime()
         local count, findings = drive.explore(options, scenario, mode)
         points = points + count

@@ -54,4 +54,7 @@ void starve_arm(void);
 void starve_disarm(void);
 bool starve_is_armed(void);
 
+/* How often it was armed. */
+unsigned starve_arms(void);
+
 #endif
