@@ -16,10 +16,10 @@ end
 
 local has_crashed = false
 decnet.worker("victim", function(self)
-  local server = uv.new_tcp()
+  local server = assert(uv.new_tcp())
   server:bind("127.0.0.1", 0)
   server:listen(8, function() end)
-  local timer = uv.new_timer()
+  local timer = assert(uv.new_timer())
   timer:start(1000, 1000, function() end)
   local file = assert(io.open("/dev/null", "w"))
   decnet.spawn(function() decnet.park() end)

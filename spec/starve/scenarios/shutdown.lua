@@ -6,7 +6,7 @@ local decnet = require "decnet"
 local uv = require "luv"
 for i = 1, 3 do
   decnet.worker("w" .. i, function(self)
-    local timer = uv.new_timer()
+    local timer = assert(uv.new_timer())
     timer:start(1000, 1000, function() end)
     self:defer(function() decnet.sleep(0.001) end)
     decnet.spawn(function() decnet.park() end)
