@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "core/names.h"
 #include "world.h"
 
 static void B01_workers_start_in_declared_order(void) {
@@ -310,6 +311,7 @@ static void a_retry_that_came_to_nothing_does_not_shorten_the_next_delay(void) {
     b = world_add(&world, "a", NULL);
     b->close_in = SEC;
     world_boot(&world);
+    CHECK(!dh_sup_is_quiet(&world.sup));
     dh_sup_restart(&world.sup, &b->w);
     world_turn(&world);
     CHECK_EQ(body_state(b), DH_CLOSING);
@@ -528,6 +530,8 @@ static void bad_specs_are_refused_with_the_worker_named(void) {
     struct world world;
     struct dh_policy p = world_policy();
     struct dh_error err;
+    struct dh_spec too_long = {0};
+    struct dh_worker w;
     char name[DH_NAME_MAX + 2];
 
     world_init(&world);
@@ -541,11 +545,21 @@ static void bad_specs_are_refused_with_the_worker_named(void) {
     p = world_policy();
     p.restart = 17;
     CHECK(world_try_add(&world, "a", &p, NULL, NULL, &err) == NULL);
+    p = world_policy();
+    p.jitter = 1.1;
+    CHECK(world_try_add(&world, "a", &p, NULL, NULL, &err) == NULL);
+    p.jitter = -0.1;
+    CHECK(world_try_add(&world, "a", &p, NULL, NULL, &err) == NULL);
+    CHECK_STR(err.text, "worker \"a\": jitter must be between 0 and 1");
     CHECK(world_try_add(&world, "", NULL, NULL, NULL, &err) == NULL);
     memset(name, 'x', sizeof name);
     name[DH_NAME_MAX] = '\0';
     CHECK(world_try_add(&world, name, NULL, NULL, NULL, &err) != NULL);
     CHECK_EQ(world.sup.worker_count, 1);
+    too_long.name = (struct dh_name){name, DH_NAME_MAX + 1};
+    too_long.policy = &p;
+    CHECK(dh_sup_add(&world.sup, &w, &too_long, &err) == DH_EINVAL);
+    CHECK_STR(err.text, "the name of a worker must have 1 to 200 bytes");
     world_fini(&world);
 }
 
@@ -567,6 +581,166 @@ static void a_hundred_thousand_start_in_one_step(void) {
     dh_sup_shutdown(&world.sup);
     world_turn(&world);
     CHECK(dh_sup_is_finished(&world.sup));
+    world_fini(&world);
+}
+
+static void an_order_before_the_boot_waits_for_it(void) {
+    struct world world;
+    struct body *b;
+
+    world_init(&world);
+    b = world_add(&world, "a", NULL);
+    CHECK_EQ(dh_sup_restart(&world.sup, &b->w), 0);
+    dh_sup_step(&world.sup);
+    CHECK_EQ(body_state(b), DH_WAITING);
+    CHECK(!dh_sup_is_finished(&world.sup));
+    world_boot(&world);
+    CHECK_STR(world_log(&world, "start"), "a:start@0");
+    world_fini(&world);
+}
+
+static void a_host_that_is_told_to_stop_before_the_boot_starts_nobody(void) {
+    struct world world;
+
+    world_init(&world);
+    world_add(&world, "a", NULL);
+    dh_sup_shutdown(&world.sup);
+    dh_sup_step(&world.sup);
+    CHECK(dh_sup_is_finished(&world.sup));
+    CHECK_STR(world_states(&world), "a=stopped");
+    CHECK_STR(world_log(&world, "start"), "");
+    world_fini(&world);
+}
+
+static void what_has_ended_is_work_until_the_next_step(void) {
+    struct world world;
+    struct body *b;
+
+    world_init(&world);
+    b = world_add(&world, "a", NULL);
+    world_boot(&world);
+    CHECK(!dh_sup_has_work(&world.sup));
+    body_end(b, DH_RETURNED);
+    CHECK(dh_sup_has_work(&world.sup));
+    world_turn(&world);
+    CHECK(!dh_sup_has_work(&world.sup));
+    world_fini(&world);
+}
+
+static void a_retry_is_not_settled_before_it_is_carried_out(void) {
+    struct world world;
+    struct body *b;
+
+    world_init(&world);
+    b = world_add(&world, "a", NULL);
+    world_boot(&world);
+    body_end(b, DH_RAISED);
+    world_turn(&world);
+    CHECK_EQ(body_state(b), DH_BACKOFF);
+    CHECK(dh_worker_is_settled(&b->w));
+    CHECK_EQ(dh_sup_retry(&world.sup, &b->w), 0);
+    CHECK(!dh_worker_is_settled(&b->w));
+    world_turn(&world);
+    CHECK(dh_worker_is_settled(&b->w));
+    world_fini(&world);
+}
+
+static void what_was_never_set_up_is_torn_down_without_harm(void) {
+    struct dh_sup sup = {0};
+
+    dh_sup_fini(NULL);
+    dh_sup_fini(&sup);
+    dh_timerq_fini(NULL);
+}
+
+static void names_that_no_more_memory_can_sort_are_found_more_slowly(void) {
+    struct world world;
+    uint32_t count;
+
+    world_init(&world);
+    world_add(&world, "a", NULL);
+    count = world.sup.bucket_count;
+    world.sup.bucket_count = UINT32_C(1) << 31;
+    world.sup.worker_count = UINT32_C(1) << 31;
+    CHECK_EQ(dh_names_reserve(&world.sup), 0);
+    CHECK_EQ(world.sup.bucket_count, UINT32_C(1) << 31);
+    world.sup.bucket_count = count;
+    world.sup.worker_count = 1;
+    world_fini(&world);
+}
+
+static void a_name_that_waits_for_its_restart_is_taken(void) {
+    struct world world;
+    struct dh_error err;
+
+    world_init(&world);
+    world_add(&world, "a", NULL);
+    world_boot(&world);
+    body_end(world_body(&world, "a"), DH_RAISED);
+    world_turn(&world);
+    CHECK_STR(world_states(&world), "a=backoff");
+    CHECK(world_try_add(&world, "a", NULL, NULL, NULL, &err) == NULL);
+    CHECK_STR(err.text, "worker \"a\" is already running");
+    world_fini(&world);
+}
+
+static void nobody_waits_for_anything_before_the_boot(void) {
+    struct world world;
+
+    world_init(&world);
+    CHECK(dh_sup_is_finished(&world.sup)); /* without workers there is nothing to wait for */
+    world_add(&world, "db", NULL);
+    world_try_add(&world, "a", NULL, "db", NULL, NULL);
+    world_body(&world, "db")->ready_in = DH_NEVER;
+    CHECK_STR(world_waiting_for(&world, "a"), "");
+    CHECK_STR(world_waiting_for(&world, "db"), "");
+    world_boot(&world);
+    CHECK_STR(world_waiting_for(&world, "a"), "db");
+    CHECK_STR(world_waiting_for(&world, "db"), "");
+    world_fini(&world);
+}
+
+static void a_restart_that_was_ordered_has_no_delay_to_show(void) {
+    struct world world;
+    struct dh_status status;
+    struct body *b;
+
+    world_init(&world);
+    b = world_add(&world, "a", NULL);
+    b->close_in = SEC;
+    world_boot(&world);
+    CHECK(!dh_sup_is_quiet(&world.sup));
+    dh_sup_restart(&world.sup, &b->w);
+    world_turn(&world);
+    CHECK_EQ(body_state(b), DH_CLOSING);
+    CHECK(!dh_sup_is_quiet(&world.sup));
+    dh_sup_status(&world.sup, &b->w, world.now_ns, &status);
+    CHECK_EQ(status.next_retry_in_ns, DH_NEVER);
+    world_fini(&world);
+}
+
+static void an_order_is_work_until_the_next_step(void) {
+    struct world world;
+    struct body *b;
+
+    world_init(&world);
+    b = world_add(&world, "a", NULL);
+    world_boot(&world);
+    body_end(b, DH_RETURNED);
+    world_turn(&world);
+    CHECK(dh_sup_is_quiet(&world.sup));
+    dh_sup_start(&world.sup, &b->w);
+    CHECK(!dh_sup_is_quiet(&world.sup));
+    world_turn(&world);
+    CHECK(!dh_sup_has_work(&world.sup));
+    dh_sup_remove(&world.sup, &b->w);
+    CHECK(!dh_worker_is_settled(&b->w));
+    world_turn(&world);
+    CHECK(b->is_gone);
+    dh_sup_shutdown(&world.sup);
+    CHECK(dh_sup_has_work(&world.sup));
+    world_turn(&world);
+    CHECK(!dh_sup_has_work(&world.sup));
     world_fini(&world);
 }
 
@@ -598,5 +772,15 @@ int main(void) {
     RUN(equal_policies_are_stored_once);
     RUN(bad_specs_are_refused_with_the_worker_named);
     RUN(a_hundred_thousand_start_in_one_step);
+    RUN(an_order_before_the_boot_waits_for_it);
+    RUN(a_host_that_is_told_to_stop_before_the_boot_starts_nobody);
+    RUN(what_has_ended_is_work_until_the_next_step);
+    RUN(a_retry_is_not_settled_before_it_is_carried_out);
+    RUN(what_was_never_set_up_is_torn_down_without_harm);
+    RUN(names_that_no_more_memory_can_sort_are_found_more_slowly);
+    RUN(a_name_that_waits_for_its_restart_is_taken);
+    RUN(nobody_waits_for_anything_before_the_boot);
+    RUN(a_restart_that_was_ordered_has_no_delay_to_show);
+    RUN(an_order_is_work_until_the_next_step);
     return check_report();
 }

@@ -430,6 +430,33 @@ static void what_is_pending_at_the_end_is_freed(void) {
     world_fini(&world);
 }
 
+static void what_is_declared_is_what_will_be_in_effect(void) {
+    struct world world;
+    struct dh_policy p = world_policy();
+    struct dh_group *g;
+    struct dh_worker *w;
+
+    p.jitter = 0.5;
+    world_init(&world);
+    g = world_group(&world, "g", DH_ONE_FOR_ONE, DH_UNLIMITED, SEC);
+    world_add(&world, "db", NULL);
+    w = &world_add(&world, "a", NULL)->w;
+    world_boot(&world);
+    CHECK(dh_sup_policy(w) == w->policy && dh_sup_group(w) == NULL && dh_sup_after_count(w) == 0);
+    CHECK_EQ(change(&world, "a", &p, "db", g, false), 0);
+    CHECK(dh_sup_policy(w) != w->policy && dh_sup_policy(w)->jitter > 0);
+    CHECK(dh_sup_group(w) == g && dh_group_of(w) == NULL);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(dh_sup_after_count(w), 1);
+        CHECK_EQ(dh_sup_after(w, 0).len, 2);
+        CHECK(memcmp(dh_sup_after(w, 0).text, "db", 2) == 0);
+        restart(&world, "a"); /* now it is in effect */
+        world_turn(&world);
+    }
+    CHECK(dh_sup_policy(w) == w->policy && dh_sup_group(w) == g && dh_group_of(w) == g);
+    world_fini(&world);
+}
+
 int main(void) {
     RUN(a_run_ends_under_the_declaration_it_began_with);
     RUN(an_unknown_name_does_not_hide_those_behind_it);
@@ -449,5 +476,6 @@ int main(void) {
     RUN(what_cannot_be_changed_is_refused);
     RUN(without_memory_nothing_has_changed);
     RUN(what_is_pending_at_the_end_is_freed);
+    RUN(what_is_declared_is_what_will_be_in_effect);
     return check_report();
 }

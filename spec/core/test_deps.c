@@ -636,6 +636,17 @@ static void recovered_and_watches_do_not_disturb_each_other(void) {
     world_fini(&world);
 }
 
+static void of_several_unknown_names_the_first_is_told(void) {
+    struct world world;
+    struct dh_error err;
+
+    world_init(&world);
+    world_boot(&world);
+    CHECK(world_try_add(&world, "a", NULL, "no none", NULL, &err) == NULL);
+    CHECK_STR(err.text, "worker \"a\": after[1]: no worker \"no\"");
+    world_fini(&world);
+}
+
 int main(void) {
     RUN(A14_cycles_are_refused_with_their_path);
     RUN(A14_a_long_cycle_is_cut_in_the_middle);
@@ -668,5 +679,6 @@ int main(void) {
     RUN(a_missed_beat_is_a_crash);
     RUN(a_missed_beat_counts_for_the_limit);
     RUN(recovered_and_watches_do_not_disturb_each_other);
+    RUN(of_several_unknown_names_the_first_is_told);
     return check_report();
 }

@@ -538,14 +538,24 @@ static void groups_are_found_and_refused(void) {
     struct dh_group *other = NULL;
     struct dh_group_spec spec;
     struct dh_error err;
+    char name[DH_NAME_MAX + 1] = "too long";
 
     world_init(&world);
     dh_group_spec_init_defaults(&spec);
     CHECK(dh_sup_add_group(&world.sup, &spec, &g, &err) == DH_EINVAL);
+    spec.name = (struct dh_name){name, sizeof name};
+    CHECK(dh_sup_add_group(&world.sup, &spec, &g, &err) == DH_EINVAL);
     spec.name = (struct dh_name){"pair", 4};
+    spec.strategy = (enum dh_strategy)3;
+    CHECK(dh_sup_add_group(&world.sup, &spec, &g, &err) == DH_EINVAL);
+    spec.strategy = DH_ONE_FOR_ONE;
     CHECK_EQ(dh_sup_add_group(&world.sup, &spec, &g, &err), 0);
     CHECK(dh_sup_add_group(&world.sup, &spec, &other, &err) == DH_EEXIST);
     CHECK_STR(err.text, "group \"pair\" is already declared");
+    spec.name = (struct dh_name){"trio", 4};
+    CHECK_EQ(dh_sup_add_group(&world.sup, &spec, &other, &err), 0);
+    CHECK_EQ(dh_sup_remove_group(&world.sup, other), 0);
+    CHECK(dh_sup_find_group(&world.sup, "trio", 4) == NULL);
     CHECK(dh_sup_find_group(&world.sup, "pair", 4) == g);
     CHECK_EQ(dh_group_name(g).len, 4);
     CHECK_EQ(dh_group_strategy(g), DH_ONE_FOR_ONE);

@@ -236,6 +236,95 @@ static void an_unarmed_worker_can_be_stopped_and_removed(void) {
     world_fini(&world);
 }
 
+/* A queue of so many deadlines cannot become twice as long. */
+static void a_queue_that_cannot_grow_any_more_refuses(void) {
+    struct world world;
+    struct dh_timerq q;
+    struct dh_timer t = {0, 0};
+
+    world_init(&world);
+    dh_timerq_init(&q, &world.memory.alloc);
+    q.count = q.capacity = UINT32_C(1) << 31;
+    CHECK(dh_timerq_arm(&q, &t, 1) == DH_ENOMEM);
+    CHECK(!dh_timer_is_armed(&t));
+    CHECK_EQ(world.memory.calls, 0);
+    world_fini(&world);
+}
+
+/* Three deadlines of one run, none of which finds memory when it begins; each passes meanwhile. */
+static void watches_whose_deadlines_find_no_memory_are_kept_all_the_same(void) {
+    for (int which = 0; which < 2; which++) {
+        struct world world;
+        struct dh_policy p = world_policy();
+        struct body *b;
+
+        p.start_timeout_ns = which == 0 ? 2 * SEC : DH_NEVER;
+        p.watchdog_ns = which == 1 ? 2 * SEC : DH_NEVER;
+        world_init(&world);
+        b = world_add(&world, "a", &p);
+        b->ready_in = DH_NEVER;
+        dh_sup_boot(&world.sup, NULL);
+        world.memory.fail_from = 1;
+        world.memory.fail_to = UINT64_MAX;
+        dh_sup_step(&world.sup);
+        CHECK_EQ(body_state(b), DH_RUNNING);
+        CHECK(world.arm_failures > 0);
+        world.now_ns = 2 * SEC - 1;
+        dh_sup_step(&world.sup);
+        CHECK_EQ(body_state(b), DH_RUNNING);
+        world.now_ns = 2 * SEC;
+        dh_sup_step(&world.sup);
+        CHECK_STR(world_log(&world, "kill"), "a:kill@2");
+        world_turn(&world);
+        CHECK_STR(world_last(&world, "crash", "a")->reason,
+                  which == 0 ? "not ready within 2 s" : "no beat within 2 s");
+        world_fini(&world);
+    }
+}
+
+/* One deadline has come, another one still lacks memory. */
+static void what_is_due_is_not_armed_once_more(void) {
+    struct world world;
+    struct dh_policy p = world_policy();
+    struct body *b;
+
+    p.start_timeout_ns = 100 * SEC;
+    p.reset_after_ns = 5 * SEC;
+    world_init(&world);
+    b = world_add(&world, "a", &p);
+    b->ready_in = DH_NEVER;
+    world_boot(&world);
+    body_end(b, DH_RAISED);
+    world_turn(&world);
+    dh_timerq_fini(&world.timers);
+    world.memory.fail_from = 1;
+    world.memory.fail_to = UINT64_MAX;
+    dh_sup_retry(&world.sup, &b->w);
+    world_turn(&world);
+    CHECK_EQ(body_state(b), DH_RUNNING);
+    dh_sup_on_healthy(&world.sup, &b->w, b->w.run);
+    dh_sup_step(&world.sup);
+    CHECK_STR(world_log(&world, "recovered"), "a:recovered@0");
+    CHECK_EQ(b->w.streak, 0);
+    world_fini(&world);
+}
+
+static void a_deadline_beyond_the_end_of_time_is_none(void) {
+    struct world world;
+    struct dh_policy p = world_policy();
+    struct body *b;
+
+    p.reset_after_ns = DH_NEVER - 1;
+    world_init(&world);
+    b = world_add(&world, "a", &p);
+    world_boot(&world);
+    body_end(b, DH_RAISED);
+    world_advance(&world, SEC);
+    CHECK_EQ(b->w.run, 2);
+    CHECK_EQ(dh_timerq_next(&world.timers), DH_NEVER);
+    world_fini(&world);
+}
+
 int main(void) {
     RUN(one_allocation_fails);
     RUN(all_allocations_fail_from_one_on);
@@ -244,5 +333,9 @@ int main(void) {
     RUN(recovered_whose_deadline_finds_no_memory_comes_all_the_same);
     RUN(a_stop_timeout_that_finds_no_memory_kills_at_once);
     RUN(an_unarmed_worker_can_be_stopped_and_removed);
+    RUN(a_queue_that_cannot_grow_any_more_refuses);
+    RUN(watches_whose_deadlines_find_no_memory_are_kept_all_the_same);
+    RUN(what_is_due_is_not_armed_once_more);
+    RUN(a_deadline_beyond_the_end_of_time_is_none);
     return check_report();
 }

@@ -686,6 +686,51 @@ static void stale_reports_are_counted_and_ignored(void) {
     world_fini(&world);
 }
 
+static void after_the_last_number_runs_are_counted_from_one_again(void) {
+    struct world world;
+    struct body *b = host(&world, NULL, DH_NEVER, DH_RAISED);
+
+    b->run = b->w.run = UINT32_MAX;
+    body_end(b, DH_RAISED);
+    world_advance(&world, SEC);
+    CHECK_EQ(b->w.run, 1);
+    CHECK_EQ(body_state(b), DH_RUNNING);
+    world_fini(&world);
+}
+
+static void a_delay_without_an_end_shows_none(void) {
+    struct world world;
+    struct dh_status status;
+    struct body *b = host(&world, NULL, DH_NEVER, DH_RAISED);
+
+    b->retry_after = DH_NEVER - 1;
+    world_advance(&world, SEC);
+    body_end(b, DH_RAISED);
+    world_turn(&world);
+    CHECK_EQ(body_state(b), DH_BACKOFF);
+    dh_sup_status(&world.sup, &b->w, world.now_ns, &status);
+    CHECK_EQ(status.next_retry_in_ns, DH_NEVER);
+    CHECK_EQ(dh_timerq_next(&world.timers), DH_NEVER);
+    world_fini(&world);
+}
+
+/* The end is told with a time that was read a little before the start. */
+static void a_run_that_seems_to_end_before_it_began_was_not_long(void) {
+    struct world world;
+    struct body *b;
+
+    host(&world, NULL, DH_NEVER, DH_RAISED);
+    b = world_body(&world, "a");
+    body_end(b, DH_RAISED);
+    world_advance(&world, SEC);
+    CHECK_EQ(b->w.streak, 1);
+    body_end(b, DH_RAISED);
+    b->outcome.ended_ns = b->w.started_ns - 1;
+    world_turn(&world);
+    CHECK_EQ(b->w.streak, 2);
+    world_fini(&world);
+}
+
 int main(void) {
     RUN(C01_always_and_finish_is_restarted_after_min_backoff_every_time);
     RUN(C03_always_and_fail_is_restarted);
@@ -726,5 +771,8 @@ int main(void) {
     RUN(the_next_run_is_not_ready_because_the_last_one_was);
     RUN(status_tells_what_is_and_what_comes);
     RUN(stale_reports_are_counted_and_ignored);
+    RUN(after_the_last_number_runs_are_counted_from_one_again);
+    RUN(a_delay_without_an_end_shows_none);
+    RUN(a_run_that_seems_to_end_before_it_began_was_not_long);
     return check_report();
 }

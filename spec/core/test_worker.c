@@ -120,6 +120,53 @@ static void every_cell_of_the_rules_says_something(void) {
     CHECK_STR(dh_input_name(DH_INPUT_RAISED), "the run raised");
 }
 
+/* Of b, each option in turn is another one, once more and once less. */
+static void policies_that_differ_in_one_option_are_two(void) {
+    struct dh_policy a;
+    struct dh_policy b;
+
+#define DIFFERS(field, less, more)                                                                 \
+    dh_policy_init_defaults(&a);                                                                   \
+    b = a;                                                                                         \
+    a.field = less;                                                                                \
+    b.field = more;                                                                                \
+    CHECK(!dh_policy_is_equal(&a, &b) && !dh_policy_is_equal(&b, &a));                             \
+    CHECK(dh_policy_hash(&a) != dh_policy_hash(&b));
+    DIFFERS(min_backoff_ns, 1, 2)
+    DIFFERS(max_backoff_ns, 1, 2)
+    DIFFERS(backoff_factor, 1, 2)
+    DIFFERS(jitter, 0, 1)
+    DIFFERS(reset_after_ns, 1, 2)
+    DIFFERS(within_ns, 1, 2)
+    DIFFERS(stop_timeout_ns, 1, 2)
+    DIFFERS(start_timeout_ns, 1, 2)
+    DIFFERS(watchdog_ns, 1, 2)
+    DIFFERS(hang_timeout_ns, 1, 2)
+    DIFFERS(max_memory_bytes, 1, 2)
+    DIFFERS(max_restarts, 1, 2)
+    DIFFERS(restart, DH_RESTART_ON_FAILURE, DH_RESTART_NEVER)
+    DIFFERS(is_essential, false, true)
+    DIFFERS(notifies, false, true)
+    DIFFERS(is_preemptible, false, true)
+#undef DIFFERS
+}
+
+static void each_error_has_a_text_of_its_own(void) {
+    static const int codes[] = {
+#define X(name, value, text) DH_E##name,
+        DH_ERROR_MAP(X)
+#undef X
+    };
+    size_t count = sizeof codes / sizeof codes[0];
+
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            CHECK(strcmp(dh_error_text(codes[i]), dh_error_text(codes[j])) != 0);
+        }
+        CHECK(strcmp(dh_error_text(codes[i]), "unknown error") != 0);
+    }
+}
+
 int main(void) {
     RUN(states_and_events_have_the_names_of_the_contract);
     RUN(the_edges_are_those_of_the_drawing);
@@ -128,5 +175,7 @@ int main(void) {
     RUN(errors_are_wrapped_on_the_way_up_and_cut_to_fit);
     RUN(a_plain_worker_is_small);
     RUN(every_cell_of_the_rules_says_something);
+    RUN(policies_that_differ_in_one_option_are_two);
+    RUN(each_error_has_a_text_of_its_own);
     return check_report();
 }

@@ -33,7 +33,7 @@ bool dh_group_takes(const struct dh_worker *w) {
 
 const char *dh_strategy_name(enum dh_strategy strategy) {
     static const char *const names[] = {"one_for_one", "one_for_all", "rest_for_one"};
-    return (unsigned)strategy <= DH_REST_FOR_ONE ? names[strategy] : "unknown";
+    return names[strategy];
 }
 
 struct dh_group *dh_group_of(const struct dh_worker *w) {
@@ -297,9 +297,7 @@ static void take_along(struct dh_sup *sup, struct dh_worker *m) {
             dh_group_set_gate(sup, m, DH_GATE_COMING);
             dh_machine_mark(sup, m); /* it may be due already */
             break;
-        case DH_DONE:
-        case DH_FAILED:
-        case DH_STOPPED:
+        default: /* at rest */
             break;
     }
 }

@@ -310,8 +310,8 @@ void dh_life_on_ended(struct dh_sup *sup, struct dh_worker *w, const struct dh_o
     if (reason == NULL && dh_worker_is_at_fault(w, text, sizeof text)) {
         reason = text;
     }
-    if (w->has_reported_ready && w->state == DH_RUNNING) {
-        dh_machine_set_ready(sup, w, true);
+    if (w->has_reported_ready) {
+        dh_machine_set_ready(sup, w);
     }
     if ((w->state == DH_RUNNING && w->is_due) || was_long_enough(w, outcome->ended_ns)) {
         dh_machine_end_streak(sup, w);

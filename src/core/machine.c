@@ -143,33 +143,28 @@ void dh_machine_move(struct dh_sup *sup, struct dh_worker *w, enum dh_state to, 
     sup->env->emit(sup->env, &ev); /* last: a hook may declare what depends on w */
 }
 
-void dh_machine_set_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready) {
-    if (w->is_ready == is_ready) {
-        return;
+void dh_machine_set_ready(struct dh_sup *sup, struct dh_worker *w) {
+    w->is_ready = true;
+    dh_deps_on_ready(sup, w, true);
+    if (w->extra != NULL) {
+        sup->env->disarm(sup->env, &w->extra->start_timer);
+        w->extra->is_start_due = false;
+        w->extra->beat_ns = dh_machine_now(sup);
     }
-    w->is_ready = is_ready;
-    dh_deps_on_ready(sup, w, is_ready);
-    if (is_ready) {
-        if (w->extra != NULL) {
-            sup->env->disarm(sup->env, &w->extra->start_timer);
-            w->extra->is_start_due = false;
-            w->extra->beat_ns = dh_machine_now(sup);
-        }
-        dh_machine_emit(sup, DH_EVENT_READY, w, NULL);
-    }
+    dh_machine_emit(sup, DH_EVENT_READY, w, NULL);
 }
 
-/* Is t armed for the deadline, or is there none? If memory is out and the deadline has passed
-** meanwhile, *ret_is_due says so instead. */
-static bool ensure(struct dh_sup *sup, struct dh_timer *t, uint64_t deadline_ns, bool *ret_is_due) {
-    if (deadline_ns == DH_NEVER || dh_timer_is_armed(t)) {
+/* Is t armed for the deadline, or due, or is there none? If memory is out and the deadline has passed
+** meanwhile, it becomes due here. */
+static bool ensure(struct dh_sup *sup, struct dh_timer *t, uint64_t deadline_ns, bool *is_due) {
+    if (*is_due || deadline_ns == DH_NEVER || dh_timer_is_armed(t)) {
         return true;
     }
     if (sup->env->arm(sup->env, t, deadline_ns) == 0) {
         return true;
     }
-    *ret_is_due = deadline_ns <= dh_machine_now(sup);
-    return *ret_is_due;
+    *is_due = deadline_ns <= dh_machine_now(sup);
+    return *is_due;
 }
 
 static bool ensure_running(struct dh_sup *sup, struct dh_worker *w) {
@@ -178,40 +173,30 @@ static bool ensure_running(struct dh_sup *sup, struct dh_worker *w) {
     bool is_due = w->is_due;
     bool is_armed = true;
 
-    if ((w->streak > 0 || dh_machine_is_on_trial(w)) && p->reset_after_ns != DH_NEVER && !is_due) {
+    if (w->streak > 0 || dh_machine_is_on_trial(w)) {
         is_armed = ensure(sup, &w->timer, dh_time_add(w->started_ns, p->reset_after_ns), &is_due);
         w->is_due = is_due;
     }
-    if (x != NULL && p->start_timeout_ns != DH_NEVER && !w->is_ready && !x->is_start_due) {
+    if (x != NULL && !w->is_ready) {
         is_armed &= ensure(sup, &x->start_timer, dh_time_add(w->started_ns, p->start_timeout_ns),
                            &x->is_start_due);
     }
-    if (x != NULL && p->watchdog_ns != DH_NEVER && !x->is_beat_due) {
+    if (x != NULL) {
         is_armed &=
             ensure(sup, &x->beat_timer, dh_time_add(x->beat_ns, p->watchdog_ns), &x->is_beat_due);
-    }
-    if (w->is_due || (x != NULL && (x->is_start_due || x->is_beat_due))) {
-        dh_machine_mark(sup, w);
     }
     return is_armed;
 }
 
 void dh_machine_arm_deadlines(struct dh_sup *sup, struct dh_worker *w) {
-    bool is_armed = true;
     bool is_due = w->is_due;
 
     if (w->state == DH_RUNNING) {
-        is_armed = ensure_running(sup, w);
-    } else if ((w->state == DH_BACKOFF ||
-                (w->state == DH_CLOSING && w->after_closing == DH_BACKOFF)) &&
-               !is_due) {
-        is_armed = ensure(sup, &w->timer, w->retry_at_ns, &is_due);
+        w->is_unarmed = !ensure_running(sup, w);
+    } else { /* the only other deadline that can lack memory: a stop_timeout that does kills at once */
+        w->is_unarmed = !ensure(sup, &w->timer, w->retry_at_ns, &is_due);
         w->is_due = is_due;
-        if (is_due) {
-            dh_machine_mark(sup, w);
-        }
     }
-    w->is_unarmed = !is_armed;
 }
 
 void dh_machine_clear_history(struct dh_sup *sup, struct dh_worker *w) {

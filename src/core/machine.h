@@ -48,11 +48,12 @@ void dh_machine_requeue_unarmed(struct dh_sup *sup);
 ** tells dependants, emits, queues. */
 void dh_machine_move(struct dh_sup *sup, struct dh_worker *w, enum dh_state to, uint64_t since_ns);
 
-/* RUNNING: w is ready, or is so no more. */
-void dh_machine_set_ready(struct dh_sup *sup, struct dh_worker *w, bool is_ready);
+/* RUNNING: w, which was not, is ready. */
+void dh_machine_set_ready(struct dh_sup *sup, struct dh_worker *w);
 
 /* Arm whatever w should have armed in its state and has not: recovered and watches while RUNNING,
-** the restart in CLOSING and BACKOFF. Without memory it notes that it must be tried again. */
+** the restart in CLOSING and BACKOFF. Without memory it notes that it must be tried again; what has
+** become due meanwhile is for the caller's next look at w. */
 void dh_machine_arm_deadlines(struct dh_sup *sup, struct dh_worker *w);
 
 /* Forget streak and window: somebody looked after it. */

@@ -85,11 +85,9 @@ int dh_sup_retry(struct dh_sup *sup, struct dh_worker *w) {
         case DH_RUNNING:
         case DH_STOPPING:
             return w->is_wanted ? 0 : DH_ESTATE;
-        case DH_DONE:
-        case DH_STOPPED:
+        default: /* done, stopped */
             return w->is_start_asked ? 0 : DH_ESTATE;
     }
-    return DH_ESTATE;
 }
 
 int dh_sup_reset(struct dh_sup *sup, struct dh_worker *w) {

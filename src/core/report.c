@@ -2,6 +2,7 @@
 /*
 ** Reports: what has happened. They note it in the worker and queue it; step.c decides.
 */
+#include <assert.h>
 #include <stddef.h>
 
 #include "core/machine.h"
@@ -77,26 +78,21 @@ void dh_sup_on_timer(struct dh_sup *sup, struct dh_timer *t) {
     struct dh_worker *w;
     struct dh_extra *x;
 
-    switch (t->kind) {
-        case DH_TIMER_WORKER:
-            w = OWNER_OF(t, struct dh_worker, timer);
-            if (w->state == DH_RUNNING && w->has_ended) {
-                return; /* whether it lasted long enough is judged by when it ended, not by now */
-            }
-            w->is_due = true;
-            break;
-        case DH_TIMER_START:
-            x = OWNER_OF(t, struct dh_extra, start_timer);
-            x->is_start_due = true;
-            w = x->worker;
-            break;
-        case DH_TIMER_BEAT:
-            x = OWNER_OF(t, struct dh_extra, beat_timer);
-            x->is_beat_due = true;
-            w = x->worker;
-            break;
-        default:
-            return;
+    if (t->kind == DH_TIMER_WORKER) {
+        w = OWNER_OF(t, struct dh_worker, timer);
+        if (w->state == DH_RUNNING && w->has_ended) {
+            return; /* whether it lasted long enough is judged by when it ended, not by now */
+        }
+        w->is_due = true;
+    } else if (t->kind == DH_TIMER_START) {
+        x = OWNER_OF(t, struct dh_extra, start_timer);
+        x->is_start_due = true;
+        w = x->worker;
+    } else {
+        assert(t->kind == DH_TIMER_BEAT);
+        x = OWNER_OF(t, struct dh_extra, beat_timer);
+        x->is_beat_due = true;
+        w = x->worker;
     }
     dh_machine_mark(sup, w);
 }

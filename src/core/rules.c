@@ -2,14 +2,12 @@
 #include "core/rules.h"
 
 const char *dh_input_name(enum dh_input input) {
-    switch (input) {
-#define X(name, text)                                                                              \
-    case DH_INPUT_##name:                                                                          \
-        return text;
+    static const char *const names[] = {
+#define X(name, text) [DH_INPUT_##name] = text,
         DH_INPUT_MAP(X)
 #undef X
-    }
-    return "unknown";
+    };
+    return names[input];
 }
 
 #define W (1U << DH_WAITING)

@@ -56,6 +56,7 @@ static void check_watches(struct dh_sup *sup, struct dh_worker *w) {
             return;
         }
         dh_machine_arm_deadlines(sup, w); /* it has beaten since */
+        dh_machine_mark(sup, w);          /* for what has become due for want of memory */
     }
 }
 
@@ -64,7 +65,7 @@ static void in_running(struct dh_sup *sup, struct dh_worker *w) {
 
     if (w->has_reported_ready) {
         w->has_reported_ready = false;
-        dh_machine_set_ready(sup, w, true);
+        dh_machine_set_ready(sup, w);
     }
     if (w->is_due) {
         w->is_due = false;
@@ -124,7 +125,7 @@ static void at_rest(struct dh_sup *sup, struct dh_worker *w) {
         dh_sup_forget(sup, w);
         return;
     }
-    if (w->is_start_asked && w->is_wanted && !sup->is_shutting_down) {
+    if (w->is_start_asked && !sup->is_shutting_down) {
         w->is_start_asked = false;
         w->is_automatic = false;
         dh_machine_move(sup, w, DH_WAITING, dh_machine_now(sup));

@@ -63,9 +63,6 @@ uint32_t dh_window_add(struct dh_window *win, struct dh_alloc *alloc, uint64_t a
     uint64_t bound = (uint64_t)limit + 1;
     uint32_t i;
 
-    if (bound > UINT32_MAX) {
-        bound = UINT32_MAX;
-    }
     /* beyond the bound there are several if the limit was a higher one before */
     while (win->count >= bound || (win->count > 0 && has_expired(win, at_ns, within_ns))) {
         forget_oldest(win);

@@ -28,7 +28,7 @@ void dh_window_clear(struct dh_window *win);
 /*
 ** Note a failure at at_ns and return how many lie in [at_ns - within_ns, at_ns], this one counted:
 ** one exactly within_ns old still counts. At most limit + 1 is returned. If memory runs out the
-** oldest is forgotten instead: too few are counted, never too many.
+** oldest is forgotten instead: too few are counted, never too many. limit is not DH_UNLIMITED.
 */
 uint32_t dh_window_add(struct dh_window *win, struct dh_alloc *alloc, uint64_t at_ns,
                        uint64_t within_ns, uint32_t limit);

@@ -7,7 +7,7 @@ const char *dh_state_name(enum dh_state state) {
         [DH_CLOSING] = "closing", [DH_BACKOFF] = "backoff", [DH_DONE] = "done",
         [DH_FAILED] = "failed",   [DH_STOPPED] = "stopped",
     };
-    return (unsigned)state < DH_STATE_COUNT ? names[state] : "unknown";
+    return names[state];
 }
 
 #define TO(state) (1U << DH_##state)
@@ -37,14 +37,12 @@ bool dh_state_is_final(enum dh_state state) {
 }
 
 const char *dh_event_name(enum dh_event_kind kind) {
-    switch (kind) {
-#define X(name, text)                                                                              \
-    case DH_EVENT_##name:                                                                          \
-        return text;
+    static const char *const names[] = {
+#define X(name, text) [DH_EVENT_##name] = text,
         DH_EVENT_MAP(X)
 #undef X
-    }
-    return "unknown";
+    };
+    return names[kind];
 }
 
 void dh_outcome_init(struct dh_outcome *o, enum dh_ending ending, uint64_t ended_ns) {
