@@ -50,6 +50,21 @@ static void exponents_never_overflow(void) {
     CHECK_EQ(dh_backoff_delay(&p, 1, 0), DH_NEVER - 1);
 }
 
+static void nanoseconds_are_exact_where_a_double_has_them(void) {
+    struct dh_policy p = world_policy();
+
+    p.max_backoff_ns = DH_NEVER;
+    p.min_backoff_ns = (UINT64_C(1) << 53) + 1; /* no double; but nothing is multiplied */
+    CHECK_EQ(dh_backoff_delay(&p, 1, 7), (UINT64_C(1) << 53) + 1);
+    p.min_backoff_ns = 1;
+    CHECK_EQ(dh_backoff_delay(&p, 3, 0), 4);
+    p.min_backoff_ns = (UINT64_C(1) << 53) - 1;
+    p.backoff_factor = 2048;
+    CHECK_EQ(dh_backoff_delay(&p, 2, 0), UINT64_MAX - 2047); /* the last double that is a time */
+    p.min_backoff_ns = UINT64_C(1) << 53;
+    CHECK_EQ(dh_backoff_delay(&p, 2, 0), DH_NEVER - 1);
+}
+
 static void H03_jitter_stays_in_bounds_at_the_extremes(void) {
     struct dh_policy p = world_policy();
 
@@ -95,6 +110,7 @@ int main(void) {
     RUN(H01_other_factors);
     RUN(the_cap_binds_the_first_delay_too);
     RUN(exponents_never_overflow);
+    RUN(nanoseconds_are_exact_where_a_double_has_them);
     RUN(H03_jitter_stays_in_bounds_at_the_extremes);
     RUN(H03_jitter_is_uniform_enough_and_the_same_for_the_same_seed);
     RUN(times_add_up_to_never_at_most);

@@ -457,6 +457,44 @@ static void what_is_declared_is_what_will_be_in_effect(void) {
     world_fini(&world);
 }
 
+static void a_group_keeps_what_it_has_counted_unless_its_limit_changes(void) {
+    for (int i = 0; i < 3; i++) {
+        struct world world;
+        struct dh_group_spec spec;
+        struct dh_group *g;
+
+        world_init(&world);
+        g = world_group(&world, "g", DH_ONE_FOR_ONE, 1, 60 * SEC);
+        world_try_add(&world, "a", NULL, NULL, g, NULL);
+        world_boot(&world);
+        crash(&world, "a");
+        world_advance(&world, 5 * SEC);
+        dh_group_spec_init_defaults(&spec);
+        spec.strategy = DH_ONE_FOR_ALL;
+        spec.max_restarts = i == 1 ? 2 : 1;
+        spec.within_ns = i == 2 ? 50 * SEC : 60 * SEC;
+        CHECK_EQ(dh_sup_change_group(&world.sup, g, &spec, NULL), 0);
+        crash(&world, "a");
+        CHECK_EQ(world_last(&world, "crash", "a")->window_count, i == 0 ? 2 : 1);
+        world_fini(&world);
+    }
+}
+
+static void a_group_is_busy_as_long_as_somebody_may_join_it(void) {
+    struct world world;
+    struct dh_group *g;
+
+    world_init(&world);
+    g = world_group(&world, "g", DH_ONE_FOR_ONE, DH_UNLIMITED, SEC);
+    world_add(&world, "a", NULL);
+    world_boot(&world);
+    CHECK_EQ(change(&world, "a", NULL, NULL, g, false), 0);
+    CHECK_EQ(dh_sup_remove_group(&world.sup, g), DH_EBUSY);
+    CHECK_EQ(change(&world, "a", NULL, NULL, NULL, false), 0); /* after all not */
+    CHECK_EQ(dh_sup_remove_group(&world.sup, g), 0);
+    world_fini(&world);
+}
+
 int main(void) {
     RUN(a_run_ends_under_the_declaration_it_began_with);
     RUN(an_unknown_name_does_not_hide_those_behind_it);
@@ -477,5 +515,7 @@ int main(void) {
     RUN(without_memory_nothing_has_changed);
     RUN(what_is_pending_at_the_end_is_freed);
     RUN(what_is_declared_is_what_will_be_in_effect);
+    RUN(a_group_keeps_what_it_has_counted_unless_its_limit_changes);
+    RUN(a_group_is_busy_as_long_as_somebody_may_join_it);
     return check_report();
 }

@@ -647,6 +647,55 @@ static void of_several_unknown_names_the_first_is_told(void) {
     world_fini(&world);
 }
 
+static void a_ladder_of_dependencies_is_checked_in_no_time(void) {
+    struct world world;
+    char names[2][24];
+    char after[64] = "";
+
+    world_init(&world);
+    for (int i = 0; i < 60; i++) { /* 2^60 ways lead down */
+        for (int side = 0; side < 2; side++) {
+            snprintf(names[side], sizeof names[side], "%c%d", 'a' + side, i);
+            CHECK(world_try_add(&world, names[side], NULL, i > 0 ? after : NULL, NULL, NULL) !=
+                  NULL);
+        }
+        snprintf(after, sizeof after, "%s %s", names[0], names[1]);
+    }
+    world_boot(&world);
+    CHECK_EQ(world.sup.counts[DH_RUNNING], 120);
+    world_fini(&world);
+}
+
+static void one_that_waits_for_others_and_for_itself_is_refused(void) {
+    struct world world;
+    struct dh_error err;
+
+    world_init(&world);
+    world_add(&world, "b", NULL);
+    world_boot(&world);
+    CHECK(world_try_add(&world, "a", NULL, "b a", NULL, &err) == NULL);
+    CHECK_STR(err.text, "dependency cycle: a -> a");
+    world_fini(&world);
+}
+
+static void what_it_crashed_for_is_back_before_it_has_closed(void) {
+    struct world world;
+    struct dh_policy p = world_policy();
+
+    p.min_backoff_ns = p.max_backoff_ns = 30 * SEC;
+    world_init(&world);
+    world_add(&world, "db", NULL);
+    world_try_add(&world, "a", &p, "db", NULL, NULL);
+    world_body(&world, "a")->close_in = 5 * SEC;
+    world_boot(&world);
+    world_clear_log(&world);
+    body_end(world_body(&world, "db"), DH_RAISED);
+    body_end(world_body(&world, "a"), DH_RAISED);
+    world_advance(&world, 40 * SEC);
+    CHECK_STR(world_log(&world, "crash start"), "db:crash@0 a:crash@0 db:start@1 a:start@5");
+    world_fini(&world);
+}
+
 int main(void) {
     RUN(A14_cycles_are_refused_with_their_path);
     RUN(A14_a_long_cycle_is_cut_in_the_middle);
@@ -680,5 +729,8 @@ int main(void) {
     RUN(a_missed_beat_counts_for_the_limit);
     RUN(recovered_and_watches_do_not_disturb_each_other);
     RUN(of_several_unknown_names_the_first_is_told);
+    RUN(a_ladder_of_dependencies_is_checked_in_no_time);
+    RUN(one_that_waits_for_others_and_for_itself_is_refused);
+    RUN(what_it_crashed_for_is_back_before_it_has_closed);
     return check_report();
 }

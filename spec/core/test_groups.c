@@ -104,6 +104,7 @@ static void E04_E05_E06_at_its_limit_the_group_fails_and_siblings_stop(void) {
                   "group g: more than 1 restart within 60 s");
         CHECK_EQ(world_last(&world, "crash", "a")->window_count, 2);
         CHECK_EQ(world_count(&world, "group_failed", "a"), 1);
+        CHECK_STR(world_last(&world, "stop", "b")->reason, "its group g has failed");
         CHECK(dh_sup_is_finished(&world.sup));
         CHECK(dh_sup_has_failed(&world.sup));
         world_advance(&world, 100000 * SEC);
@@ -116,6 +117,9 @@ static void E04_E05_E06_at_its_limit_the_group_fails_and_siblings_stop(void) {
         crash(&world, "b");
         world_advance(&world, 5 * SEC);
         CHECK_STR(world_states(&world), "a=failed b=running c=stopped");
+        dh_sup_stop(&world.sup, &world_body(&world, "b")->w);
+        world_turn(&world);
+        CHECK_STR(world_last(&world, "stop", "b")->reason, "");
         world_fini(&world);
     }
 }
@@ -545,6 +549,8 @@ static void groups_are_found_and_refused(void) {
     CHECK(dh_sup_add_group(&world.sup, &spec, &g, &err) == DH_EINVAL);
     spec.name = (struct dh_name){name, sizeof name};
     CHECK(dh_sup_add_group(&world.sup, &spec, &g, &err) == DH_EINVAL);
+    spec.name.len = DH_NAME_MAX;
+    CHECK_EQ(dh_sup_add_group(&world.sup, &spec, &g, &err), 0);
     spec.name = (struct dh_name){"pair", 4};
     spec.strategy = (enum dh_strategy)3;
     CHECK(dh_sup_add_group(&world.sup, &spec, &g, &err) == DH_EINVAL);
@@ -563,7 +569,62 @@ static void groups_are_found_and_refused(void) {
     CHECK_EQ(dh_group_within_ns(g), 60 * SEC);
     CHECK_STR(dh_strategy_name(DH_REST_FOR_ONE), "rest_for_one");
     CHECK(dh_group_of(&world_try_add(&world, "a", NULL, NULL, g, NULL)->w) == g);
+    CHECK_EQ(dh_sup_remove_group(&world.sup, g), DH_EBUSY);
     CHECK(dh_group_of(&world_add(&world, "b", NULL)->w) == NULL);
+    world_fini(&world);
+}
+
+static void who_goes_down_with_the_group_is_known(void) {
+    struct world world;
+
+    host(&world, DH_REST_FOR_ONE, DH_UNLIMITED);
+    world_body(&world, "c")->stop_in = SEC;
+    CHECK(!dh_group_takes(&world_body(&world, "c")->w));
+    crash(&world, "b");
+    world_turn(&world);
+    CHECK(!dh_group_takes(&world_body(&world, "a")->w));
+    CHECK(dh_group_takes(&world_body(&world, "b")->w));
+    CHECK(dh_group_takes(&world_body(&world, "c")->w));
+    world_advance(&world, 5 * SEC);
+    CHECK(!dh_group_takes(&world_body(&world, "c")->w));
+    world_fini(&world);
+}
+
+static void two_of_two_that_fail_in_one_turn_are_one_restart(void) {
+    struct world world;
+
+    host(&world, DH_ONE_FOR_ALL, 1);
+    dh_sup_stop(&world.sup, &world_body(&world, "c")->w);
+    world_turn(&world);
+    crash(&world, "a");
+    crash(&world, "b");
+    world_advance(&world, 5 * SEC);
+    CHECK_STR(world_log(&world, "group_restart start"), "a:group_restart@0 a:start@1 b:start@1");
+    CHECK_EQ(world_last(&world, "crash", "a")->window_count, 1);
+    CHECK_EQ(world_last(&world, "crash", "b")->window_count, 0); /* free */
+    world_fini(&world);
+}
+
+static void retry_once(struct world *world, const struct dh_event *ev) {
+    if (ev->kind == DH_EVENT_GROUP_RESTART && world_count(world, "group_restart", NULL) <= 1) {
+        dh_sup_retry(&world->sup, ev->worker);
+    }
+}
+
+/* The group has started again, and failed again, before the step was over. */
+static void a_restart_that_fails_in_the_step_that_ordered_it_counts(void) {
+    struct world world;
+    struct dh_group *g = host(&world, DH_ONE_FOR_ALL, 1);
+
+    dh_sup_stop(&world.sup, &world_body(&world, "b")->w);
+    dh_sup_stop(&world.sup, &world_body(&world, "c")->w);
+    world_turn(&world);
+    world_body(&world, "a")->fail_starts = 1;
+    world.on_event = retry_once;
+    crash(&world, "a");
+    world_turn(&world);
+    CHECK(dh_group_is_failed(g));
+    CHECK_STR(world_states(&world), "a=failed b=stopped c=stopped");
     world_fini(&world);
 }
 
@@ -598,5 +659,8 @@ int main(void) {
     RUN(what_fails_again_in_the_step_in_which_its_group_failed_is_not_free);
     RUN(two_that_fail_in_one_turn_of_one_for_one_count_twice_whoever_waits);
     RUN(groups_are_found_and_refused);
+    RUN(who_goes_down_with_the_group_is_known);
+    RUN(two_of_two_that_fail_in_one_turn_are_one_restart);
+    RUN(a_restart_that_fails_in_the_step_that_ordered_it_counts);
     return check_report();
 }

@@ -147,11 +147,27 @@ static void random_use_agrees_with_a_naive_model(void) {
     fini(&q, &world);
 }
 
+static void after_the_end_no_timer_is_armed(void) {
+    struct world world;
+    struct dh_timerq q;
+    struct dh_timer t[3] = {{0, 0}};
+
+    init(&q, &world);
+    for (uint32_t i = 0; i < 3; i++) {
+        dh_timerq_arm(&q, &t[i], i);
+    }
+    fini(&q, &world);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK(!dh_timer_is_armed(&t[i]));
+    }
+}
+
 int main(void) {
     RUN(H11_equal_deadlines_fire_in_the_order_armed);
     RUN(a_timer_armed_again_counts_as_armed_last);
     RUN(idle_timers_may_be_disarmed_and_have_no_deadline);
     RUN(without_memory_arming_fails_and_changes_nothing);
     RUN(random_use_agrees_with_a_naive_model);
+    RUN(after_the_end_no_timer_is_armed);
     return check_report();
 }

@@ -119,6 +119,11 @@ static void stamps_out_of_order_are_sorted_in(void) {
     CHECK_EQ(dh_window_add(&win, alloc, 98, 10, 9), 2);
     CHECK_EQ(dh_window_add(&win, alloc, 109, 10, 9), 2); /* 98 is 11 old */
     CHECK_EQ(dh_window_add(&win, alloc, 110, 10, 9), 3);
+    dh_window_clear(&win);
+    dh_window_add(&win, alloc, 100, 10, 9);
+    dh_window_add(&win, alloc, 102, 10, 9);
+    CHECK_EQ(dh_window_add(&win, alloc, 101, 10, 9), 3);
+    CHECK_EQ(dh_window_add(&win, alloc, 112, 10, 9), 2); /* it and 102 */
     dh_window_fini(&win, alloc);
     world_fini(&world);
 }

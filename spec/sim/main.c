@@ -37,7 +37,7 @@ struct options {
     const char *replay;
     bool is_verbose;
     bool has_canaries;
-    bool has_hash;
+    bool has_hash; /* nothing but the hash, and which seeds fail */
 };
 
 /* What a child tells, in shared memory: it may die at any time. */
@@ -137,23 +137,27 @@ static void shorten(uint64_t seed, enum mutation mutation, struct cut *cut) {
     }
 }
 
-static void tell_failure(uint64_t seed, enum mutation mutation, int status) {
+static void tell_failure(const struct options *o, uint64_t seed, int status) {
     struct cut cut = {0};
     pid_t pid;
 
     printf("seed %" PRIu64 " fails", seed);
+    if (o->has_hash) {
+        printf("\n");
+        return;
+    }
     if (WIFSIGNALED(status)) {
         printf(" by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     }
-    shorten(seed, mutation, &cut);
+    shorten(seed, SOUND, &cut);
     printf("; the least of it that fails, too:\n");
     pid = fork_checked();
     if (pid == 0) {
         const struct check *c = check_state();
         alarm(SEED_SECONDS);
-        play(seed, mutation, &cut, stdout);
+        play(seed, SOUND, &cut, stdout);
         if (!play_has_failed()) {
-            play_twice(seed, mutation, &cut);
+            play_twice(seed, SOUND, &cut);
             printf("%s:%d: %s\n", c->file, c->line, c->what);
         }
         exit(0);
@@ -206,7 +210,7 @@ static int play_seeds(const struct options *o, struct progress *ret_sum) {
         ret_sum->events += progress[job].events;
         ret_sum->hash ^= progress[job].hash;
         if (status != 0) {
-            tell_failure(progress[job].seed, SOUND, status);
+            tell_failure(o, progress[job].seed, status);
             failed++;
         }
     }
@@ -261,14 +265,14 @@ static int run_seeds(const struct options *o) {
 
 /* --- the seeds that failed once --------------------------------------------------------------- */
 
-static int replay(const char *path) {
-    FILE *file = fopen(path, "r");
+static int replay(const struct options *o) {
+    FILE *file = fopen(o->replay, "r");
     char line[256];
     int played = 0;
     int failed = 0;
 
     if (file == NULL) {
-        perror(path);
+        perror(o->replay);
         return 1;
     }
     while (fgets(line, sizeof line, file) != NULL) {
@@ -280,7 +284,7 @@ static int replay(const char *path) {
         played++;
         if (fails(seed, SOUND, NULL)) {
             printf("once more: %s", line);
-            tell_failure(seed, SOUND, 0);
+            tell_failure(o, seed, 0);
             failed++;
         }
     }
@@ -375,5 +379,5 @@ int main(int argc, char **argv) {
     if (o.has_canaries) {
         return run_canaries();
     }
-    return o.replay != NULL ? replay(o.replay) : run_seeds(&o);
+    return o.replay != NULL ? replay(&o) : run_seeds(&o);
 }

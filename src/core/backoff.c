@@ -15,11 +15,11 @@ static double power(double base, uint32_t exponent) {
     return result;
 }
 
-/* 2^64 itself is not a time; a double just below it is the largest that converts. */
+/* A double from 2^64 on does not convert. */
 static uint64_t to_ns(double d, uint64_t max_ns) {
     uint64_t ns;
 
-    if (d >= 18446744073709549568.0) {
+    if (d >= 18446744073709551616.0) {
         return max_ns;
     }
     ns = (uint64_t)(d + 0.5);

@@ -73,9 +73,7 @@ static void unlink_edge(struct dh_edge *e) {
     if (dh_machine_is_satisfying(e->to)) {
         e->from->extra->missing++;
     }
-    if (dh_state_is_alive(e->from->state)) {
-        x->alive_in--;
-    }
+    /* alive_in stays: 'from' is at rest, or 'to' is on its way out and nobody asks any more */
     e->to = NULL;
 }
 
@@ -115,7 +113,7 @@ static void take_edges(struct dh_sup *sup, struct dh_extra *x, struct dh_change 
     x->edge_count = change->edge_count;
     x->missing = x->edge_count;
     change->edges = NULL;
-    set_dangling(sup, x, x->edge_count > 0);
+    set_dangling(sup, x, true);
 }
 
 int dh_deps_init(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *spec) {
@@ -128,6 +126,7 @@ int dh_deps_init(struct dh_sup *sup, struct dh_worker *w, const struct dh_spec *
     return rc;
 }
 
+/* Others take their place, or there is no w any more. */
 static void free_edges(struct dh_sup *sup, struct dh_worker *w) {
     struct dh_alloc *alloc = sup->env->alloc;
     struct dh_extra *x = w->extra;
@@ -140,10 +139,8 @@ static void free_edges(struct dh_sup *sup, struct dh_worker *w) {
     set_dangling(sup, x, false);
     if (x->edges != NULL) {
         alloc->fn(alloc, x->edges, x->edges_size, 0);
+        x->edges = NULL;
     }
-    x->edges = NULL;
-    x->edge_count = 0;
-    x->missing = 0;
 }
 
 void dh_deps_replace(struct dh_sup *sup, struct dh_worker *w, struct dh_change *change) {

@@ -345,7 +345,6 @@ void dh_group_fail(struct dh_sup *sup, struct dh_worker *w, const char *reason) 
         }
         m->is_wanted = false;
         m->is_start_asked = false;
-        m->is_retry_asked = false;
         m->extra->is_failing = true;
         dh_machine_mark(sup, m);
     }

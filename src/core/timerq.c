@@ -80,20 +80,20 @@ void dh_timerq_fini(struct dh_timerq *q) {
     *q = (struct dh_timerq){.alloc = q->alloc};
 }
 
-static int grow(struct dh_timerq *q) {
+static bool grow(struct dh_timerq *q) {
     uint32_t capacity = q->capacity == 0 ? DH_TIMERQ_FIRST : q->capacity * 2;
     struct dh_timer_slot *slots;
 
     if (capacity < q->capacity) {
-        return DH_ENOMEM;
+        return false;
     }
     slots = q->alloc->fn(q->alloc, q->slots, q->capacity * sizeof *slots, capacity * sizeof *slots);
     if (slots == NULL) {
-        return DH_ENOMEM;
+        return false;
     }
     q->slots = slots;
     q->capacity = capacity;
-    return 0;
+    return true;
 }
 
 int dh_timerq_arm(struct dh_timerq *q, struct dh_timer *t, uint64_t deadline_ns) {
@@ -104,11 +104,8 @@ int dh_timerq_arm(struct dh_timerq *q, struct dh_timer *t, uint64_t deadline_ns)
         settle(q, t->place - 1, slot);
         return 0;
     }
-    if (q->count == q->capacity) {
-        int rc = grow(q);
-        if (rc < 0) {
-            return rc;
-        }
+    if (q->count == q->capacity && !grow(q)) {
+        return DH_ENOMEM;
     }
     q->next_seq++;
     q->count++;

@@ -15,7 +15,6 @@ void dh_window_fini(struct dh_window *win, struct dh_alloc *alloc) {
 }
 
 void dh_window_clear(struct dh_window *win) {
-    win->first = 0;
     win->count = 0;
 }
 
