@@ -251,6 +251,27 @@ describe("a reload #reload", function()
       end)
     end)
 
+    it("and takes one that puts itself among the loaded ones", function()
+      write("reload_config.lua", "package.loaded.reload_config = { port = 1 }")
+      host(script({ { "a", "seen = config.port park()" } }, BESIDE), function(t)
+        write("reload_config.lua", "package.loaded.reload_config = { port = 2 }")
+        assert.equal("1 restarted (a)", accepted(t))
+        assert.equal(2, _G.seen)
+        assert.equal(2, package.loaded.reload_config.port)
+      end)
+    end)
+
+    it("and refuses one that does not parse, or that requires itself", function()
+      write("reload_config.lua", "return { port = 1 }")
+      host(script({ { "a", "park(config)" } }, BESIDE), function(t)
+        write("reload_config.lua", "return {")
+        assert.matches("error loading module 'reload_config':", refused(t), 1, true)
+        write("reload_config.lua", "return require 'reload_config'")
+        assert.matches("loop: module 'reload_config' requires itself", refused(t), 1, true)
+        assert.equal(1, package.loaded.reload_config.port)
+      end)
+    end)
+
     it("and puts the old ones back when it is refused", function()
       write("reload_config.lua", "return { port = 1 }")
       host(script({ { "a", "park(config)" } }, BESIDE), function(t)
@@ -441,8 +462,44 @@ describe("a reload #reload", function()
     end)
   end)
 
+  describe("takes for a part of the script", function()
+    local ways = {
+      ["what it compiles with load"] = "local get = load 'return helper' ",
+      ["what it compiles with loadfile"] = "local get = loadfile(PART) ",
+      ["what dofile returns"] = "local get = dofile(PART) ",
+    }
+    for name, way in pairs(ways) do
+      it(name, function()
+        local part = name:find "dofile" and "return function() return helper end" or "return helper"
+        local head = way:gsub("PART", ("%q"):format(write("part.lua", part)))
+        local body = { "a", "seen = get() park()" }
+        host(script({ body }, "helper = 1 " .. head), function(t)
+          assert.equal(1, _G.seen)
+          script({ body }, "helper = 2 " .. head .. "assert(get() == 2) ")
+          assert.equal("1 restarted (a)", accepted(t))
+          assert.equal(2, _G.seen)
+          script({ body }, "helper = 3 " .. head .. "assert(get() == 3) error 'no'")
+          assert.matches("no$", refused(t))
+          assert.equal(2, _G.helper)
+        end)
+      end)
+    end
+
+    it("not what is compiled for another environment", function()
+      local head = "local get = load('return helper', 'x', 't', { helper = 7 }) "
+        .. ("local of_file = loadfile(%q, 't', { helper = 8 }) "):format(
+          write("part.lua", "return helper"))
+      host(script({ { "a", "seen = get() + of_file() park()" } }, head), function(t)
+        script({ { "a", "seen = get() * of_file() park()" } }, head)
+        assert.equal("1 restarted (a)", accepted(t))
+        assert.equal(56, _G.seen)
+      end)
+    end)
+  end)
+
   describe("refuses whole", function()
     local FAULTS = {
+      ["a missing part"] = { "dofile 'no/such/part.lua'", "cannot open no/such/part.lua" },
       ["what does not parse"] = { "decnet.worker(", "workers.lua:1: unexpected symbol" },
       ["what raises"] = { "\nerror 'no'", "workers.lua:2: no$" },
       ["what raises no text"] = { "error {}", "workers.lua:1: .*raised a table" },
