@@ -414,7 +414,7 @@ describe("the control plane", function()
       assert.equal(200, plane.post(path, "/v1/workers/steady/restart"))
     end)
 
-    lazy_teardown(function() child:kill "sigkill" end)
+    lazy_teardown(function() child:kill(process.KILL) end)
   end)
 
   -- DECNET_ORDERS: how many in all; ./dev storm plays 10,000.

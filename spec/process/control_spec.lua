@@ -340,7 +340,7 @@ describe("the control plane", function()
 
     it("is replaced if nobody answers there", function()
       local child, path = start()
-      child:kill "sigkill"
+      child:kill(process.KILL)
       process.wait(function() return child.code end)
       assert.is_truthy(uv.fs_stat(path))
       local again = process.run(WORKERS, { "--socket", path })
@@ -366,7 +366,7 @@ describe("the control plane", function()
       assert.equal("mine", process.read(dir .. "/file"))
       if uv.getuid() == 0 then
         local first, path = start()
-        first:kill "sigkill"
+        first:kill(process.KILL)
         process.wait(function() return first.code end)
         assert(uv.fs_chown(path, 12345, 12345))
         child = process.run(WORKERS, { "--socket", path }):ends(2)

@@ -176,7 +176,7 @@ describe("the CPU", function()
     ]]
     child:says "victim"
     child:says 'level=warn msg="has held the CPU for [1-9]%.%d s in one call'
-    child:kill "sigkill"
+    child:kill(process.KILL)
   end)
 
   for _, case in ipairs(CALLS) do
@@ -197,7 +197,7 @@ describe("the CPU", function()
       assert.equal(case[3] or "workers.lua:4", place)
       child:says 'worker=holder msg="has held the CPU for [2-9]%.%d s'
       assert.equal(0, child:count "worker=victim")
-      child:kill "sigkill"
+      child:kill(process.KILL)
     end)
   end
 end)

@@ -134,7 +134,7 @@ describe("the service manager is told", function()
     local to = manager()
     local child = service(PARK, to, { WATCHDOG_USEC = "20000" })
     to:says "\nWATCHDOG=1\n"
-    to:kill "sigkill"
+    to:kill(process.KILL)
     process.wait(function() return to.code end)
     child:kill "sighup"
     child:says "reloaded"

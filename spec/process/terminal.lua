@@ -239,7 +239,7 @@ end
 function M.cleanup()
   for _, terminal in ipairs(terminals) do
     if not terminal.code then
-      uv.kill(terminal.pid, "sigkill")
+      uv.kill(terminal.pid, process.KILL)
     end
     process.wait(function() return terminal.code end)
     terminal.input:close()
