@@ -124,22 +124,21 @@ static bool is_its_turn(const struct dh_request *r) {
 }
 
 static enum MHD_Result make_in_turn(struct dh_request *r) {
-    return dh_request_make(r, r->make);
+    if (is_its_turn(r)) {
+        return r->make(r);
+    }
+    if (dh_clock_now() >= r->deadline_ns || r->server->is_draining) {
+        return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE,
+                              "%d long answers are being taken already; try again", DH_MAKING_MAX);
+    }
+    return dh_request_wait(r, r->deadline_ns, make_in_turn);
 }
 
 enum MHD_Result dh_request_make(struct dh_request *r,
                                 enum MHD_Result (*make)(struct dh_request *r)) {
-    uint64_t now_ns = dh_clock_now();
-    uint64_t until_ns = r->make != NULL ? r->deadline_ns : now_ns + DH_TURN_WAIT_NS;
-    if (is_its_turn(r)) {
-        return make(r);
-    }
-    if (now_ns >= until_ns || r->server->is_draining) {
-        return dh_reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE,
-                              "%d long answers are being taken already; try again", DH_MAKING_MAX);
-    }
     r->make = make;
-    return dh_request_wait(r, until_ns, make_in_turn);
+    r->deadline_ns = dh_clock_now() + DH_TURN_WAIT_NS;
+    return make_in_turn(r);
 }
 
 void dh_request_answered(struct dh_request *r, bool is_bounded) {
