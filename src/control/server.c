@@ -193,7 +193,7 @@ static void take_body(struct dh_request *r, const char *data, size_t len) {
     r->body_len += len;
 }
 
-static enum MHD_Result dispatch(struct dh_request *r, const char *url, const char *method) {
+static enum MHD_Result answer_from_now(struct dh_request *r, const char *url, const char *method) {
     struct dh_connection *c = connection_of(r->connection);
     if (c != NULL) {
         c->is_answering = true;
@@ -220,7 +220,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
             r->phase = DH_REQUEST_READING;
             return dh_head_check(r, url, version);
         case DH_REQUEST_READING:
-            return dispatch(r, url, method);
+            return answer_from_now(r, url, method);
         case DH_REQUEST_WAITING:
             r->is_suspended = true;
             MHD_suspend_connection(connection);
