@@ -66,13 +66,7 @@ VISIBLE int open(const char *path, int flags, ...) {
     MAKES(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
-VISIBLE int open64(const char *path, int flags, ...) {
-    va_list args;
-    va_start(args, flags);
-    mode_t mode = mode_of(flags, args);
-    va_end(args);
-    MAKES(SYS_openat, AT_FDCWD, path, flags, mode);
-}
+int open64(const char *path, int flags, ...) __attribute__((alias("open"), visibility("default")));
 
 VISIBLE int openat(int dir, const char *path, int flags, ...) {
     va_list args;

@@ -13,7 +13,7 @@
 
 #include "starve/starve.h"
 
-#define SLACK_BYTES 4096
+#define SLACK_BYTES 16384
 #define SLACK_THREADS 4
 
 #define FRESH 0xa5

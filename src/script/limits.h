@@ -147,7 +147,7 @@
 #define DH_CLOSINGS_MAX 30
 
 /* What luv and libuv may ask for in one call, and use without looking whether they got it. */
-#define DH_SLACK_BYTES 4096
+#define DH_SLACK_BYTES 16384
 
 /* libuv's own: how many threads its pool has unless UV_THREADPOOL_SIZE says so, and at most. */
 #define DH_POOL_THREADS 4

@@ -9,6 +9,7 @@
 
 #include "script/bound.h"
 #include "script/owned.h"
+#include "script/slack.h"
 #include "script/vm.h"
 
 /* What a request is told that luv could not be told of; the other names. */
@@ -188,7 +189,9 @@ static void call_getaddrinfo(struct call *c) {
 static void on_getaddrinfo(uv_getaddrinfo_t *req, int status, struct addrinfo *result) {
     struct call c = {vm_of(req->loop), call_getaddrinfo, .subject = req, .n = status,
                      .result = result};
-    if (!is_done(&c) && req->data != NULL) {
+    c.before = c.vm->luv_calls;
+    /* luv looks up the names of protocols, and takes it that there are some */
+    if ((!dh_slack_of_memory() || !is_done(&c)) && req->data != NULL) {
         drop(&c);
         uv_freeaddrinfo(result);
     }
