@@ -22,6 +22,7 @@
 #include "script/pool.h"
 #include "script/run.h"
 #include "script/scope.h"
+#include "script/slack.h"
 #include "script/table.h"
 #include "script/tag.h"
 #include "script/unit.h"
@@ -135,7 +136,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     vm->anchors = luaL_ref(L, LUA_REGISTRYINDEX);
     open_cancelled(L, vm);
     vm->errfunc_at = dh_errfunc_find(L);
-    int err = dh_loop_init(&vm->loop);
+    int err = dh_slack_of_memory() ? dh_loop_init(&vm->loop) : UV_ENOMEM;
     if (err != 0) {
         luaL_error(L, "decnet: cannot create an event loop: %s", uv_strerror(err));
     }
