@@ -315,7 +315,7 @@ describe("the control plane", function()
       assert.matches("^HTTP/1.1 200 .*\r\n\r\n$", connection.data)
     end)
 
-    -- Each of them kept a copy of what it was to be told: 300 of 3,000 workers, 250 MB.
+    -- Each of them kept a copy of what it was to be told: 600 about 3,000 workers left 258 MB.
     it("has a bounded number of answers in hand, whoever does not take them", function()
       local before = process.resident(child.pid)
       local stalled = {}

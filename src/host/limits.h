@@ -46,7 +46,7 @@
 #define DH_STATUS_NS 1000000000u
 #define DH_NOTIFY_RETRY_NS 100000000u
 
-/* The watchdog is fed no more often, whatever it asks for: that is half a percent of a CPU. */
+/* The watchdog is fed no more often, whatever it asks for: a thousand meals a second take 3 % of a CPU. */
 #define DH_WATCHDOG_MIN_NS 1000000u
 
 /* While the host stops the service manager is told, at half of this time, to wait for that long. */
