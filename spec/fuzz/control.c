@@ -44,12 +44,13 @@ static int no_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(
     return 0;
 }
 
-static enum MHD_Result check_head(struct dh_request *r, const char *target, const char *version);
-static enum MHD_Result dispatch(struct dh_request *r, const char *target, const char *method);
+static enum MHD_Result noted_head_check(struct dh_request *r, const char *target,
+                                        const char *version);
+static enum MHD_Result noted_dispatch(struct dh_request *r, const char *target, const char *method);
 
 #define pthread_create no_thread
-#define dh_head_check check_head
-#define dh_request_dispatch dispatch
+#define dh_head_check noted_head_check
+#define dh_request_dispatch noted_dispatch
 #include "control/server.c"
 #undef pthread_create
 #undef dh_head_check
@@ -202,7 +203,8 @@ static void note_asked(const struct dh_request *r, struct asked asked) {
     c->asked[c->asked_count++] = asked;
 }
 
-static enum MHD_Result check_head(struct dh_request *r, const char *target, const char *version) {
+static enum MHD_Result noted_head_check(struct dh_request *r, const char *target,
+                                        const char *version) {
     enum MHD_Result result = dh_head_check(r, target, version);
     if (r->phase == DH_REQUEST_ANSWERED) {
         note_asked(r, (struct asked){.is_refused = true});
@@ -210,7 +212,8 @@ static enum MHD_Result check_head(struct dh_request *r, const char *target, cons
     return result;
 }
 
-static enum MHD_Result dispatch(struct dh_request *r, const char *target, const char *method) {
+static enum MHD_Result noted_dispatch(struct dh_request *r, const char *target,
+                                      const char *method) {
     const char *url = strncasecmp(target, "http://", 7) == 0 ? strchr(target + 7, '/') : target;
     const char *given = method;
     url = url != NULL ? url : "";
