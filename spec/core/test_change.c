@@ -495,6 +495,41 @@ static void a_group_is_busy_as_long_as_somebody_may_join_it(void) {
     world_fini(&world);
 }
 
+static void once_a_change_is_over_plain_workers_are_small_again(void) {
+    struct world world;
+
+    world_init(&world);
+    world_add(&world, "a", NULL);
+    world_boot(&world);
+    CHECK_EQ(change(&world, "a", NULL, NULL, NULL, false), 0);
+    CHECK(world_add(&world, "b", NULL)->w.extra != NULL); /* the change may come to wait for it */
+    restart(&world, "a");
+    world_turn(&world);
+    CHECK(world_add(&world, "c", NULL)->w.extra == NULL);
+    world_fini(&world);
+}
+
+static void a_worker_keeps_what_it_has_counted_unless_its_limit_changes(void) {
+    for (int i = 0; i < 3; i++) {
+        struct world world;
+        struct dh_policy p = world_policy();
+
+        p.max_restarts = 1;
+        world_init(&world);
+        world_add(&world, "a", &p);
+        world_boot(&world);
+        crash(&world, "a");
+        p.jitter = 1;
+        p.max_restarts = i == 1 ? 2 : 1;
+        p.within_ns = i == 2 ? 50 * SEC : 60 * SEC;
+        CHECK_EQ(change(&world, "a", &p, NULL, NULL, false), 0);
+        world_advance(&world, 5 * SEC);
+        crash(&world, "a");
+        CHECK_EQ(world_last(&world, "crash", "a")->window_count, i == 0 ? 2 : 1);
+        world_fini(&world);
+    }
+}
+
 int main(void) {
     RUN(a_run_ends_under_the_declaration_it_began_with);
     RUN(an_unknown_name_does_not_hide_those_behind_it);
@@ -517,5 +552,7 @@ int main(void) {
     RUN(what_is_declared_is_what_will_be_in_effect);
     RUN(a_group_keeps_what_it_has_counted_unless_its_limit_changes);
     RUN(a_group_is_busy_as_long_as_somebody_may_join_it);
+    RUN(once_a_change_is_over_plain_workers_are_small_again);
+    RUN(a_worker_keeps_what_it_has_counted_unless_its_limit_changes);
     return check_report();
 }

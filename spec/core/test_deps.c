@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Dependencies, readiness, watches. */
 #include "check.h"
+#include "core/deps.h"
 #include "world.h"
 
 static struct body *add(struct world *world, const char *name, const char *after) {
@@ -696,6 +697,65 @@ static void what_it_crashed_for_is_back_before_it_has_closed(void) {
     world_fini(&world);
 }
 
+/* What it waits for, in so many bytes. */
+static const char *described(struct world *world, const char *name, size_t size) {
+    static char text[512];
+
+    memset(text, '#', sizeof text - 1);
+    dh_deps_describe(&world_body(world, name)->w, text, size);
+    return text;
+}
+
+static void what_it_waits_for_is_told_as_far_as_there_is_room(void) {
+    struct world world;
+    char name[DH_NAME_MAX + 1];
+    char want[DH_NAME_MAX + 16];
+
+    memset(name, 'n', sizeof name);
+    name[DH_NAME_MAX] = '\0';
+    world_init(&world);
+    world_add(&world, "x", NULL)->ready_in = DH_NEVER;
+    world_add(&world, "y", NULL)->ready_in = DH_NEVER;
+    world_add(&world, name, NULL)->ready_in = DH_NEVER;
+    world_try_add(&world, "a", NULL, "x y", NULL, NULL);
+    world_try_add(&world, "b", NULL, name, NULL, NULL);
+    world_boot(&world);
+    CHECK_STR(described(&world, "a", 512), "x, y");
+    CHECK_STR(described(&world, "a", 7), "x, ...");
+    CHECK_STR(described(&world, "a", 6), ", ...");
+    CHECK_STR(described(&world, "b", 512), name);
+    dh_sup_stop(&world.sup, &world_body(&world, name)->w);
+    body_ready(world_body(&world, "x"));
+    body_ready(world_body(&world, "y"));
+    world_turn(&world);
+    snprintf(want, sizeof want, "%s (stopped)", name);
+    CHECK_STR(described(&world, "b", 512), want);
+    CHECK_STR(described(&world, "a", 512), "");
+    world_fini(&world);
+}
+
+static void who_goes_on_after_all_no_longer_holds_what_it_waits_for(void) {
+    struct world world;
+
+    world_init(&world);
+    world_add(&world, "db1", NULL);
+    world_add(&world, "db2", NULL);
+    world_try_add(&world, "a", NULL, "db1 db2", NULL, NULL);
+    world_try_add(&world, "c", NULL, "a", NULL, NULL);
+    world_body(&world, "c")->stop_in = 10 * SEC;
+    world_boot(&world);
+    dh_sup_restart(&world.sup, &world_body(&world, "c")->w);
+    world_turn(&world);
+    dh_sup_stop(&world.sup, &world_body(&world, "a")->w);
+    dh_sup_restart(&world.sup, &world_body(&world, "db2")->w);
+    world_turn(&world);
+    CHECK_STR(world_log(&world, "cancel"), "c:cancel@0"); /* which holds a, which holds db2 */
+    dh_sup_start(&world.sup, &world_body(&world, "a")->w);
+    world_turn(&world);
+    CHECK_STR(world_log(&world, "cancel"), "c:cancel@0 db2:cancel@0");
+    world_fini(&world);
+}
+
 int main(void) {
     RUN(A14_cycles_are_refused_with_their_path);
     RUN(A14_a_long_cycle_is_cut_in_the_middle);
@@ -732,5 +792,7 @@ int main(void) {
     RUN(a_ladder_of_dependencies_is_checked_in_no_time);
     RUN(one_that_waits_for_others_and_for_itself_is_refused);
     RUN(what_it_crashed_for_is_back_before_it_has_closed);
+    RUN(what_it_waits_for_is_told_as_far_as_there_is_room);
+    RUN(who_goes_on_after_all_no_longer_holds_what_it_waits_for);
     return check_report();
 }
