@@ -44,8 +44,8 @@ static int no_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(
     return 0;
 }
 
-static enum MHD_Result noted_head_check(struct dh_request *r, const char *target,
-                                        const char *version);
+static enum MHD_Result noted_head_check(struct dh_request *r, const char *method,
+                                        const char *target, const char *version);
 static enum MHD_Result noted_dispatch(struct dh_request *r, const char *target, const char *method);
 
 #define pthread_create no_thread
@@ -203,9 +203,9 @@ static void note_asked(const struct dh_request *r, struct asked asked) {
     c->asked[c->asked_count++] = asked;
 }
 
-static enum MHD_Result noted_head_check(struct dh_request *r, const char *target,
-                                        const char *version) {
-    enum MHD_Result result = dh_head_check(r, target, version);
+static enum MHD_Result noted_head_check(struct dh_request *r, const char *method,
+                                        const char *target, const char *version) {
+    enum MHD_Result result = dh_head_check(r, method, target, version);
     if (r->phase == DH_REQUEST_ANSWERED) {
         note_asked(r, (struct asked){.is_refused = true});
     }

@@ -212,6 +212,16 @@ describe("the control plane", function()
         headers = { "Content-Length: 2" } }))) -- twice the same
     end)
 
+    it("400 to a first line with a NUL in it, which would end there for us", function()
+      for _, line in ipairs { "POST\0x /v1/workers/steady/reset", "GET\0 /livez", "GET /livez\0/x",
+        "GET /livez?within=1\0", "GET  /livez" } do
+        local connection = http.open(path, line .. " HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.wait(function() return connection.over end)
+        connection.close()
+        assert.equal(400, http.parse(connection.data, true).status, line)
+      end
+    end)
+
     it("HEAD without a body", function()
       local connection = http.open(path,
         "HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

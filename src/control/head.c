@@ -94,9 +94,20 @@ static bool is_of_a_page(const struct dh_request *r, const struct head *head, co
            (r->server->is_loopback && authority != NULL && !is_local_name(authority));
 }
 
-enum MHD_Result dh_head_check(struct dh_request *r, const char *target, const char *version) {
+/* MHD's strings are parts of the line that came, each behind the other. */
+static bool has_gap(const struct dh_request *r, const char *method, const char *target,
+                    const char *version) {
+    return method + strlen(method) + 1 != target || target + r->target_len + 1 != version;
+}
+
+enum MHD_Result dh_head_check(struct dh_request *r, const char *method, const char *target,
+                              const char *version) {
     struct head head = {0};
-    MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, &head);
+    if (has_gap(r, method, target, version)) {
+        head.wrong = "a NUL, or more than one space, in its first line";
+    } else {
+        MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, &head);
+    }
     if (head.wrong == NULL && head.host == NULL && strcmp(version, MHD_HTTP_VERSION_1_0) != 0) {
         head.wrong = "no header Host";
     }

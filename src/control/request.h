@@ -57,6 +57,7 @@ struct dh_request {
     bool is_tcp; /* read only */
     bool is_suspended;
     enum dh_phase phase;
+    size_t target_len; /* with the query */
     char query[DH_REQUEST_QUERY_BYTES + 1];
     bool is_query_too_long;
     char body[DH_REQUEST_BODY_BYTES];
@@ -81,7 +82,8 @@ struct dh_request {
 
 /* The head is there: answer it at once if it is not fit to be read on. Whether it has is told by its phase. In
 ** head.c. */
-enum MHD_Result dh_head_check(struct dh_request *r, const char *target, const char *version);
+enum MHD_Result dh_head_check(struct dh_request *r, const char *method, const char *target,
+                              const char *version);
 
 /* Where the authority begins in a target such as "http://localhost:80/livez"; NULL: it has none. */
 const char *dh_head_authority(const char *target);

@@ -171,6 +171,7 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *con
     if (r == NULL) {
         return NULL;
     }
+    r->target_len = strlen(target);
     r->server = arg;
     r->connection = connection;
     r->is_tcp =
@@ -218,7 +219,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     switch (r->phase) {
         case DH_REQUEST_BEGUN:
             r->phase = DH_REQUEST_READING;
-            return dh_head_check(r, url, version);
+            return dh_head_check(r, method, url, version);
         case DH_REQUEST_READING:
             return answer_from_now(r, url, method);
         case DH_REQUEST_WAITING:
