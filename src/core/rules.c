@@ -3,7 +3,7 @@
 
 const char *dh_input_name(enum dh_input input) {
     static const char *const names[] = {
-#define X(name, text) [DH_INPUT_##name] = text,
+#define X(name, text) [DH_INPUT_##name] = (text),
         DH_INPUT_MAP(X)
 #undef X
     };

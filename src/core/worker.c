@@ -38,7 +38,7 @@ bool dh_state_is_final(enum dh_state state) {
 
 const char *dh_event_name(enum dh_event_kind kind) {
     static const char *const names[] = {
-#define X(name, text) [DH_EVENT_##name] = text,
+#define X(name, text) [DH_EVENT_##name] = (text),
         DH_EVENT_MAP(X)
 #undef X
     };
