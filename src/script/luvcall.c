@@ -63,6 +63,13 @@ int dh_luv_fail_enomem(lua_State *L) {
     return 3;
 }
 
+int dh_luv_fail_emfile(lua_State *L) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "EMFILE: too many open files");
+    lua_pushliteral(L, "EMFILE");
+    return 3;
+}
+
 struct dh_run *dh_luv_current_run(const struct dh_vm *vm) {
     return vm->current != NULL ? vm->current->run : NULL;
 }

@@ -41,6 +41,9 @@ int dh_luv_fail_ebadf(lua_State *L);
 /* Push what luv returns when there is no memory, or no thread; returns 3. */
 int dh_luv_fail_enomem(lua_State *L);
 
+/* Push what luv returns when there is no descriptor; returns 3. */
+int dh_luv_fail_emfile(lua_State *L);
+
 /* luv is open. Raises on memory errors. */
 void dh_luvcall_open(lua_State *L);
 

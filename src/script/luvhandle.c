@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "host/room.h"
 #include "host/signals.h"
 #include "script/bound.h"
 #include "script/files.h"
@@ -111,7 +112,16 @@ static int wrapped_stop(lua_State *L) {
     return n;
 }
 
+/* new_tcp and new_udp of a family open the socket at once. */
+static bool opens_socket(lua_State *L) {
+    return lua_type(L, 1) == LUA_TSTRING || lua_type(L, 1) == LUA_TTABLE;
+}
+
+/* luv never frees a handle for which there was no descriptor. */
 static int wrapped_new(lua_State *L) {
+    if (opens_socket(L) && !dh_room_for_files(1)) {
+        return dh_luv_fail_emfile(L);
+    }
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
     int callback = run != NULL ? dh_luv_find_callback(L) : 0; /* of new_async */
     if (callback != 0) {
