@@ -272,6 +272,7 @@ static enum dh_crash_action report(uint64_t now_s, const char *error, uint32_t r
         .error_len = strlen(error),
         .traceback = traceback,
         .traceback_len = sizeof traceback - 1,
+        .hash = dh_crashlog_hash(error, strlen(error), traceback, sizeof traceback - 1),
         .run = run,
         .streak = run,
         .will_restart = !is_last,

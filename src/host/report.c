@@ -14,14 +14,16 @@ static void line(struct dh_host *host, enum dh_level level, const char *worker, 
     dh_log_write(host->options.log, level, worker, msg, strlen(msg), fields, n);
 }
 
+static struct dh_report_error of_text(const char *text) {
+    size_t len = strlen(text);
+    return (struct dh_report_error){text, len, NULL, 0, dh_crashlog_hash(text, len, NULL, 0)};
+}
+
 static void report_crash(struct dh_host *host, const struct dh_event *ev,
                          const struct dh_report_error *error, struct dh_crash_loop *loop) {
-    struct dh_report_error unknown = {"out of memory", strlen("out of memory"), NULL, 0};
-    if (ev->reason != NULL) {
-        unknown.message = ev->reason;
-        unknown.message_len = strlen(ev->reason);
-    }
+    struct dh_report_error unknown;
     if (error == NULL) {
+        unknown = of_text(ev->reason != NULL ? ev->reason : "out of memory");
         error = &unknown;
     }
     struct dh_crash_loop none = {0};
@@ -31,6 +33,7 @@ static void report_crash(struct dh_host *host, const struct dh_event *ev,
         .error_len = error->message_len,
         .traceback = error->traceback_len > 0 ? error->traceback : NULL,
         .traceback_len = error->traceback_len,
+        .hash = error->hash,
         .run = ev->run,
         .streak = ev->streak,
         .will_restart = ev->will_restart,

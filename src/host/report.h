@@ -16,6 +16,7 @@ struct dh_report_error {
     size_t message_len;
     const char *traceback;
     size_t traceback_len;
+    uint32_t hash; /* dh_crashlog_hash of both */
 };
 
 /* Log ev. error belongs to crash events, loop is the worker's crash-loop record; both may be NULL

@@ -218,10 +218,7 @@ enum dh_crash_action dh_crashlog_crash(struct dh_log *log, struct dh_crash_loop 
     if (report->streak == 1) {
         loop->is_well = 1;
     }
-    dh_crashlog_decide(loop, now_ns,
-                       dh_crashlog_hash(report->error, report->error_len, report->traceback,
-                                        report->traceback != NULL ? report->traceback_len : 0),
-                       &v);
+    dh_crashlog_decide(loop, now_ns, report->hash, &v);
     if (v.action == DH_CRASH_SUPPRESS && (!report->will_restart || report->is_rejected)) {
         loop->suppressed--; /* this one */
         tell(loop, now_ns, &v);

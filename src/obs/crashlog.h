@@ -80,6 +80,7 @@ struct dh_crash_report {
     size_t error_len;
     const char *traceback; /* without the error in front; NULL: none */
     size_t traceback_len;
+    uint32_t hash; /* dh_crashlog_hash of both */
     uint32_t run;
     uint32_t streak;        /* 1: news, whatever the error; written if above 1 */
     bool will_restart;      /* false: "crashed, not restarted" */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/timerq.h"
+#include "obs/crashlog.h"
 #include "obs/text.h"
 #include "script/limits.h"
 #include "script/table.h"
@@ -244,6 +245,7 @@ static struct dh_failure *make(struct piece message, struct piece traceback,
     f->traceback_len = traceback.len;
     f->variables = store(&at, variables);
     f->variables_len = variables.len;
+    f->hash = dh_crashlog_hash(message.text, message.len, traceback.text, traceback.len);
     f->retry_after_ns = DH_NEVER;
     f->holders = 1;
     return f;

@@ -27,6 +27,7 @@ struct dh_failure {
     const void *identity; /* of the error value, to know it again; NULL: numbers and the like */
     struct dh_failure *origin; /* whose texts these are, held; NULL: its own */
     uint64_t place;            /* a hash of where the stack stood; 0: no stack */
+    uint32_t hash;             /* of message and traceback, dh_crashlog_hash */
     uint32_t run;
     uint32_t holders; /* who will call dh_failure_free */
     bool is_fatal;    /* decnet.fatal */

@@ -187,8 +187,8 @@ static void on_event(struct dh_host *host, const struct dh_event *ev) {
     }
     struct dh_report_error error;
     if (f != NULL) {
-        error =
-            (struct dh_report_error){f->message, f->message_len, f->traceback, f->traceback_len};
+        error = (struct dh_report_error){f->message, f->message_len, f->traceback, f->traceback_len,
+                                         f->hash};
     }
     dh_report_event(host, ev, f != NULL ? &error : NULL, trouble != NULL ? &trouble->loop : NULL);
     if (is_wanted(instance, ev->kind)) {
