@@ -101,7 +101,7 @@ static const char *set(struct dh_params *p, const char *key, const char *value) 
 
 /* Is the word in the list of words? */
 static bool is_known(const char *known, const char *word) {
-    size_t len = strcspn(word, " ") == strlen(word) ? strlen(word) : 0; /* two are no word */
+    size_t len = strchr(word, ' ') == NULL ? strlen(word) : 0; /* two are no word */
     for (const char *at = known; len > 0 && (at = strstr(at, word)) != NULL; at += len) {
         bool begins = at == known || at[-1] == ' ';
         if (begins && (at[len] == ' ' || at[len] == '\0')) {

@@ -30,18 +30,24 @@ static struct MHD_Response *whole(const char *type, char *text, size_t len) {
     return with_headers(response, type);
 }
 
-static enum MHD_Result queue(struct dh_request *r, unsigned status, struct MHD_Response *response) {
-    dh_request_answered(r, true);
+static enum MHD_Result queue(struct dh_request *r, unsigned status, struct MHD_Response *response,
+                             bool is_bounded) {
+    dh_request_answered(r, is_bounded);
     return response != NULL ? MHD_queue_response(r->connection, status, response) : MHD_NO;
 }
 
 static enum MHD_Result queue_once(struct dh_request *r, unsigned status,
-                                  struct MHD_Response *response) {
-    enum MHD_Result result = queue(r, status, response);
+                                  struct MHD_Response *response, bool is_bounded) {
+    enum MHD_Result result = queue(r, status, response, is_bounded);
     if (response != NULL) {
         MHD_destroy_response(response);
     }
     return result;
+}
+
+enum MHD_Result dh_reply_response(struct dh_request *r, const char *type,
+                                  struct MHD_Response *response, bool is_bounded) {
+    return queue_once(r, MHD_HTTP_OK, with_headers(response, type), is_bounded);
 }
 
 static struct MHD_Response *json_response(json_t *json) {
@@ -51,7 +57,7 @@ static struct MHD_Response *json_response(json_t *json) {
 }
 
 enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json) {
-    return queue_once(r, status, json_response(json));
+    return queue_once(r, status, json_response(json), true);
 }
 
 static int make_piece(struct dh_pieces *p) {
@@ -102,7 +108,7 @@ static enum MHD_Result reply_whole(struct dh_request *r, const char *type, struc
     p->text = NULL;
     free_pieces(p);
     if (version == 0 || response == NULL) {
-        return queue_once(r, MHD_HTTP_OK, response);
+        return queue_once(r, MHD_HTTP_OK, response, true);
     }
     if (kept->response != NULL) {
         MHD_destroy_response(kept->response);
@@ -112,7 +118,7 @@ static enum MHD_Result reply_whole(struct dh_request *r, const char *type, struc
 }
 
 enum MHD_Result dh_reply_kept(struct dh_request *r, const struct dh_kept *kept) {
-    return queue(r, MHD_HTTP_OK, kept->response);
+    return queue(r, MHD_HTTP_OK, kept->response, true);
 }
 
 enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct dh_pieces *p,
@@ -131,7 +137,7 @@ enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct d
     if (response == NULL) {
         free_pieces(p);
     }
-    return queue_once(r, MHD_HTTP_OK, with_headers(response, type));
+    return dh_reply_response(r, type, response, true);
 }
 
 static json_t *error_json(const char *text) {
@@ -146,7 +152,7 @@ enum MHD_Result dh_reply_error(struct dh_request *r, unsigned status, const char
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    return queue_once(r, status, json_response(error_json(text)));
+    return queue_once(r, status, json_response(error_json(text)), true);
 }
 
 enum MHD_Result dh_reply_not_allowed(struct dh_request *r, const char *allowed) {
@@ -156,5 +162,5 @@ enum MHD_Result dh_reply_not_allowed(struct dh_request *r, const char *allowed) 
     if (response != NULL) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allowed);
     }
-    return queue_once(r, MHD_HTTP_METHOD_NOT_ALLOWED, response);
+    return queue_once(r, MHD_HTTP_METHOD_NOT_ALLOWED, response, true);
 }

@@ -106,6 +106,11 @@ void dh_request_answered(struct dh_request *r, bool is_bounded);
 /* Answers. In reply.c; the JSON is taken over. */
 enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json);
 
+/* Answer 200 with a response of the caller's making, which is taken over; NULL: memory is out. One that
+** is_bounded must be taken in time. */
+enum MHD_Result dh_reply_response(struct dh_request *r, const char *type,
+                                  struct MHD_Response *response, bool is_bounded);
+
 /* An answer that is made as it is taken. Embedded in what put needs. */
 struct dh_pieces {
     /* Write the next piece: returns 1 if more will come, 0 if that was the last, or DH_ENOMEM. */

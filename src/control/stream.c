@@ -214,16 +214,11 @@ static struct dh_stream *new_stream(struct dh_request *r, struct dh_ring *ring) 
 static enum MHD_Result start(struct dh_request *r, struct dh_stream *s, const char *type) {
     struct MHD_Response *response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream, s, free_stream);
+    bool is_bounded = !s->follows;
     if (response == NULL) {
         free_stream(s);
-        return MHD_NO;
     }
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    enum MHD_Result result = MHD_queue_response(r->connection, MHD_HTTP_OK, response);
-    MHD_destroy_response(response);
-    dh_request_answered(r, !s->follows);
-    return result;
+    return dh_reply_response(r, type, response, is_bounded);
 }
 
 static enum MHD_Result too_many(struct dh_request *r) {
