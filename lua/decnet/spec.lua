@@ -51,15 +51,22 @@ local function fail(where, name, path, complaint)
   return nil, string.format("%s%s%s: %s", whose, colon, path, complaint)
 end
 
--- What the metatable of a declaration raises while it is read is a mistake in the declaration.
--- Takes what pcall returned for a function that reads one.
-local function read_by_metatable(where, ok, ...)
+local function pass(where, ok, ...)
   if ok then
     return ...
   end
   local err = ...
   local text = type(err) == "string" and err or "raised " .. show(err)
   return fail(where, nil, "", "cannot be read by its metatable: " .. text)
+end
+
+-- fn(given, ...). What the metatable of a declaration raises while it is read is a mistake in the
+-- declaration.
+local function read(where, fn, given, ...)
+  if debug.getmetatable(given) then
+    return pass(where, pcall(fn, given, ...))
+  end
+  return fn(given, ...)
 end
 
 local function expected(what, value)
@@ -191,10 +198,8 @@ function M.normalise(given, defaults, where)
   defaults = defaults or M.builtin
   if type(given) ~= "table" then
     return fail(where, nil, "", expected(SHAPE, given))
-  elseif debug.getmetatable(given) then
-    return read_by_metatable(where, pcall(normalise, given, defaults, where))
   end
-  return normalise(given, defaults, where)
+  return read(where, normalise, given, defaults, where)
 end
 
 --- The arguments of `decnet.worker`, in either form. Returns name, run and policy, or nil and a
@@ -251,10 +256,8 @@ function M.defaults(current, given)
   current = current or M.builtin
   if type(given) ~= "table" then
     return fail(DEFAULTS, nil, "", expected("a table of options", given))
-  elseif debug.getmetatable(given) then
-    return read_by_metatable(DEFAULTS, pcall(read_defaults, given, current))
   end
-  return read_defaults(given, current)
+  return read(DEFAULTS, read_defaults, given, current)
 end
 
 local function read_group(given, name, whose)
@@ -294,11 +297,8 @@ function M.group(name, given)
   given = given == nil and {} or given
   if type(given) ~= "table" then
     return nil, whose .. expected("a table of options", given)
-  elseif debug.getmetatable(given) then
-    local where = string.format("group %s", show(name))
-    return read_by_metatable(where, pcall(read_group, given, name, whose))
   end
-  return read_group(given, name, whose)
+  return read(string.format("group %s", show(name)), read_group, given, name, whose)
 end
 
 -- ---- lists -------------------------------------------------------------------------------------
