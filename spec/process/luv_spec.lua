@@ -254,3 +254,29 @@ describe("a run with as many requests as it may have at once", function()
     assert.equal("all are open\n", child:ends(0, 20):stdout())
   end)
 end)
+
+describe("a program of luv's in decnet-host lua", function()
+  local function ends_with_a_handle_closing(how)
+    local host = os.getenv "DECNET_HOST" or "build/release/decnet-host"
+    local code = [[
+      local uv = require "luv"
+      local closing, open = uv.new_tcp(), uv.new_tcp()
+      closing:close(function() print "closed" end)
+      keep = setmetatable({}, { __gc = function() assert(uv.is_closing(open)) end })
+    ]] .. how
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(code)
+    file:close()
+    local pipe = io.popen(("%s lua %s 2>&1; echo $?"):format(host, path))
+    local said = pipe:read "a"
+    pipe:close()
+    os.remove(path)
+    return said
+  end
+
+  it("may end with a handle still closing", function()
+    assert.equal("closed\n0\n", ends_with_a_handle_closing "")
+    assert.equal("closed\n3\n", ends_with_a_handle_closing "os.exit(3, true)")
+  end)
+end)

@@ -19,6 +19,7 @@
 #include "host/signals.h"
 #include "script/module.h"
 #include "script/pool.h"
+#include "script/vm.h"
 
 struct arguments {
     int count;
@@ -189,6 +190,7 @@ int main(int argc, char **argv) {
         fputs("decnet-host: out of memory\n", stderr);
         return DH_EXIT_USAGE;
     }
+    memset(lua_getextraspace(L), 0, LUA_EXTRASPACE); /* no vm yet; Lua leaves it as it was */
     lua_atpanic(L, on_panic);
     lua_pushcfunction(L, run);
     lua_pushlightuserdata(L, &args);
@@ -197,6 +199,7 @@ int main(int argc, char **argv) {
     } else {
         fprintf(stderr, "decnet-host: %s\n", luaL_tolstring(L, -1, NULL));
     }
+    dh_vm_close_handles(L);
     lua_close(L);
     dh_pool_free(pool);
     return code;

@@ -95,6 +95,9 @@ static int l_exit(lua_State *L) {
         return luaL_error(L, "os.exit: a worker cannot end the host: return to end the worker, or "
                              "call decnet.stop()");
     }
+    if (lua_toboolean(L, 2)) {
+        dh_vm_close_handles(dh_vm_of(L)->L);
+    }
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, 0);
@@ -160,6 +163,13 @@ struct dh_vm *dh_vm_open(lua_State *L) {
         dh_warning_open(L, vm);
     }
     return vm;
+}
+
+void dh_vm_close_handles(lua_State *L) {
+    struct dh_vm *vm = dh_tag_pointer(L);
+    if (vm != NULL && vm->has_loop) {
+        dh_luv_close_all(vm);
+    }
 }
 
 int dh_vm_close(struct dh_vm *vm) {

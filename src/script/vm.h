@@ -67,6 +67,11 @@ struct dh_vm *dh_vm_open(lua_State *L);
 /* The vm of any coroutine of the state. Only after dh_vm_open. */
 struct dh_vm *dh_vm_of(lua_State *L);
 
+/* Close every handle of the state whose main thread is L, and let all close callbacks run; nothing
+** where there is no vm. Needed before lua_close: luv frees a handle in __gc that is still closing, and
+** the loop would call it back. */
+void dh_vm_close_handles(lua_State *L);
+
 /* Close every handle and the loop. Called by the state's end at the latest; returns uv_loop_close's
 ** result. */
 int dh_vm_close(struct dh_vm *vm);
