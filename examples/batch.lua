@@ -24,15 +24,7 @@ local function lines(stream, limit)
         text = rest
         return line
       end
-      local data = decnet.await(function(resume)
-        stream:read_start(function(_, data)
-          stream:read_stop()
-          resume(data)
-        end)
-        return function()
-          stream:read_stop()
-        end
-      end, limit)
+      local data = decnet.uv.read(stream, limit)
       if not data then
         return nil
       end

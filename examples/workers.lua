@@ -46,29 +46,14 @@ decnet.worker {
 
 local IDLE_LIMIT = 60 -- seconds without a word, then the client is dropped
 
--- The next piece of what the other side sends; nil at the end, after an error, or after too long.
--- Nothing is read between two calls: who sends faster than we answer is slowed down by TCP.
-local function read(stream)
-  return decnet.await(function(resume)
-    stream:read_start(function(err, data)
-      stream:read_stop()
-      resume(data, err)
-    end)
-    return function()
-      stream:read_stop()
-    end
-  end, IDLE_LIMIT)
-end
-
 decnet.worker("echo", function(self)
   local clients = 0
 
   local function serve(client)
     clients = clients + 1
-    for data in read, client do
-      if not decnet.uv.write(client, data) then -- waits until it is sent
-        break
-      end
+    local data = decnet.uv.read(client, IDLE_LIMIT)
+    while data and decnet.uv.write(client, data) do -- waits until it is sent
+      data = decnet.uv.read(client, IDLE_LIMIT)
     end
     clients = clients - 1
     client:close()

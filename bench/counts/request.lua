@@ -7,15 +7,6 @@ local uv = require "luv"
 
 local N = tonumber(arg[1])
 
-local function read(stream)
-  return decnet.await(function(resume)
-    stream:read_start(function(err, data)
-      stream:read_stop()
-      resume(data, err)
-    end)
-  end)
-end
-
 local listening = decnet.channel(1)
 
 decnet.worker("server", function()
@@ -25,7 +16,7 @@ decnet.worker("server", function()
     local client = uv.new_tcp()
     server:accept(client)
     client:nodelay(true)
-    for data in read, client do
+    for data in decnet.uv.read, client do
       decnet.uv.write(client, data)
     end
     done:set()
@@ -40,6 +31,6 @@ decnet.worker("client", function()
   stream:nodelay(true)
   for _ = 1, N do
     decnet.uv.write(stream, "0123456789")
-    assert(read(stream) == "0123456789")
+    assert(decnet.uv.read(stream) == "0123456789")
   end
 end)

@@ -6,21 +6,8 @@ local uv = require "luv"
 
 local PORT = tonumber(arg[1])
 
--- The next piece; nil at the end. As in examples/workers.lua, without a time limit.
-local function read(stream)
-  return decnet.await(function(resume)
-    stream:read_start(function(err, data)
-      stream:read_stop()
-      resume(data, err)
-    end)
-    return function()
-      stream:read_stop()
-    end
-  end)
-end
-
 local function serve(client)
-  for data in read, client do
+  for data in decnet.uv.read, client do
     if not decnet.uv.write(client, data) then
       break
     end

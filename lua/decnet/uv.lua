@@ -328,11 +328,11 @@ end
 
 -- Each await may be the last thing that a run which is being killed does; then it cannot wait.
 local function check_wait(name)
-  local ok, can_wait, is_cancelled = pcall(core.check_wait, "uv." .. name)
+  local ok, can_wait = pcall(core.check_wait, "uv." .. name)
   if not ok then
     error(can_wait, 3)
   end
-  return can_wait, is_cancelled
+  return can_wait
 end
 
 local function deliver(request, ...)
@@ -372,27 +372,14 @@ local function call(kind, ...)
   end))
 end
 
--- What a socket takes at once needs no request, as a send needs no wait where a channel has room.
--- Now and then there is one all the same: who writes without end gives way.
-local WRITES_AT_ONCE = 32
-local at_once = 0
-
 local function write(stream, data, ...)
-  refuse_callback("write", 3, stream, data, ...)
-  local can_wait, is_cancelled = check_wait "write"
-  at_once = at_once % WRITES_AT_ONCE + 1
-  if at_once < WRITES_AT_ONCE and can_wait and not is_cancelled and type(data) == "string"
-      and data ~= "" then
-    local ok, sent, problem, name = pcall(luv.try_write, stream, data)
-    if ok and sent == #data then
-      return true
-    elseif ok and sent and sent > 0 then
-      data = string.sub(data, sent + 1)
-    elseif ok and not sent and name ~= "EAGAIN" then
-      return nil, problem, name -- a socket tells why it was reset only once
-    end
+  local is_done, rest, name = core.write_at_once(stream, data, ...)
+  if is_done then
+    return true
+  elseif is_done == nil then
+    return nil, rest, name
   end
-  return call(KINDS.write, stream, data)
+  return call(KINDS.write, stream, rest, ...)
 end
 
 -- Those that are not requests of luv's ------------------------------------------------------------
@@ -534,8 +521,9 @@ local function known_names()
 end
 
 ---@class decnet.uv
+---@field read fun(stream: any, seconds: number?): string?, string?, string? the next piece
 ---@field [string] fun(...): ...
-local M = { random = random, spawn = spawn, write = write }
+local M = { random = random, read = core.read, spawn = spawn, write = write }
 
 setmetatable(M, {
   __index = function(self, name)

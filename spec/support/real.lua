@@ -51,6 +51,15 @@ function M.wait(pred)
   end
 end
 
+--- Two connected streams.
+function M.pair()
+  local fds = assert(uv.socketpair("stream", nil, { nonblock = true }, { nonblock = true }))
+  local a, b = uv.new_pipe(false), uv.new_pipe(false)
+  assert(a:open(fds[1]))
+  assert(b:open(fds[2]))
+  return a, b
+end
+
 function M.in_flight()
   return core.in_flight(0)
 end

@@ -5,18 +5,9 @@ local real = require "spec.support.real"
 local uv = require "luv"
 
 describe("the callbacks of a handle", function()
-  -- Two connected streams.
-  local function pair()
-    local fds = assert(uv.socketpair("stream", nil, { nonblock = true }, { nonblock = true }))
-    local a, b = uv.new_pipe(false), uv.new_pipe(false)
-    assert(a:open(fds[1]))
-    assert(b:open(fds[2]))
-    return a, b
-  end
-
   it("come one after the other, though one waits", function()
     real.worker(function()
-      local a, b = pair()
+      local a, b = real.pair()
       local log = {}
       a:read_start(function(_, data)
         log[#log + 1] = "begin " .. (data or "end")
@@ -129,7 +120,7 @@ describe("the callbacks of a handle", function()
 
   it("give what was read before read_stop to the next read_start", function()
     real.worker(function()
-      local a, b = pair()
+      local a, b = real.pair()
       decnet.uv.write(b, "kept")
       a:read_start(function()
         error "it was stopped"
@@ -182,8 +173,8 @@ describe("the callbacks of a handle", function()
 
   it("can start another series and wait for it", function()
     real.worker(function()
-      local a, b = pair()
-      local second
+      local a, b = real.pair()
+      local has_begun, second
       local function read_one()
         return decnet.await(function(resume)
           a:read_start(function(_, data)
@@ -194,13 +185,61 @@ describe("the callbacks of a handle", function()
       end
       a:read_start(function(_, data)
         assert.equal("one", data)
+        has_begun = true
         second = read_one()
       end)
       decnet.uv.write(b, "one")
-      real.wait(function() return a:is_active() == false or second end)
+      real.wait(function() return has_begun end)
       decnet.uv.write(b, "two")
       real.wait(function() return second end)
       assert.equal("two", second)
+    end)
+  end)
+
+  it("of a stream get all of it, however long they take, and the sender waits meanwhile", function()
+    real.worker(function()
+      local a, b = real.pair()
+      local got, sent, is_over = 0, false, false
+      a:read_start(function(_, data)
+        if data then
+          got = got + #data
+          for _ = 1, got % 7 do
+            decnet.yield()
+          end
+        else
+          is_over = true
+        end
+      end)
+      decnet.spawn(function()
+        decnet.uv.write(b, string.rep("x", 1000003))
+        sent = true
+        b:close()
+      end)
+      real.wait(function() return is_over end)
+      assert.is_true(sent)
+      assert.equal(1000003, got)
+    end)
+  end)
+
+  it("of a stream that rests do not come, and libuv looks at it no more", function()
+    real.worker(function()
+      local a, b = real.pair()
+      local calls, goes_on = 0, decnet.event()
+      a:read_start(function()
+        calls = calls + 1
+        goes_on:wait()
+      end)
+      decnet.uv.write(b, "one")
+      real.wait(function() return calls == 1 end)
+      decnet.uv.write(b, "two")
+      b:close()
+      for _ = 1, 20 do
+        decnet.yield()
+      end
+      assert.equal(1, calls)
+      assert.is_false(a:is_active())
+      goes_on:set()
+      real.wait(function() return calls == 3 end)
     end)
   end)
 

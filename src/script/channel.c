@@ -170,14 +170,6 @@ static struct dh_task *cancelled_task(lua_State *L) {
     return t != NULL && !t->is_killed && !t->forbids_waits && dh_task_is_cancelled(t) ? t : NULL;
 }
 
-static int wait_k(lua_State *L, int status, lua_KContext ctx) {
-    (void)status;
-    if (dh_wait_end(L) == DH_WAKE_TIMEOUT) {
-        return dh_wait_answer(L, "timeout");
-    }
-    return lua_gettop(L) - (int)ctx;
-}
-
 static const struct dh_wait_type send_wait = {"send", dh_wait_leave_line};
 static const struct dh_wait_type recv_wait = {"recv", dh_wait_leave_line};
 
@@ -197,7 +189,7 @@ static int l_send(lua_State *L) {
     }
     struct dh_task *t = dh_wait_begin(L, "send");
     lua_settop(L, 2);
-    return dh_wait_in_line(L, t, &send_wait, &ch->senders, deadline_ns, 2, wait_k);
+    return dh_wait_in_line(L, t, &send_wait, &ch->senders, deadline_ns, 2, dh_wait_results_k);
 }
 
 static int l_recv(lua_State *L) {
@@ -214,7 +206,7 @@ static int l_recv(lua_State *L) {
     }
     struct dh_task *t = dh_wait_begin(L, "recv");
     lua_settop(L, 1);
-    return dh_wait_in_line(L, t, &recv_wait, &ch->receivers, deadline_ns, 1, wait_k);
+    return dh_wait_in_line(L, t, &recv_wait, &ch->receivers, deadline_ns, 1, dh_wait_results_k);
 }
 
 static int l_try_send(lua_State *L) {

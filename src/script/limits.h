@@ -37,6 +37,12 @@
 #define DH_BACKLOG_MAX 64
 #define DH_BACKLOG_NS 100000000u
 
+/* What one read of decnet.uv.read may bring: as much as libuv suggests to anybody. */
+#define DH_READ_BYTES 65536u
+
+/* One write of so many is a request, though the socket might take it at once: its task gives way. */
+#define DH_WRITES_AT_ONCE 32
+
 /* How long a child process of a run that ended has between SIGTERM and SIGKILL. */
 #define DH_CHILD_GRACE_NS 5000000000u
 

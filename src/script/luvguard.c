@@ -10,6 +10,7 @@
 #include "script/bound.h"
 #include "script/owned.h"
 #include "script/slack.h"
+#include "script/stream.h"
 #include "script/vm.h"
 
 /* What a request is told that luv could not be told of; the other names. */
@@ -117,15 +118,11 @@ static void on_recv(uv_udp_t *socket, ssize_t n, const uv_buf_t *buf,
     }
 }
 
-static bool is_stream(const uv_handle_t *handle) {
-    return handle->type == UV_TCP || handle->type == UV_NAMED_PIPE || handle->type == UV_TTY;
-}
-
 void dh_luvguard_handle(struct dh_vm *vm, uv_handle_t *handle) {
     if (handle->loop != &vm->loop.uv) {
         return;
     }
-    if (is_stream(handle)) {
+    if (dh_stream_is(handle)) {
         uv_stream_t *stream = (uv_stream_t *)handle;
         if (stream->read_cb != NULL && stream->read_cb != on_read) {
             vm->luvguard.read = stream->read_cb;

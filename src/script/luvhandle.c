@@ -15,6 +15,7 @@
 #include "script/owned.h"
 #include "script/series.h"
 #include "script/spawn.h"
+#include "script/stream.h"
 #include "script/vm.h"
 
 /* The handle at idx has been made of fd: it closes it. */
@@ -77,6 +78,14 @@ static int start_guarded(lua_State *L) {
     return n;
 }
 
+/* A task waits in decnet.uv.read for what the callback would get. */
+static int refuse_start(lua_State *L) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "EBUSY: a task waits in decnet.uv.read for what comes on this stream");
+    lua_pushliteral(L, "EBUSY");
+    return 3;
+}
+
 /* *_start: the callbacks are a series. luv raises unless there is a handle at 1. */
 static int wrapped_start(lua_State *L) {
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
@@ -84,7 +93,10 @@ static int wrapped_start(lua_State *L) {
     if (callback == 0) {
         return dh_luv_call_noted(L);
     }
-    const uv_handle_t *handle = dh_luv_handle_at(L, 1);
+    uv_handle_t *handle = dh_luv_handle_at(L, 1);
+    if (handle != NULL && !dh_stream_make_way(handle)) {
+        return refuse_start(L);
+    }
     if (handle != NULL &&
         uv_is_closing(
             handle)) { /* luv would keep the callback for ever: its handle closes no more */

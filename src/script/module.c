@@ -17,6 +17,7 @@
 #include "script/request.h"
 #include "script/scope.h"
 #include "script/spawn.h"
+#include "script/stream.h"
 #include "script/unit.h"
 #include "script/vm.h"
 #include "script/worklog.h"
@@ -67,6 +68,7 @@ int luaopen_decnet_core(lua_State *L) {
     dh_channel_open(L);
     dh_event_open(L);
     dh_request_open(L);
+    dh_stream_open(L);
     dh_offload_open(L);
     dh_unit_open(L);
     dh_worklog_open(L);

@@ -8,6 +8,7 @@
 
 #include "script/bound.h"
 #include "script/run.h"
+#include "script/stream.h"
 #include "script/vm.h"
 
 /* Handle's userdata -> its record. */
@@ -160,7 +161,8 @@ void dh_owned_cancel_requests(struct dh_owned *owned) {
 
 static bool keeps_waiting(const struct dh_handle *h) {
     const uv_handle_t *handle = *h->box;
-    return handle != NULL && !h->is_abandoned && uv_is_active(handle) && uv_has_ref(handle);
+    return handle != NULL && !h->is_abandoned && uv_is_active(handle) && uv_has_ref(handle) &&
+           !dh_stream_is_watched(handle);
 }
 
 /* Most often the handle that kept it alive the last time still does: a server's listener. */

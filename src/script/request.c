@@ -38,8 +38,7 @@ static int l_forget_request(lua_State *L) {
 }
 
 /* check_wait(what): can the caller wait? Raises where it cannot, as every await does; except that
-** in a run that is being killed it returns false. Second result: would a cancellation end the wait
-** at once? */
+** in a run that is being killed it returns false. */
 static int l_check_wait(lua_State *L) {
     const char *what = luaL_checkstring(L, 1);
     const struct dh_task *t = dh_vm_of(L)->current;
@@ -48,12 +47,10 @@ static int l_check_wait(lua_State *L) {
         dh_wait_begin(L, what);
     }
     lua_pushboolean(L, !is_dying);
-    lua_pushboolean(L, !is_dying && dh_task_is_cancelled(t));
-    return 2;
+    return 1;
 }
 
-/* uv_message(code): "ENOENT: no such file or directory" for "ENOENT". */
-static int l_uv_message(lua_State *L) {
+void dh_request_push_message(lua_State *L, const char *name) {
     static const struct {
         const char *name;
         const char *text;
@@ -62,13 +59,22 @@ static int l_uv_message(lua_State *L) {
         UV_ERRNO_MAP(MESSAGE)
 #undef MESSAGE
     };
-    const char *name = luaL_checkstring(L, 1);
-    lua_settop(L, 1);
+    const char *text = NULL;
     for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
         if (strcmp(messages[i].name, name) == 0) {
-            lua_pushfstring(L, "%s: %s", name, messages[i].text);
+            text = messages[i].text;
         }
     }
+    if (text != NULL) {
+        lua_pushfstring(L, "%s: %s", name, text);
+    } else {
+        lua_pushstring(L, name);
+    }
+}
+
+/* uv_message(code): "ENOENT: no such file or directory" for "ENOENT". */
+static int l_uv_message(lua_State *L) {
+    dh_request_push_message(L, luaL_checkstring(L, 1));
     return 1;
 }
 

@@ -14,6 +14,9 @@
 /* The function behind every callback that core.request makes. */
 int dh_request_done(lua_State *L);
 
+/* Push "ENOENT: no such file or directory" for "ENOENT". Raises on memory errors. */
+void dh_request_push_message(lua_State *L, const char *name);
+
 /* Put the functions into the table on top of L's stack. Raises on memory errors. */
 void dh_request_open(lua_State *L);
 

@@ -11,6 +11,7 @@
 #include "script/failure.h"
 #include "script/run.h"
 #include "script/spawn.h"
+#include "script/stream.h"
 
 static const char metatable_key = 0;
 
@@ -66,19 +67,15 @@ static int events_of(unsigned pevents) {
            (pevents & POLLRDHUP ? UV_DISCONNECT : 0) | (pevents & POLLPRI ? UV_PRIORITIZED : 0);
 }
 
-static bool is_stream(const uv_handle_t *handle) {
-    return handle->type == UV_TCP || handle->type == UV_NAMED_PIPE || handle->type == UV_TTY;
-}
-
 static void rest(struct series *s) {
-    if (is_stream(s->handle)) {
+    if (dh_stream_is(s->handle)) {
         uv_stream_t *stream = (uv_stream_t *)s->handle;
         if (uv_is_closing(s->handle) || stream->read_cb == NULL) {
             return;
         }
         s->rest.stream.alloc_cb = stream->alloc_cb;
         s->rest.stream.read_cb = stream->read_cb;
-        uv_read_stop(stream);
+        dh_stream_refuse(stream);
         s->is_resting = true;
     } else if (s->handle->type == UV_UDP) {
         uv_udp_t *udp = (uv_udp_t *)s->handle;
@@ -108,7 +105,7 @@ static void go_on(struct series *s) {
     } else if (s->handle->type == UV_POLL) {
         uv_poll_start((uv_poll_t *)s->handle, s->rest.poll.events, s->rest.poll.poll_cb);
     } else {
-        uv_read_start((uv_stream_t *)s->handle, s->rest.stream.alloc_cb, s->rest.stream.read_cb);
+        dh_stream_accept((uv_stream_t *)s->handle, s->rest.stream.alloc_cb, s->rest.stream.read_cb);
     }
 }
 
@@ -160,7 +157,8 @@ static int callback_k(lua_State *L, int status, lua_KContext ctx) {
 /* What a stream had read when its series ended goes to the next one. Stack: series, arguments. */
 static void hand_over(lua_State *L, const struct series *s) {
     int nargs = lua_gettop(L) - 1;
-    if (!is_stream(s->handle) || uv_is_closing(s->handle)) {
+    if (!dh_stream_is(s->handle) || uv_is_closing(s->handle) ||
+        dh_stream_give(L, s->handle, nargs)) {
         return;
     }
     lua_getiuservalue(L, 1, IN_HANDLE);
@@ -273,7 +271,7 @@ bool dh_series_call(lua_State *L, int idx, int nargs) {
         lua_pop(L, nargs);
         return s->is_over;
     }
-    if (!is_stream(s->handle) || (nargs == 2 && !lua_isnil(L, -1))) {
+    if (!dh_stream_is(s->handle) || (nargs == 2 && !lua_isnil(L, -1))) {
         rest(s); /* of a stream, the end and errors are the last */
     }
     if (resume_await(L, idx, nargs)) {
@@ -282,7 +280,7 @@ bool dh_series_call(lua_State *L, int idx, int nargs) {
     if (!s->is_busy) {
         return begin(L, idx, nargs);
     }
-    if (nargs == 0 && s->first <= s->last && !is_stream(s->handle)) {
+    if (nargs == 0 && s->first <= s->last && !dh_stream_is(s->handle)) {
         return true; /* it would say nothing that the one that waits does not say */
     }
     return join(L, idx, nargs);
@@ -298,6 +296,7 @@ void dh_series_end(lua_State *L, int handle_idx) {
         set_entry(L, handle_idx);
     }
     lua_pop(L, 1);
+    dh_stream_end(L, *(uv_handle_t **)lua_touserdata(L, handle_idx));
 }
 
 void dh_series_begin(lua_State *L, int handle_idx, int series_idx) {
@@ -324,6 +323,24 @@ void dh_series_keep(lua_State *L, int series_idx, int callback_idx) {
     series_idx = lua_absindex(L, series_idx);
     lua_pushvalue(L, callback_idx);
     lua_setiuservalue(L, series_idx, IN_CALLBACK);
+}
+
+bool dh_series_is_resting(lua_State *L, int handle_idx) {
+    const struct series *s =
+        push_entry(L, handle_idx) == LUA_TUSERDATA ? lua_touserdata(L, -1) : NULL;
+    lua_pop(L, 1);
+    return s != NULL && s->is_resting && !s->is_over;
+}
+
+int dh_series_take_kept(lua_State *L, int handle_idx) {
+    if (push_entry(L, handle_idx) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return -1;
+    }
+    handle_idx = lua_absindex(L, handle_idx);
+    lua_pushnil(L);
+    set_entry(L, handle_idx);
+    return unpack(L);
 }
 
 static bool is_at_rest(const struct series *s) {

@@ -39,6 +39,13 @@ void dh_series_begin(lua_State *L, int handle_idx, int series_idx);
 bool dh_series_resume(lua_State *L, int handle_idx, const struct dh_run *run, int fn_idx);
 void dh_series_keep(lua_State *L, int series_idx, int callback_idx);
 
+/* Does the stream at handle_idx rest, to go on being read by callbacks? */
+bool dh_series_is_resting(lua_State *L, int handle_idx);
+
+/* Push the arguments of the callback that the stream at handle_idx has kept for its next series, and
+** keeps no more; returns their number, or -1: there is none. */
+int dh_series_take_kept(lua_State *L, int handle_idx);
+
 /* The handle at handle_idx was stopped or closed. */
 void dh_series_end(lua_State *L, int handle_idx);
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <lauxlib.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/signals.h"
@@ -184,6 +185,7 @@ int dh_vm_close(struct dh_vm *vm) {
     dh_luv_close_all(vm);
     dh_leftover_close(vm);
     dh_files_fini(&vm->files);
+    free(vm->read_buffer);
     return dh_loop_close(&vm->loop);
 }
 

@@ -44,6 +44,8 @@ struct dh_vm {
     uint64_t uv_deadline_ns; /* of libuv's own timers when the turn began; DH_NEVER */
     unsigned boundaries;     /* resumes under way from where nobody can yield */
     lua_State *boundary; /* the coroutine of the innermost of them, NULL: none that has a name */
+    char *read_buffer;       /* of decnet.uv.read, made at its first call */
+    unsigned writes_at_once; /* of decnet.uv.write, which counts them */
     unsigned in_flight;  /* one-shot requests: the virtual clock stands for them */
     bool is_host_yield;  /* the yield under way is the host's, not the user's */
     bool has_loop;

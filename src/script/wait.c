@@ -190,6 +190,14 @@ enum dh_wake dh_wait_end(lua_State *L) {
     return (enum dh_wake)t->wake;
 }
 
+int dh_wait_results_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    if (dh_wait_end(L) == DH_WAKE_TIMEOUT) {
+        return dh_wait_answer(L, "timeout");
+    }
+    return lua_gettop(L) - (int)ctx;
+}
+
 int dh_wait_answer(lua_State *L, const char *why) {
     lua_pushnil(L);
     lua_pushstring(L, why);

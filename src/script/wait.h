@@ -46,6 +46,10 @@ int dh_wait_turn(lua_State *L, struct dh_task *t, lua_KContext ctx, lua_KFunctio
 /* In a continuation: how the wait of the task that runs on L ended. Raises the cancellation. */
 enum dh_wake dh_wait_end(lua_State *L);
 
+/* A continuation for waits that return what they were woken with: the values above the ctx-th, or nil and
+** "timeout". */
+int dh_wait_results_k(lua_State *L, int status, lua_KContext ctx);
+
 /* Push nil and why there is no result ("timeout", "closed"); returns 2. To be returned. */
 int dh_wait_answer(lua_State *L, const char *why);
 
