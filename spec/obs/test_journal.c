@@ -238,6 +238,20 @@ static void keys_are_short_and_in_capitals(void) {
     close_all();
 }
 
+static void no_field_passes_for_one_of_the_logs_own(void) {
+    size_t len;
+    const struct dh_field fields[] = {dh_field_cstring("Worker", "another"),
+                                      dh_field_integer("log.dropped", 7)};
+    open_all();
+    say(DH_LEVEL_INFO, NULL, "x", fields, 2);
+    CHECK(take());
+    CHECK(value_of("DECNET_WORKER", &len) == NULL);
+    CHECK(value_of("DECNET_LOG_DROPPED", &len) == NULL);
+    CHECK_VALUE("DECNET_WORKER_", "another");
+    CHECK_VALUE("DECNET_LOG_DROPPED_", "7");
+    close_all();
+}
+
 static void what_was_lost_before_is_told(void) {
     open_all();
     close(fd);
@@ -310,6 +324,7 @@ static const struct check_case cases[] = {
     {"what is too long for a datagram is a line", what_is_too_long_for_a_datagram_is_a_line},
     {"many long fields stay within bounds", many_long_fields_stay_within_bounds},
     {"keys are short and in capitals", keys_are_short_and_in_capitals},
+    {"no field passes for one of the log's own", no_field_passes_for_one_of_the_logs_own},
     {"what was lost before is told", what_was_lost_before_is_told},
     {"a torn line is ended before the priority", a_torn_line_is_ended_before_the_priority},
     {"a tap has the line all the same", a_tap_has_the_line_all_the_same},

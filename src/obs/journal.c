@@ -10,6 +10,8 @@
 #include "obs/text.h"
 
 #define PREFIX "DECNET_"
+#define WORKER_KEY PREFIX "WORKER"
+#define DROPPED_KEY PREFIX "LOG_DROPPED"
 
 struct entry {
     char data[DH_JOURNAL_BYTES];
@@ -66,10 +68,9 @@ static void add(struct entry *e, const char *key, const char *value, size_t len)
     e->len = (size_t)(at - e->data);
 }
 
-/* DECNET_ and the key in capitals. */
+/* DECNET_ and the key in capitals; with a "_" behind it where that is a key of the log's own. */
 static void write_key(char dst[DH_LOG_KEY_BYTES + 1], const char *key) {
     size_t n = sizeof PREFIX - 1;
-    bool is_taken = strcmp(key, "worker") == 0 || strcmp(key, "log_dropped") == 0;
     memcpy(dst, PREFIX, n);
     for (; *key != '\0' && n < DH_LOG_KEY_BYTES - 1; key++) {
         char c = *key;
@@ -77,10 +78,10 @@ static void write_key(char dst[DH_LOG_KEY_BYTES + 1], const char *key) {
         bool is_fine = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
         dst[n++] = is_lower ? (char)(c - 'a' + 'A') : is_fine ? c : '_';
     }
-    if (is_taken) {
-        dst[n++] = '_';
-    }
     dst[n] = '\0';
+    if (strcmp(dst, WORKER_KEY) == 0 || strcmp(dst, DROPPED_KEY) == 0) {
+        strcpy(dst + n, "_");
+    }
 }
 
 /* Text that keeps its lines, and the tabs they begin with. */
@@ -143,12 +144,12 @@ bool dh_journal_send(const struct dh_journal *j, const struct dh_line_event *ev)
     add(&e, "SYSLOG_IDENTIFIER", "decnet-host", strlen("decnet-host"));
     add(&e, "MESSAGE", message, dh_line_write_message(message, ev));
     if (ev->worker != NULL) {
-        add(&e, PREFIX "WORKER", ev->worker, strlen(ev->worker));
+        add(&e, WORKER_KEY, ev->worker, strlen(ev->worker));
     }
     if (ev->dropped > 0) {
         char number[DH_FIELD_NUMBER_BYTES];
         int len = snprintf(number, sizeof number, "%" PRIu64, ev->dropped);
-        add(&e, PREFIX "LOG_DROPPED", number, (size_t)len);
+        add(&e, DROPPED_KEY, number, (size_t)len);
     }
     for (size_t i = 0; i < ev->nfields && i < DH_LOG_FIELDS; i++) {
         add_field(&e, &ev->fields[i]);
