@@ -314,7 +314,8 @@ local function check_list(value)
   local stray = find_unknown(value, {}, math.huge)
   if stray ~= nil then
     local advice = WORKER[stray] and "put the declaration into a list: { { ... } }"
-      or is_identifier(stray) and string.format('write { "%s", function }', stray)
+      or is_identifier(stray) and checks.name(stray)
+        and string.format('write { "%s", function }', stray)
       or "number the declarations from 1"
     return path_of(stray), "not part of a list of declarations; " .. advice
   end

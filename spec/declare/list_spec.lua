@@ -50,6 +50,8 @@ describe("a returned list", function()
       spec.list { name = "a", run = body })
     refused_with('return value.ticker: not part of a list of declarations; write { "ticker", '
       .. "function }", spec.list { ticker = body })
+    refused_with("not part of a list of declarations; number the declarations from 1",
+      spec.list { [("l"):rep(5000)] = body })
     refused_with("return value.ticker: not part", spec.list { { "a", body }, ticker = body })
     refused_with("return value[2]: nothing here", spec.list { { "a", body }, nil, { "b", body } })
     refused_with("return value[1]: nothing here", spec.list { [1 << 40] = { "a", body } })
