@@ -99,9 +99,9 @@ static void units_fit(void) {
     static const struct {
         double seconds;
         const char *text;
-    } times[] = {{-1, "0.0s"},       {0, "0.0s"},      {9.94, "9.9s"},      {9.96, "10s"},
-                 {59.4, "59s"},      {59.6, "1m00s"},  {3599.6, "1h00m"},   {11100, "3h05m"},
-                 {86399.9, "1d00h"}, {1e7, "115d17h"}, {1e300, "11574d01h"}};
+    } times[] = {{-1, "0.0s"},     {-1e300, "0.0s"},   {0, "0.0s"},      {9.94, "9.9s"},
+                 {9.96, "10s"},    {59.4, "59s"},      {59.6, "1m00s"},  {3599.6, "1h00m"},
+                 {11100, "3h05m"}, {86399.9, "1d00h"}, {1e7, "115d17h"}, {1e300, "11574d01h"}};
     static const struct {
         double bytes;
         const char *text;
@@ -120,12 +120,33 @@ static void units_fit(void) {
     dh_cells_bytes(text, INFINITY);
 }
 
+static void a_moment_is_one_of_the_calendar(void) {
+    static const struct {
+        double time;
+        const char *text;
+    } moments[] = {{0, "1970-01-01 00:00:00"},
+                   {1763841600.75, "2025-11-22 20:00:00"},
+                   {253402300799.9, "9999-12-31 23:59:59"},
+                   {253402300800.0, "-"},
+                   {1e300, "-"},
+                   {-1, "-"},
+                   {-1e300, "-"},
+                   {NAN, "-"}};
+    char text[DH_CELLS_MOMENT];
+    for (size_t i = 0; i < sizeof(moments) / sizeof(moments[0]); i++) {
+        dh_cells_moment(text, moments[i].time, "%Y-%m-%d %H:%M:%S");
+        is(strdup(text), moments[i].text);
+    }
+}
+
 int main(void) {
+    setenv("TZ", "UTC", 1);
     dh_cells_init();
     text_is_filled_and_cut();
     cells_are_not_bytes();
     nothing_reaches_a_terminal_as_it_is();
     any_text_keeps_its_width();
     units_fit();
+    a_moment_is_one_of_the_calendar();
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <langinfo.h>
 #include <locale.h>
 #include <string.h>
+#include <time.h>
 #include <wchar.h>
 
 #include "obs/text.h"
@@ -127,7 +128,7 @@ void dh_cells_print_lines(FILE *out, const char *text, size_t len, const char *i
 }
 
 void dh_cells_seconds(char dst[DH_CELLS_UNIT], double seconds) {
-    long whole = seconds < 1e9 ? (long)(seconds + 0.5) : 1000000000;
+    long whole = seconds > 0 && seconds < 1e9 ? (long)(seconds + 0.5) : 1000000000;
     if (seconds < 9.95) {
         snprintf(dst, DH_CELLS_UNIT, "%.1fs", seconds > 0 ? seconds : 0);
     } else if (whole < 60) {
@@ -149,4 +150,14 @@ void dh_cells_bytes(char dst[DH_CELLS_UNIT], double bytes) {
         i++;
     }
     snprintf(dst, DH_CELLS_UNIT, i == 0 || bytes >= 99.95 ? "%.0f%c" : "%.1f%c", bytes, units[i]);
+}
+
+void dh_cells_moment(char dst[DH_CELLS_MOMENT], double time, const char *format) {
+    static const double year_10000 = 253402300800.0;
+    struct tm tm;
+    time_t whole = time >= 0 && time < year_10000 ? (time_t)time : -1;
+    if (whole < 0 || localtime_r(&whole, &tm) == NULL ||
+        strftime(dst, DH_CELLS_MOMENT, format, &tm) == 0) {
+        strcpy(dst, "-");
+    }
 }

@@ -32,4 +32,9 @@ void dh_cells_print_lines(FILE *out, const char *text, size_t len, const char *i
 void dh_cells_seconds(char dst[DH_CELLS_UNIT], double seconds);
 void dh_cells_bytes(char dst[DH_CELLS_UNIT], double bytes);
 
+/* Seconds since 1970 as local time, in strftime's format; "-" if that is no moment of the years up to
+** 9999: numbers come from whoever answered. */
+#define DH_CELLS_MOMENT 32
+void dh_cells_moment(char dst[DH_CELLS_MOMENT], double time, const char *format);
+
 #endif

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "ctl/cells.h"
 #include "ctl/limits.h"
@@ -55,13 +54,10 @@ static void put_bytes(FILE *out, const char *before, double bytes, const char *a
 
 /* A moment of the host's clock: "4.2s ago (18:45:05)". */
 static void put_moment(FILE *out, double at, const json_t *host) {
-    char clock[32] = "";
+    char clock[DH_CELLS_MOMENT];
     double ago = dh_row_number(host, "now") - at;
-    time_t wall = (time_t)(dh_row_number(host, "time") - ago);
-    struct tm tm;
-    if (localtime_r(&wall, &tm) != NULL) {
-        strftime(clock, sizeof(clock), ago < 72000 ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &tm);
-    }
+    dh_cells_moment(clock, dh_row_number(host, "time") - ago,
+                    ago < 72000 ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S");
     put_seconds(out, "", ago, " ago (");
     fprintf(out, "%s)", clock);
 }

@@ -2,10 +2,10 @@
 /*
 ** `events`: what happens to the workers, a line an event, from now on.
 */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "ctl/cells.h"
 #include "ctl/follow.h"
@@ -36,13 +36,9 @@ static void put(const char *text, size_t width, enum dh_align align) {
 }
 
 static void put_time(double time) {
-    time_t whole = (time_t)time;
-    struct tm tm;
-    char text[32] = "";
-    if (localtime_r(&whole, &tm) != NULL) {
-        strftime(text, sizeof(text), "%H:%M:%S", &tm);
-    }
-    printf("%s.%03d  ", text, (int)((time - (double)whole) * 1000));
+    char text[DH_CELLS_MOMENT];
+    dh_cells_moment(text, time, "%H:%M:%S");
+    printf("%s.%03d  ", text, (int)(fmod(time, 1) * 1000));
 }
 
 static void put_detail(const json_t *e) {
