@@ -214,10 +214,12 @@ return function(text)
     local ok, message = pcall(t.advance, t, 2.5)
     assert(ok or type(message) == "string" and not message:find "attempt to ", message)
   end, { max_memory = 64 * 2 ^ 20 })
-  testing.run(function(t)
-    local check = declare_a_decent_one()
-    t:advance(0.1)
-    check()
-  end)
+  if #text % 4 == 0 then -- it takes as long as the input does
+    testing.run(function(t)
+      local check = declare_a_decent_one()
+      t:advance(0.1)
+      check()
+    end)
+  end
   collectgarbage "step"
 end

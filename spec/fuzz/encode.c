@@ -18,7 +18,7 @@
 #include "obs/text.h"
 
 #define FIELDS_MAX (DH_LOG_FIELDS + 4)
-#define TEXT_MAX 6000
+#define TEXT_MAX 3000
 #define KEY_MAX 100
 
 struct fields {

@@ -74,7 +74,10 @@ static const struct {
 /* The length of the character at text, or of the piece of one. */
 static size_t first(const char *text, size_t len, bool *ret_is_whole) {
     size_t longest = 1;
-    *ret_is_whole = false;
+    *ret_is_whole = (unsigned char)*text <= rows[0].high[0];
+    if (*ret_is_whole) {
+        return 1; /* most of them, by far */
+    }
     for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
         size_t n = 0;
         while (n < rows[r].len && n < len && (unsigned char)text[n] >= rows[r].low[n] &&
@@ -103,8 +106,10 @@ size_t fuzz_mend(char *dst, const char *text, size_t len) {
     for (size_t at = 0; at < len;) {
         bool is_whole;
         size_t n = first(text + at, len - at, &is_whole);
-        memcpy(dst + out, is_whole ? text + at : "\xef\xbf\xbd", is_whole ? n : 3);
-        out += is_whole ? n : 3;
+        const char *from = is_whole ? text + at : "\xef\xbf\xbd";
+        for (size_t i = 0; i < (is_whole ? n : 3); i++) {
+            dst[out++] = from[i];
+        }
         at += n;
     }
     return out;
