@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "fakehost.h"
 #include "fuzz.h"
 #include "prometheus.h"
 
@@ -85,23 +86,51 @@ static bool read_head(struct reader *r, struct answer *ret_answer) {
 
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
+static void check_text(const json_t *text, bool (*has_been)(const char *, size_t)) {
+    HOLDS(text == NULL || json_is_null(text) ||
+          has_been(json_string_value(text), json_string_length(text)));
+}
+
+/* What tells of a worker, or of what has become of it: names and errors are those of the host. */
+static void check_worker(const json_t *w) {
+    check_text(json_object_get(w, "name"), fake_had_name);
+    const json_t *error = json_object_get(w, "last_error");
+    if (json_is_object(error)) {
+        check_text(json_object_get(error, "message"), fake_had_error);
+    }
+}
+
+static void check_event(const json_t *event) {
+    check_text(json_object_get(event, "worker"), fake_had_name);
+    check_text(json_object_get(event, "error"), fake_had_error);
+}
+
 static void check_json(const struct answer *a, const char *body, size_t len, bool is_probe) {
+    size_t i;
+    const json_t *worker;
     json_t *json = json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     HOLDS(json_is_object(json));
     HOLDS(a->status < 400 || is_probe || json_is_string(json_object_get(json, "error")));
+    json_array_foreach(json_object_get(json, "workers"), i, worker) {
+        check_worker(worker);
+    }
+    if (json_is_string(json_object_get(json, "state"))) {
+        check_worker(json);
+    }
     json_decref(json);
 }
 
 static void on_sample(void *arg, const char *name, const char *label, double value) {
     (void)arg;
     (void)name;
-    (void)label;
     (void)value;
+    HOLDS(label == NULL || fake_had_name(label, strlen(label)));
 }
 
 static void check_object(const char *text, size_t len) {
     json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     HOLDS(json_is_object(json));
+    check_event(json);
     json_decref(json);
 }
 

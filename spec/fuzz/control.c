@@ -11,6 +11,7 @@
 **   07  an event; its kind and worker are the next byte             08  the server turns: a new piece
 **   0b  what follows is logged, to the next of these bytes          0c  a worker comes or goes
 **   0e  from here on new connections are those of --listen          0f  the CPU is held, or no longer
+**   1e  a worker comes that has what follows, to the next of these bytes, for a name and an error
 **   1f  the next byte is sent as it is
 **
 ** Wrong is: an answer that is not HTTP, not of its type, or never comes; an order that nobody gave; anything
@@ -305,7 +306,7 @@ static size_t literal(const uint8_t *data, size_t len) {
     while (n < len &&
            !(data[n] < 0x10 && data[n] != '\r' && data[n] != '\n' && data[n] != '\t' &&
              data[n] != 0) &&
-           data[n] != 0x1f) {
+           data[n] != 0x1e && data[n] != 0x1f) {
         n++;
     }
     return n;
@@ -368,6 +369,10 @@ static void act(uint8_t op, struct fuzz_input *in) {
             break;
         case 0x0f:
             fake.is_held = !fake.is_held;
+            break;
+        case 0x1e:
+            n = literal(in->at, in->left);
+            fake_rename((const char *)in->at, n);
             break;
         case 0x1f:
             n = in->left > 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "obs/text.h"
 #include "script/preempt.h"
 
 struct fake_host fake;
@@ -19,6 +20,28 @@ static struct fake_worker *worker_of(struct dh_unit *unit) {
 
 static struct dh_unit *unit_of(struct fake_worker *w) {
     return (struct dh_unit *)(void *)w;
+}
+
+static void note_text(struct fake_text *list, unsigned *count, const char *text, size_t len) {
+    HOLDS(*count < FAKE_TEXTS && len <= FAKE_TEXT_BYTES);
+    list[*count].len = fuzz_mend(list[*count].text, text, len);
+    *count += 1;
+}
+
+static bool has_text(const struct fake_text *list, unsigned count, const char *text, size_t len) {
+    while (count > 0 &&
+           (list[count - 1].len != len || memcmp(list[count - 1].text, text, len) != 0)) {
+        count--;
+    }
+    return count > 0;
+}
+
+bool fake_had_name(const char *text, size_t len) {
+    return has_text(fake.names, fake.name_count, text, len);
+}
+
+bool fake_had_error(const char *text, size_t len) {
+    return has_text(fake.errors, fake.error_count, text, len);
 }
 
 static void make_worker(struct fake_worker *w, int i) {
@@ -58,13 +81,17 @@ static void make_worker(struct fake_worker *w, int i) {
 }
 
 void fake_init(void) {
-    struct dh_port *port = fake.port;
-    struct dh_tap *tap = fake.tap;
-    memset(&fake, 0, sizeof(fake));
-    fake.port = port;
-    fake.tap = tap;
+    fake.name_count = 0;
+    fake.error_count = 0;
+    fake.order_count = 0;
+    fake.reload = NULL;
+    fake.is_reloading = fake.is_stopping = fake.is_held = false;
+    fake.steps = 0;
     for (int i = 0; i < FAKE_WORKERS; i++) {
-        make_worker(&fake.workers[i], i);
+        struct fake_worker *w = &fake.workers[i];
+        make_worker(w, i);
+        note_text(fake.names, &fake.name_count, w->name, w->core.name_len);
+        note_text(fake.errors, &fake.error_count, w->failure.message, w->failure.message_len);
     }
 }
 
@@ -113,6 +140,51 @@ void fake_add(struct fake_worker *w) {
     w->is_there = true;
     w->record = NULL;
     fake_event(w, DH_EVENT_STATE);
+}
+
+/* A name that decnet takes (lua/decnet/checks.lua): UTF-8, on one line, of 1 to 200 bytes. */
+static size_t make_name(char dst[DH_NAME_MAX + 1], const char *text, size_t len) {
+    static char mended[3 * FAKE_TEXT_BYTES];
+    size_t n = 0;
+    size_t size = fuzz_mend(mended, text, len);
+    for (size_t at = 0; at < size;) {
+        uint32_t c;
+        bool is_valid;
+        size_t step = dh_text_decode(mended + at, size - at, &c, &is_valid);
+        bool is_control = c < 0x20 || (c >= 0x7f && c < 0xa0);
+        if (!is_control && n + step <= 200) {
+            memcpy(dst + n, mended + at, step);
+            n += step;
+        }
+        at += step;
+    }
+    dst[n] = '\0';
+    return n;
+}
+
+void fake_rename(const char *text, size_t len) {
+    struct fake_worker *w = &fake.workers[FAKE_WORKERS - 1];
+    char name[DH_NAME_MAX + 1];
+    len = len < FAKE_TEXT_BYTES ? len : FAKE_TEXT_BYTES;
+    size_t name_len = make_name(name, text, len);
+    if (fake.name_count == FAKE_TEXTS || name_len == 0 || fake_had_name(name, name_len)) {
+        return;
+    }
+    if (w->is_there) {
+        fake_remove(w);
+    }
+    make_worker(w, FAKE_WORKERS - 1);
+    memcpy(w->name, name, name_len + 1);
+    w->core.name_len = (uint8_t)name_len;
+    w->shown.name_len = w->core.name_len;
+    memcpy(fake.error, text, len);
+    w->failure.message = fake.error;
+    w->failure.message_len = len;
+    w->failure.at_ns = fake.name_count;
+    w->shown.failure = &w->failure;
+    note_text(fake.names, &fake.name_count, name, name_len);
+    note_text(fake.errors, &fake.error_count, text, len);
+    fake_add(w);
 }
 
 void fake_log(struct fake_worker *w, const char *text, size_t len) {

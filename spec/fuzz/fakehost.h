@@ -9,7 +9,7 @@
 #include "obs/log.h"
 #include "script/port.h"
 
-enum { FAKE_WORKERS = 6, FAKE_ORDERS = 512 };
+enum { FAKE_WORKERS = 6, FAKE_ORDERS = 512, FAKE_TEXTS = 64, FAKE_TEXT_BYTES = 2048 };
 
 struct fake_worker {
     struct dh_worker core; /* for events: its name is set */
@@ -30,6 +30,12 @@ struct fake_order {
 
 enum { FAKE_RELOAD = 100, FAKE_STOP, FAKE_STOP_NOW };
 
+/* What can be in answers, as JSON and metrics say it. */
+struct fake_text {
+    char text[3 * FAKE_TEXT_BYTES];
+    size_t len;
+};
+
 struct fake_host {
     struct dh_port *port;
     struct dh_tap *tap;
@@ -41,6 +47,11 @@ struct fake_host {
     bool is_stopping;
     bool is_held;
     unsigned steps;
+    struct fake_text names[FAKE_TEXTS]; /* all that workers have had */
+    unsigned name_count;
+    struct fake_text errors[FAKE_TEXTS]; /* the messages of their failures */
+    unsigned error_count;
+    char error[FAKE_TEXT_BYTES]; /* of who was given another name */
 };
 
 /* There is one: what port.h calls an instance. */
@@ -58,6 +69,14 @@ void fake_event(struct fake_worker *w, enum dh_event_kind kind);
 /* A worker goes, or comes. */
 void fake_remove(struct fake_worker *w);
 void fake_add(struct fake_worker *w);
+
+/* The last worker goes, and comes again by the name that these bytes make, with an error of these
+** bytes. */
+void fake_rename(const char *text, size_t len);
+
+/* Has a worker had that name, or failed with that message? */
+bool fake_had_name(const char *text, size_t len);
+bool fake_had_error(const char *text, size_t len);
 
 void fake_log(struct fake_worker *w, const char *text, size_t len);
 
