@@ -67,6 +67,7 @@ static void kill(struct dh_sup *sup, struct dh_worker *w, const char *reason) {
         w->is_killed = true;
         dh_machine_emit(sup, DH_EVENT_KILL, w, reason);
         sup->env->kill_run(sup->env, w);
+        dh_machine_forget_now(sup);
     }
 }
 

@@ -12,8 +12,21 @@
 #include "core/extra.h"
 #include "core/supervisor.h"
 
-static inline uint64_t dh_machine_now(const struct dh_sup *sup) {
-    return sup->env->now(sup->env);
+/* What is decided at once happens at one moment: reading the clock costs as much as deciding. */
+static inline uint64_t dh_machine_now(struct dh_sup *sup) {
+    if (!sup->is_stepping) {
+        return sup->env->now(sup->env);
+    }
+    if (!sup->is_now_known) {
+        sup->is_now_known = true;
+        sup->now_ns = sup->env->now(sup->env);
+    }
+    return sup->now_ns;
+}
+
+/* Time passes: other decisions, or code of a worker that runs inside of one. */
+static inline void dh_machine_forget_now(struct dh_sup *sup) {
+    sup->is_now_known = false;
 }
 
 /* Where w stands in a restart of its group. */

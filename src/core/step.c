@@ -181,10 +181,14 @@ void dh_sup_step(struct dh_sup *sup) {
     if (sup->is_stepping) {
         return;
     }
+    dh_machine_forget_now(sup);
     sup->is_stepping = true;
     sup->step_count++;
     dh_machine_requeue_unarmed(sup);
-    for (;;) {
+    for (uint32_t decisions = 1;; decisions++) {
+        if (decisions % DH_DECISIONS_AT_ONCE == 0) {
+            dh_machine_forget_now(sup);
+        }
         /* how runs ended comes first: nobody is cancelled who has ended already */
         if ((outcome = take_ended(sup)) != NULL) {
             dh_life_on_ended(sup, outcome->worker, outcome);

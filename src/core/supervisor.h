@@ -52,11 +52,13 @@ struct dh_sup {
 
     /* private from here */
     bool is_stepping;
+    bool is_now_known;
     bool must_sweep;       /* shutdown has to be told to every worker */
     uint32_t visit_epoch;  /* searches for cycles so far, times two */
     uint32_t step_count;   /* what is decided in one step happened 'at once' */
     uint32_t bucket_count; /* a power of two */
     uint32_t change_count; /* that are pending */
+    uint64_t now_ns;       /* while stepping, if it is known: see dh_machine_now */
     struct dh_worker **buckets;
     struct dh_worker *first;
     struct dh_worker *last;
