@@ -338,7 +338,8 @@ int dh_coroutine_turn(lua_State *L) {
 
 static int co_running(lua_State *L) {
     if (dh_tag_of(L) == DH_TAG_ROOT) {
-        ((struct dh_task *)dh_tag_pointer(L))->handed_out = true;
+        struct dh_task *t = dh_tag_pointer(L);
+        t->handed_out = t->is_known = true;
     }
     int is_main = lua_pushthread(L);
     lua_pushboolean(L, is_main);

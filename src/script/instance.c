@@ -16,6 +16,7 @@
 #include "script/limits.h"
 #include "script/port.h"
 #include "script/scope.h"
+#include "script/spare.h"
 #include "script/table.h"
 #include "script/unit.h"
 #include "script/vm.h"
@@ -34,6 +35,10 @@ static int start_unit(lua_State *L) {
 
 static int start_billed(struct dh_vm *vm, struct dh_unit *unit) {
     lua_State *L = vm->L;
+    if (dh_spare_has_all(unit)) { /* nothing is made that could raise */
+        dh_unit_start_run(L, unit);
+        return dh_cap_start(vm, unit->run);
+    }
     lua_pushcfunction(L, start_unit);
     lua_pushlightuserdata(L, unit);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
@@ -45,7 +50,7 @@ static int start_billed(struct dh_vm *vm, struct dh_unit *unit) {
 
 static int start_run(struct dh_host *host, struct dh_worker *w) {
     struct dh_vm *vm = instance_of(host)->vm;
-    uint32_t account = vm->ledger != NULL ? dh_account_open(vm->ledger) : DH_ACCOUNT_HOST;
+    uint32_t account = dh_spare_account(vm, dh_unit_of(w));
     if (vm->ledger != NULL && account == DH_ACCOUNT_HOST) {
         return DH_ENOMEM;
     }
@@ -102,16 +107,12 @@ static void release(struct dh_instance *instance, struct dh_run *run) {
     if (unit->run == run) {
         unit->run = NULL;
     }
-    /* a 'self' that somebody keeps still knows its worker */
-    lua_State *L = instance->vm->L;
-    dh_vm_push_anchored(instance->vm, L, run->main.anchor);
-    dh_unit_push(L, instance->vm, unit);
-    lua_setiuservalue(L, -2, 1);
-    lua_pop(L, 1);
     run->closing->run = NULL;
     run->closing = NULL;
     run->instance = NULL;
-    dh_vm_release(instance->vm, run->main.anchor);
+    if (!dh_spare_keep(instance->vm, run)) {
+        dh_spare_let_go(instance->vm, run);
+    }
 }
 
 /* Events */
@@ -191,6 +192,9 @@ static void on_event(struct dh_host *host, const struct dh_event *ev) {
                                          f->hash};
     }
     dh_report_event(host, ev, f != NULL ? &error : NULL, trouble != NULL ? &trouble->loop : NULL);
+    if (ev->kind == DH_EVENT_STATE && ev->from == DH_BACKOFF && ev->to != DH_RUNNING) {
+        dh_spare_drop(instance->vm, unit);
+    }
     if (is_wanted(instance, ev->kind)) {
         lua_State *L = instance->vm->L;
         lua_pushcfunction(L, queue_event);

@@ -20,16 +20,16 @@ static uint64_t held(const struct dh_vm *vm, const struct dh_leftover *l) {
     return dh_account_held(vm->ledger, l->account, DH_ACCOUNT_NO_LINE);
 }
 
-void dh_leftover_add(struct dh_vm *vm, struct dh_run *run) {
+void dh_leftover_add(struct dh_vm *vm, struct dh_unit *unit, uint32_t run, uint32_t account) {
     struct dh_leftover *l = malloc(sizeof(*l));
     if (l == NULL) {
         return; /* its account stays open for good: no harm but a few bytes */
     }
     l->next = vm->leftovers;
-    l->unit = run->unit;
+    l->unit = unit;
     l->since_cycle = vm->collector.cycles;
-    l->account = run->account;
-    l->run = run->number;
+    l->account = account;
+    l->run = run;
     vm->leftovers = l;
 }
 

@@ -9,12 +9,13 @@
 #ifndef DH_SCRIPT_LEFTOVER_H
 #define DH_SCRIPT_LEFTOVER_H
 
-struct dh_run;
+#include <stdint.h>
+
 struct dh_unit;
 struct dh_vm;
 
-/* The run, which has an account, is closed. */
-void dh_leftover_add(struct dh_vm *vm, struct dh_run *run);
+/* A run of the worker is closed, and no other run goes on with its account. */
+void dh_leftover_add(struct dh_vm *vm, struct dh_unit *unit, uint32_t run, uint32_t account);
 
 /* The collector has completed a cycle. */
 void dh_leftover_on_cycle(struct dh_vm *vm);

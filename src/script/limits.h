@@ -26,6 +26,10 @@
 ** much of a line that has not ended is kept for each run. */
 #define DH_PRINTED_BYTES 4096
 
+/* What the account of a run that ended may hold, so that the next run goes on with it: its coroutine and
+** a hundred messages. So much of one run may be billed to the next. */
+#define DH_SPARE_BYTES 16384
+
 /* Fields of one log line that a worker gives: more do not fit into a readable line. */
 #define DH_FIELDS_MAX 32
 

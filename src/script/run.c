@@ -39,6 +39,7 @@ void dh_run_push_self(lua_State *L, struct dh_run *run) {
     if (run->unit == NULL) {
         lua_pushnil(L);
     } else {
+        run->is_known = true;
         dh_vm_push_anchored(dh_vm_of(L), L, run->main.anchor);
     }
 }
@@ -108,7 +109,6 @@ static void close_run(struct dh_run *run) {
     if (run->unit != NULL) {
         if (run->account != DH_ACCOUNT_HOST) {
             dh_cap_end(vm, run);
-            dh_leftover_add(vm, run);
         }
         dh_sup_on_closed(&instance->host.sup, &run->unit->worker, run->number);
         dh_instance_add_closed(instance, run);

@@ -57,6 +57,7 @@ struct dh_run {
     bool has_gc_modes : 1; /* see gclib.h */
     bool is_in_line : 1;   /* among the runs that are awake */
     bool has_work : 1;     /* for dh_run_work */
+    bool is_known : 1;     /* somebody may have a reference to 'self' */
     uint32_t task_count : 24;
     uint32_t phase : 3;
     bool is_cancelled : 1;
@@ -93,7 +94,7 @@ void dh_closing_free(struct dh_instance *instance, struct dh_closing *closing);
 void dh_run_init(struct dh_run *run, struct dh_instance *instance, struct dh_unit *unit,
                  uint32_t number);
 
-/* Push 'self' of the run's worker (nil for the host's own run). */
+/* Push 'self' of the run's worker (nil for the host's own run) for somebody who may keep it. */
 void dh_run_push_self(lua_State *L, struct dh_run *run);
 
 /* A slice of one of its tasks ended in an await, or its main task returned: by that, a worker that

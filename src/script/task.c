@@ -138,12 +138,9 @@ static int entry(lua_State *L) {
     return call_body(L, lua_gettop(L) - 2);
 }
 
-void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_State *co, int nargs) {
-    struct dh_vm *vm = dh_vm_of(L);
-    luaL_checkstack(co, 2, "too many arguments");
+void dh_task_begin(struct dh_task *t, struct dh_run *run, lua_State *co, int nargs, int anchor) {
     lua_pushcfunction(co, entry);
     lua_insert(co, -2 - nargs);
-    int anchor = dh_vm_anchor(vm, L);
     t->co = co;
     t->anchor = anchor;
     t->ending = DH_TASK_RETURNED;
@@ -151,7 +148,12 @@ void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_Stat
     t->timer.kind = DH_TIMER_TASK;
     dh_tag_set(co, t, DH_TAG_ROOT);
     dh_run_add_task(run, t);
-    dh_ready(vm, t);
+    dh_ready(run->instance->vm, t);
+}
+
+void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_State *co, int nargs) {
+    luaL_checkstack(co, 2, "too many arguments");
+    dh_task_begin(t, run, co, nargs, dh_vm_anchor(dh_vm_of(L), L));
 }
 
 static void ended(struct dh_vm *vm, struct dh_task *t) {
@@ -343,6 +345,7 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
         dh_errfunc_clear(t->co, vm->errfunc_at);
         dh_close_thread(t->co, vm->L);
     }
+    t->has_unwound = status == LUA_OK;
     ended(vm, t);
 }
 

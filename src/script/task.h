@@ -101,6 +101,8 @@ struct dh_task {
     bool is_callback : 1;     /* of luv's: runs although its run is ending */
     bool holds_host : 1;      /* the host does not end before it has */
     bool is_factory_done : 1; /* main: what it returned has been taken as the body */
+    bool is_known : 1;        /* somebody may have a reference to co */
+    bool has_unwound : 1;     /* co has returned to its bottom: it could be started again */
     uint8_t raises : 2;       /* enum dh_raise: as soon as it goes on, where it was preempted */
     uint8_t pause : 2;        /* enum dh_pause: preempted, and not in 'tired' yet */
 };
@@ -120,6 +122,10 @@ struct dh_spawned {
 ** arguments, the value on top of L's stack is the userdata that t lives in. Pops it. Raises on
 ** memory errors, and then t is untouched. */
 void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_State *co, int nargs);
+
+/* The same, of a task whose userdata has this anchor. Raises nothing if co is a coroutine that has
+** been a task before. */
+void dh_task_begin(struct dh_task *t, struct dh_run *run, lua_State *co, int nargs, int anchor);
 
 /* Run t until it waits, gives way or ends. Only the scheduler calls this. */
 void dh_task_resume(struct dh_vm *vm, struct dh_task *t);

@@ -32,24 +32,65 @@ struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len) {
     return unit;
 }
 
+/* Push a new 'self', with a coroutine: the spare one, if there is one. It is anchored. Raises on memory
+** errors, and then nothing is changed. */
+static struct dh_spare make_self(lua_State *L, struct dh_vm *vm, struct dh_spare spare) {
+    spare.run = lua_newuserdatauv(L, sizeof(*spare.run), 1);
+    luaL_setmetatable(L, SELF_TYPE);
+    if (spare.co != NULL) {
+        dh_vm_push_anchored(vm, L, spare.anchor);
+    } else {
+        spare.co = lua_newthread(L);
+    }
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, -1);
+    if (spare.anchor != 0) {
+        dh_vm_anchor_again(vm, L, spare.anchor);
+    } else {
+        spare.anchor = dh_vm_anchor(vm, L);
+    }
+    return spare;
+}
+
+/* Could the function on top of co's stack see an argument? */
+static bool takes_argument(lua_State *co) {
+    lua_Debug ar;
+    if (!lua_isfunction(co, -1)) {
+        return true;
+    }
+    lua_pushvalue(co, -1);
+    lua_getinfo(co, ">u", &ar);
+    return ar.nparams > 0 || ar.isvararg;
+}
+
 void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     struct dh_vm *vm = unit->instance->vm;
-    struct dh_run *run = lua_newuserdatauv(L, sizeof(*run), 1);
+    struct dh_spare found = {0};
+    if (unit->trouble != NULL) {
+        found = unit->trouble->spare;
+    }
+    if (found.run != NULL) {
+        dh_vm_push_anchored(vm, L, found.anchor);
+    } else {
+        found = make_self(L, vm, found);
+    }
+    struct dh_run *run = found.run;
     dh_run_init(run, unit->instance, unit, unit->worker.run);
     run->account = *vm->payer & (DH_ACCOUNTS_MAX - 1);
-    luaL_setmetatable(L, SELF_TYPE);
-    lua_State *co = lua_newthread(L);
-    lua_setiuservalue(L, -2, 1);
-    dh_unit_push(L, vm, unit);
-    lua_getiuservalue(L, -1, 1);
-    lua_xmove(L, co, 1);
+    dh_unit_push(found.co, vm, unit);
+    lua_getiuservalue(found.co, -1, 1);
+    lua_remove(found.co, -2);
+    run->is_known = takes_argument(found.co);
+    if (run->is_known) {
+        lua_pushvalue(L, -1);
+        lua_xmove(L, found.co, 1);
+    }
     lua_pop(L, 1);
-    lua_pushvalue(L, -1);
-    lua_xmove(L, co, 1);
-    dh_task_start(L, &run->main, run, co, 1);
+    dh_task_begin(&run->main, run, found.co, run->is_known, found.anchor);
     unit->run = run;
     if (unit->trouble != NULL) {
         unit->trouble->cpu_ns = 0;
+        unit->trouble->spare = (struct dh_spare){0};
     }
 }
 
@@ -62,6 +103,9 @@ void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit) {
 }
 
 void dh_unit_detach(struct dh_unit *unit) {
+    if (unit->instance != NULL) {
+        dh_spare_drop(unit->instance->vm, unit);
+    }
     if (unit->trouble != NULL) {
         dh_failure_free(unit->trouble->failure);
         dh_failure_free(unit->trouble->cause);

@@ -16,6 +16,7 @@
 #include "script/cap.h"
 #include "script/dossier.h"
 #include "script/gclib.h"
+#include "script/spare.h"
 
 struct dh_instance;
 struct dh_run;
@@ -35,6 +36,7 @@ struct dh_trouble {
     struct dh_gc_modes gc_modes; /* of the current run, if it has_gc_modes */
     uint64_t leftover_bytes;     /* that dead runs hold, as of the last cycle of the collector */
     uint64_t leftover_told;      /* the same when it was logged last */
+    struct dh_spare spare;       /* until the next run */
 };
 
 struct dh_unit {

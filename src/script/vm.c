@@ -24,6 +24,7 @@
 #include "script/run.h"
 #include "script/scope.h"
 #include "script/slack.h"
+#include "script/spare.h"
 #include "script/table.h"
 #include "script/tag.h"
 #include "script/unit.h"
@@ -151,6 +152,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     dh_tag_set(L, vm, DH_TAG_VM);
     dh_coroutine_replace(L);
     dh_debughook_replace(L);
+    dh_spare_open(L);
     replace_exit(L);
     dh_gclib_open(L);
     dh_failure_open(L);
@@ -201,6 +203,13 @@ void dh_vm_push_anchored(struct dh_vm *vm, lua_State *L, int ref) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
     lua_rawgeti(L, -1, ref);
     lua_remove(L, -2);
+}
+
+void dh_vm_anchor_again(struct dh_vm *vm, lua_State *L, int ref) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, ref);
+    lua_pop(L, 1);
 }
 
 void dh_vm_release(struct dh_vm *vm, int ref) {

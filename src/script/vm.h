@@ -51,12 +51,14 @@ struct dh_vm {
     bool has_loop;
     bool has_luv;
     bool has_pool; /* see slack.h */
+    bool is_bared; /* somebody may have references to whatever is anchored */
     int anchors;   /* reference of the table that keeps userdata alive */
     int cancelled; /* reference of the cancellation value */
     const void *cancelled_id;
-    size_t errfunc_at;     /* see errfunc.h */
-    uint64_t listed;       /* idle coroutines: numbers them, see idle.h */
-    unsigned closings;     /* coroutines being closed, each in a __close of the one before */
+    size_t errfunc_at; /* see errfunc.h */
+    size_t libraries;  /* of C that were looked at, see spare.h */
+    uint64_t listed;   /* idle coroutines: numbers them, see idle.h */
+    unsigned closings; /* coroutines being closed, each in a __close of the one before */
     struct dh_luvguard luvguard;
     uint64_t luv_calls;    /* callbacks of luv's, so far */
     uint64_t late_wakeups; /* wake-ups that found their wait over */
@@ -81,6 +83,9 @@ int dh_vm_close(struct dh_vm *vm);
 /* Keep the value on top of L's stack alive (pops it); returns a reference, greater than 0. Raises. */
 int dh_vm_anchor(struct dh_vm *vm, lua_State *L);
 void dh_vm_push_anchored(struct dh_vm *vm, lua_State *L, int ref);
+
+/* Keep the value on top of L's stack (pops it) in place of the one that ref stands for. Raises nothing. */
+void dh_vm_anchor_again(struct dh_vm *vm, lua_State *L, int ref);
 void dh_vm_release(struct dh_vm *vm, int ref);
 
 /* Is the value at idx the cancellation value? */
