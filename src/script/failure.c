@@ -273,6 +273,18 @@ static uint64_t mix(uint64_t hash, uint64_t word) {
     return (hash ^ word) * UINT64_C(0x100000001b3);
 }
 
+static uint64_t mix_text(uint64_t hash, const char *text) {
+    size_t len = strlen(text);
+    uint64_t word = 0;
+    for (; len >= sizeof(word); len -= sizeof(word), text += sizeof(word)) {
+        memcpy(&word, text, sizeof(word));
+        hash = mix(hash, word);
+    }
+    word = 0;
+    memcpy(&word, text, len);
+    return mix(hash, word);
+}
+
 /* A hash of what a traceback from 'level' on is made of, but for the names of functions, which
 ** follow from it. Never 0. */
 static uint64_t place_of(lua_State *co, int level) {
@@ -281,9 +293,7 @@ static uint64_t place_of(lua_State *co, int level) {
     for (int n = 0; n <= DH_TRACEBACK_LEVELS && lua_getstack(co, level + n, &ar); n++) {
         lua_getinfo(co, "Sl", &ar);
         hash = mix(hash, (uint64_t)(unsigned)ar.currentline << 32 | (unsigned)ar.linedefined);
-        for (const char *s = ar.short_src; *s != '\0'; s++) {
-            hash = mix(hash, (unsigned char)*s);
-        }
+        hash = mix_text(hash, ar.short_src);
     }
     return hash != 0 ? hash : 1;
 }

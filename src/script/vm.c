@@ -21,6 +21,7 @@
 #include "script/luvloop.h"
 #include "script/offload.h"
 #include "script/pool.h"
+#include "script/raise.h"
 #include "script/run.h"
 #include "script/scope.h"
 #include "script/slack.h"
@@ -154,6 +155,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     dh_debughook_replace(L);
     dh_spare_open(L);
     replace_exit(L);
+    dh_raise_open(L);
     dh_gclib_open(L);
     dh_failure_open(L);
     dh_scope_open(L);
