@@ -81,6 +81,17 @@ describe("a host without memory", function()
     explore("uv", "memory once", 29)
   end)
 
+  -- luv was opened on the main thread, unprotected: a memory error there ended the host.
+  it("goes on whatever a worker was doing, io.popen before anything else of luv, too", function()
+    explore("tasks", "memory on", 17)
+    explore("tasks", "memory twice", 19)
+  end)
+
+  it("crashes the run whose callback could not be called", function()
+    explore("luv", "memory once", 11)
+    explore("luv", "memory twice", 13)
+  end)
+
   it("does not take a worker for another one when it is reloaded", function()
     explore("reload", "memory once", 23)
   end)

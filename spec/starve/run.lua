@@ -30,7 +30,7 @@ local points, found = 0, 0
 for _, scenario in ipairs(drive.scenarios) do
   if not next(wanted) or wanted[scenario.name] then
     for _, mode in ipairs(drive.modes) do
-      if (wanted_mode or mode) == mode and mode ~= scenario.never then
+      if (wanted_mode or mode) == mode and not (scenario.never or {})[mode] then
         local began = uv.hrtime()
         local count, findings = drive.explore(options, scenario, mode)
         points = points + count

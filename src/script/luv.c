@@ -94,52 +94,63 @@ static void wrap_methods(lua_State *L, const char *type, int module) {
     lua_pop(L, 1);
 }
 
-/* Once in a state: busted forgets package.loaded between files, and a second luaopen_luv would make
-** new metatables, so that the handles of before could neither be known nor finalized. */
-static int open_luv(lua_State *L) {
+/* On the main thread: callbacks run there, so luv must be opened there. Returns the module. */
+static int open_on_main(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
+    luaopen_luv(L);
+    int module = lua_gettop(L);
+    vm->has_luv = true;
+    lua_getfield(L, module, "close");
+    dh_luvclose_open(L);
+    wrap_table(L, NULL, module);
+    static const char *const kept[] = {"close", "fs_closedir", "spawn"};
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+        lua_pushfstring(L, FUNCTION_KEY, kept[i]);
+        lua_getfield(L, module, kept[i]);
+        lua_rawset(L, LUA_REGISTRYINDEX);
+    }
+    dh_luvcall_open(L);
+    dh_luvguard_open(L);
+    lua_getfield(L, LUA_REGISTRYINDEX, "uv_handle");
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        lua_pop(L, 1);
+        lua_getfield(L, -1, "__name"); /* "uv_timer" */
+        lua_pushvalue(L, -2);
+        wrap_methods(L, lua_tostring(L, -2) + strlen("uv_"), module);
+        lua_pop(L, 2);
+    }
+    luaL_getmetatable(L, "uv_dir");
+    wrap_methods(L, "dir", module);
+    luaL_getmetatable(L, "luv_work_ctx");
+    lua_getfield(L, -1, "__index");
+    lua_getfield(L, module, "queue_work");
+    lua_setfield(L, -2, "queue");
+    lua_pushvalue(L, module);
+    lua_setfield(L, LUA_REGISTRYINDEX, LUV_KEY);
+    lua_settop(L, module);
+    return 1;
+}
+
+/* Once in a state: busted forgets package.loaded between files, and a second luaopen_luv would make
+** new metatables, so that the handles of before could neither be known nor finalized. An error of the
+** main thread's would end the host: it is the caller's. */
+static int open_luv(lua_State *L) {
     if (lua_getfield(L, LUA_REGISTRYINDEX, LUV_KEY) != LUA_TNIL) {
         return 1;
     }
     lua_pop(L, 1);
-    lua_State *main = vm->L; /* callbacks run there, so luv must be opened there */
-    luaL_checkstack(main, LUA_MINSTACK, NULL);
-    luaopen_luv(main);
-    int module = lua_gettop(main);
-    vm->has_luv = true;
-    lua_getfield(main, module, "close");
-    dh_luvclose_open(main);
-    wrap_table(main, NULL, module);
-    static const char *const kept[] = {"close", "fs_closedir", "spawn"};
-    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-        lua_pushfstring(main, FUNCTION_KEY, kept[i]);
-        lua_getfield(main, module, kept[i]);
-        lua_rawset(main, LUA_REGISTRYINDEX);
+    lua_State *main = dh_vm_of(L)->L;
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    if (main != L && !lua_checkstack(main, LUA_MINSTACK)) {
+        return luaL_error(L, "not enough memory");
     }
-    lua_pushvalue(main, module);
-    lua_setfield(main, LUA_REGISTRYINDEX, LUV_KEY);
-    dh_luvcall_open(main);
-    dh_luvguard_open(main);
-    lua_getfield(main, LUA_REGISTRYINDEX, "uv_handle");
-    lua_pushnil(main);
-    while (lua_next(main, -2) != 0) {
-        lua_pop(main, 1);
-        lua_getfield(main, -1, "__name"); /* "uv_timer" */
-        lua_pushvalue(main, -2);
-        wrap_methods(main, lua_tostring(main, -2) + strlen("uv_"), module);
-        lua_pop(main, 2);
-    }
-    luaL_getmetatable(main, "uv_dir");
-    wrap_methods(main, "dir", module);
-    luaL_getmetatable(main, "luv_work_ctx");
-    lua_getfield(main, -1, "__index");
-    lua_getfield(main, module, "queue_work");
-    lua_setfield(main, -2, "queue");
-    lua_settop(main, module);
+    lua_pushcfunction(main, open_on_main);
+    int status = lua_pcall(main, 0, 1, 0);
     if (main != L) {
         lua_xmove(main, L, 1);
     }
-    return 1;
+    return status == LUA_OK ? 1 : lua_error(L);
 }
 
 void dh_luv_push_function(lua_State *L, const char *name) {

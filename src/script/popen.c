@@ -110,15 +110,26 @@ static void push_options(lua_State *L, int command_idx, int end, int at) {
     lua_setfield(L, -2, "detached");
 }
 
+/* Stack: command, file, end, at. Returns what uv.spawn does. */
+static int spawn_shell(lua_State *L) {
+    dh_luv_push_function(L, "spawn");
+    lua_pushliteral(L, "/bin/sh");
+    push_options(L, 1, (int)lua_tointeger(L, 3), (int)lua_tointeger(L, 4));
+    lua_getiuservalue(L, 2, 1);
+    lua_pushcclosure(L, on_exit, 1);
+    lua_call(L, 3, 3);
+    return 3;
+}
+
 /* Start the command at 1 for the file at 3, whose child it is. Leaves what uv.spawn returns: handle and
 ** pid, or nil, message, code. Raises on memory errors, after closing 'end'. */
 static void start(lua_State *L, struct child *child, int end, bool is_read) {
-    dh_luv_push_function(L, "spawn");
-    lua_pushliteral(L, "/bin/sh");
-    push_options(L, 1, end, is_read ? 1 : 0);
-    lua_getiuservalue(L, 3, 1);
-    lua_pushcclosure(L, on_exit, 1);
-    int status = lua_pcall(L, 3, 3, 0);
+    lua_pushcfunction(L, spawn_shell);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 3);
+    lua_pushinteger(L, end);
+    lua_pushinteger(L, is_read ? 1 : 0);
+    int status = lua_pcall(L, 4, 3, 0);
     close(end);
     if (status != LUA_OK) {
         lua_error(L);

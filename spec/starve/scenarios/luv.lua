@@ -1,0 +1,198 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- Each kind of handle and request of libuv, each by itself. Not what has a Lua state in a thread:
+-- luv ends the process when there is no memory for that; nor names of addresses, for which libc
+-- then asks the network.
+local scenario = require "spec.starve.common"
+local starve = require "starve"
+local decnet = require "decnet"
+local uv = require "luv"
+
+-- Call fn with a callback and wait for that, not for long.
+local function called(fn)
+  decnet.await(function(resume)
+    fn(resume)
+  end, 0.1)
+end
+
+local function name(suffix)
+  return ("/tmp/decnet-starve-%d-%s"):format(uv.os_getpid(), suffix)
+end
+
+local steps = {
+  function()
+    local timer = assert(uv.new_timer())
+    called(function(resume) timer:start(1, 0, resume) end)
+    timer:close(function() end)
+  end,
+  function()
+    local a, b = uv.new_udp(), uv.new_udp { family = "inet", mmsgs = 2 }
+    assert(a and b)
+    b:bind("127.0.0.1", 0)
+    called(function(resume)
+      b:recv_start(resume)
+      a:send("x", "127.0.0.1", b:getsockname().port, function() end)
+    end)
+    b:recv_stop()
+    a:close()
+    b:close()
+  end,
+  function()
+    local path = name "pipe"
+    os.remove(path)
+    local server, client = uv.new_pipe(false), uv.new_pipe(false)
+    assert(server and client)
+    assert(server:bind(path))
+    server:listen(4, function()
+      local peer = uv.new_pipe(false)
+      if peer and server:accept(peer) then
+        peer:write("hello", function() end)
+        peer:read_start(function() end)
+        peer:shutdown(function() end)
+      end
+    end)
+    client:connect(path, function() end)
+    called(function(resume) client:read_start(resume) end)
+    client:write { "a", "b" }
+    client:close()
+    server:close()
+    os.remove(path)
+  end,
+  function()
+    local fds = assert(uv.socketpair())
+    local a = assert(uv.new_tcp())
+    a:open(fds[1])
+    local poll = assert(uv.new_poll(fds[2]))
+    called(function(resume)
+      poll:start("r", resume)
+      a:write "x"
+    end)
+    poll:stop()
+    poll:close()
+    a:close()
+    uv.fs_close(fds[2])
+  end,
+  function()
+    local watch = assert(uv.new_fs_event())
+    watch:start("/tmp", {}, function() end)
+    watch:stop()
+    local poll = assert(uv.new_fs_poll())
+    poll:start("/tmp", 1000, function() end)
+    poll:close()
+  end,
+  function()
+    for _, new in ipairs { uv.new_idle, uv.new_check, uv.new_prepare } do
+      local handle = assert(new())
+      called(function(resume) handle:start(resume) end)
+      handle:close()
+    end
+  end,
+  function()
+    local async
+    called(function(resume)
+      async = assert(uv.new_async(resume))
+      async:send(1)
+    end)
+    async:close()
+  end,
+  function()
+    local signal = assert(uv.new_signal())
+    called(function(resume)
+      signal:start("sigusr2", resume)
+      uv.kill(uv.os_getpid(), "sigusr2")
+    end)
+    signal:close()
+  end,
+  function() called(function(resume) uv.fs_stat("/", resume) end) end,
+  function()
+    called(function(resume)
+      uv.fs_open("/dev/null", "r", 0, function(_, fd)
+        if fd then
+          uv.fs_read(fd, 10, 0, function() end)
+          uv.fs_close(fd, resume)
+        end
+      end)
+    end)
+  end,
+  function()
+    called(function(resume) uv.fs_mkdtemp(name "XXXXXX", resume) end)
+    called(function(resume) uv.fs_scandir("/", resume) end)
+  end,
+  function() called(function(resume) uv.getaddrinfo("127.0.0.1", nil, nil, resume) end) end,
+  function() called(function(resume) uv.random(8, nil, resume) end) end,
+  function() called(function(resume) uv.cancel(assert(uv.fs_stat("/", resume))) end) end,
+  function()
+    local out = assert(uv.new_pipe(false))
+    local child
+    called(function(resume)
+      child = uv.spawn("/bin/echo", { args = { "x" }, stdio = { nil, out } }, resume)
+      out:read_start(function() end)
+    end)
+    if child then
+      child:close()
+    end
+    out:close()
+  end,
+  function() decnet.uv.fs_stat "/" end,
+  function() decnet.uv.getaddrinfo("127.0.0.1", nil, {}) end,
+  function() decnet.uv.random(4) end,
+  function()
+    local file = decnet.uv.fs_open("/dev/null", "r", 0)
+    if file then
+      decnet.uv.fs_close(file)
+    end
+  end,
+  function()
+    local timer = assert(uv.new_timer())
+    timer:start(1, 0, function() timer:close() end)
+    decnet.timeout(0.1, uv.run)
+    uv.run "nowait"
+    uv.loop_alive()
+    uv.walk(function() end)
+    uv.loop_close()
+    uv.stop()
+  end,
+}
+
+local function is_of_memory(err)
+  local text = tostring(err)
+  return text:find "memory" or text:find "ENOMEM" or text:find "no thread" or text:find "EMFILE"
+    or text:find "ENOBUFS" or text:find "EAGAIN" or text:find "oo many open files"
+    or text:find "attempt to index a nil value"
+end
+
+local is_over = false
+
+decnet.worker("victim", function(self)
+  if self.run > 1 then
+    starve.disarm()
+    is_over = true
+    decnet.park()
+  end
+  starve.arm()
+  local wrong
+  for i, step in ipairs(steps) do
+    local ok, err = pcall(step)
+    if decnet.is_cancelled(err) then
+      error(err, 0) -- a callback had no memory, which is a crash of its run
+    elseif not ok and not is_of_memory(err) then
+      wrong = ("step %d: %s"):format(i, tostring(err))
+    end
+  end
+  starve.disarm()
+  is_over = true
+  if wrong then
+    print("harmed: " .. wrong)
+  end
+  decnet.park()
+end)
+scenario.verify(function()
+  if not is_over then
+    return false, "it is not over"
+  end
+  return scenario.are_running "victim"
+end)
+scenario.begin(function()
+  while not is_over do
+    decnet.sleep(0.002)
+  end
+end)

@@ -1,0 +1,164 @@
+-- SPDX-License-Identifier: AGPL-3.0-or-later
+-- What a worker does without libuv: each thing by itself, so that one that is refused memory does
+-- not keep the next one from being tried.
+local scenario = require "spec.starve.common"
+local starve = require "starve"
+local decnet = require "decnet"
+
+local self_of_actor
+
+local function ends_soon(fn, ...)
+  return decnet.timeout(0.2, fn, ...)
+end
+
+local steps = {
+  function()
+    local ch = decnet.channel(0)
+    decnet.spawn(function() ch:send("x", 0.1) end)
+    ch:recv(0.1)
+    for i = 1, 3 do
+      ch:try_send(i)
+    end
+    ch:close()
+  end,
+  function()
+    local event = decnet.event()
+    decnet.spawn(function() event:set() end)
+    event:wait(0.1)
+  end,
+  function() decnet.spawn(function() error { code = 1, why = "boom" } end):cancel() end,
+  function() decnet.timeout(0.001, decnet.park) end,
+  function() decnet.shield(0.1, decnet.yield) end,
+  function()
+    local values = coroutine.wrap(function(a)
+      decnet.sleep(0.0001)
+      coroutine.yield(a, 2)
+      error(setmetatable({}, { __tostring = function() return "boom" .. a end }))
+    end)
+    values "x"
+    pcall(values)
+  end,
+  function()
+    local co = coroutine.create(function() coroutine.yield() end)
+    coroutine.resume(co)
+    coroutine.close(co)
+  end,
+  function()
+    ends_soon(decnet.offload, function(n, list) return { n, list, "x" .. n } end, 1, { a = 1 })
+  end,
+  function() ends_soon(decnet.offload, function() error "boom" end) end,
+  function() ends_soon(decnet.offload, function() error { boom = "boom" } end) end,
+  function()
+    decnet.offload(function() return string.rep end) -- what cannot be copied
+  end,
+  function() print("a line", 1, nil) end,
+  function()
+    io.write "begun"
+    io.write(("x"):rep(300))
+    io.stderr:write "harmless\n"
+    io.write "\n"
+  end,
+  function() self_of_actor.log:info("line", { run = 1, text = "x", list = { 1 } }) end,
+  function() self_of_actor:defer(function() end) end,
+  function() pcall(error, "boom") end,
+  function() pcall(decnet.retry_after, 1, "boom") end,
+  function() xpcall(error, debug.traceback, "boom") end,
+  function()
+    local count = 0
+    debug.sethook(function() count = count + 1 end, "", 10)
+    for _ = 1, 100 do
+      count = count + 0
+    end
+    debug.gethook()
+    debug.sethook()
+  end,
+  function()
+    collectgarbage "step"
+    collectgarbage("incremental", 100, 100, 10)
+    collectgarbage "count"
+  end,
+  function() warn("a ", "warning") end,
+  function()
+    setmetatable({}, { __gc = function() error "boom in __gc" end })
+    collectgarbage()
+  end,
+  function()
+    local file <close> = io.open("/dev/null", "w")
+    if file then
+      file:write("x", 1)
+      io.output(file)
+      io.output(io.stdout)
+    end
+  end,
+  function()
+    local line = io.lines "/dev/null"
+    line()
+  end,
+  function()
+    local pipe = io.popen "echo x"
+    if pipe then
+      ends_soon(pipe.read, pipe, "a")
+      ends_soon(pipe.close, pipe)
+    end
+  end,
+  function() decnet.status() end,
+  function() decnet.get "calm":status() end,
+  function()
+    local extra = decnet.worker("extra", function() decnet.park() end)
+    decnet.sleep(0.001)
+    ends_soon(extra.remove, extra)
+  end,
+  function() decnet.group("group", { strategy = "one_for_all" }) end,
+  function() decnet.shared(function() return io.open "/dev/null" end) end,
+  function() decnet.await(function(resume) resume(1) end, 0.1) end,
+  function() decnet.atomic(function() return 1 end) end,
+  function() decnet.on("ready", function() end) end,
+}
+
+local function is_of_memory(err)
+  local text = type(err) == "table" and "boom" or tostring(err)
+  return text:find "memory" or text:find "ENOMEM" or text:find "no thread" or text:find "boom"
+    or text:find "EMFILE" or text:find "oo many open files" or text:find "too many C levels"
+    or text:find "cannot be copied" or text:find "stack"
+end
+
+local is_over = false
+
+decnet.worker("victim", function(self)
+  self_of_actor = self
+  if self.run > 1 then
+    starve.disarm()
+    is_over = true
+    decnet.park()
+  end
+  starve.arm()
+  local wrong
+  for i, step in ipairs(steps) do
+    local ok, err = pcall(step)
+    if decnet.is_cancelled(err) then
+      error(err, 0) -- a callback had no memory, which is a crash of its run
+    elseif not ok and not is_of_memory(err) then
+      wrong = ("step %d: %s"):format(i, tostring(err))
+    end
+  end
+  starve.disarm()
+  is_over = true
+  if wrong then
+    print("harmed: " .. wrong)
+  end
+  decnet.park()
+end)
+scenario.verify(function()
+  if not is_over then
+    return false, "it is not over"
+  end
+  if decnet.get "extra" then
+    decnet.get "extra":remove()
+  end
+  return scenario.are_running "victim"
+end)
+scenario.begin(function()
+  while not is_over do
+    decnet.sleep(0.002)
+  end
+end)
