@@ -25,7 +25,8 @@ local function read_report(report, root, files)
     local branch, taken = text:match "^branch +(%d+) (.+)$"
     if path then
       path = path:gsub("^" .. root:gsub("%p", "%%%0") .. "/", "")
-      branches = path:find "^src/" and (files[path] or {}) or nil
+        :gsub("^build/[^/]+/include/[^/]+/", "src/") -- by a link (dh_room)
+      branches = path:find "^src/" and not path:find "^src/spec/" and (files[path] or {}) or nil
       files[path] = branches
     elseif number then
       line = tonumber(number)
@@ -42,8 +43,9 @@ end
 --- text =, branches = "0,3" } } }
 function M.read(root, build)
   local files = {}
-  local list = assert(io.popen("find " .. build .. "/CMakeFiles -path '*/dh_*.dir/src/*.gcno' "
-    .. "-o -path '*/decnet-*.dir/src/*.gcno'"))
+  -- the fuzzers compile files of src/ once more, or include them
+  local list = assert(io.popen("find " .. build .. " -path '*/src/*.gcno' -o -path "
+    .. "'*/fuzz_*.dir/*.gcno'"))
   for object in list:lines() do
     local report = assert(io.popen("gcov --stdout -b -c '" .. object .. "' 2>/dev/null"))
     read_report(report, root, files)
