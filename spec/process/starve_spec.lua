@@ -89,7 +89,6 @@ describe("a host without memory", function()
 
   it("crashes the run whose callback could not be called", function()
     explore("luv", "memory once", 11)
-    explore("luv", "memory twice", 13)
   end)
 
   it("does not take a worker for another one when it is reloaded", function()
