@@ -143,7 +143,25 @@ describe("the control plane", function()
       assert.equal(400, (post(path, "/v1/workers/steady/reset", { body = '{"nope":1}' })))
       assert.equal(400, (post(path, "/v1/workers/steady/reset", { body = '{"wait":1,"wait":2}' })))
       assert.equal(400, (post(path, "/v1/workers/steady/reset", { body = "{}x" })))
-      assert.equal(200, (post(path, "/v1/workers/steady/reset", { body = '{"wait":true}' })))
+      for _, body in ipairs { '{"wait":true}', '{"wait":1}', '{"wait":0.5,"x":1}', "{}" } do
+        local expected = body:find "x" and 400 or 200
+        assert.equal(expected, (post(path, "/v1/workers/steady/reset", { body = body })), body)
+      end
+      assert.equal(202, (post(path, "/v1/workers/steady/reset", { body = '{"wait":0}' })))
+      for _, body in ipairs { '{"wait":false}', '{"wait":null}', '{"wait":[]}', '{"now":2}' } do
+        status = post(path, "/v1/workers/steady/reset", { body = body })
+        assert.equal(body:find "false" and 202 or 400, status, body)
+      end
+    end)
+
+    it("200 to a body of its type, with parameters or in other letters", function()
+      for _, kind in ipairs { "application/json; charset=utf-8", "Application/JSON",
+        "application/json ;x" } do
+        local options = { body = "{}", type = kind }
+        assert.equal(200, (post(path, "/v1/workers/steady/reset", options)), kind)
+      end
+      local options = { body = "{}", type = "application/jsonp" }
+      assert.equal(415, (post(path, "/v1/workers/steady/reset", options)))
     end)
 
     it("415 to another type, 413 to a body that is too big", function()
@@ -163,7 +181,7 @@ describe("the control plane", function()
     it("there no web page, which comes by a name that was made to mean this machine", function()
       local port = tonumber(child:says "listening at 127.0.0.1:(%d+)")
       for _, host in ipairs { "evil.example", "evil.example:" .. port, "localhost.evil.example",
-        "127.0.0.1.evil.example", "[::1", "" } do
+        "127.0.0.1.evil.example", "[::1", "[evil]", ("x"):rep(64) .. ".localhost", "" } do
         local status, reply = get(port, "/v1/workers", { host = host })
         assert.equal(403, status, host)
         assert.matches("127.0.0.1", reply.error, 1, true)
@@ -402,6 +420,61 @@ describe("the control plane", function()
       assert.matches("in numbers expected, got 'elsewhere:http'", child:stderr(), 1, true)
       child = process.run(WORKERS, { "--no-control", "--listen", "0" }):ends(2)
       assert.matches("--no-control leaves nothing", child:stderr(), 1, true)
+    end)
+
+    it("is refused where its path leads through what is no directory", function()
+      local dir = process.dir()
+      process.write(dir .. "/file", "")
+      local child = process.run(WORKERS, { "--socket", dir .. "/file/c.sock" }):ends(2)
+      assert.matches(dir .. "/file/c.sock: Not a directory", child:stderr(), 1, true)
+    end)
+
+    it("is refused where a socket of another kind is in use", function()
+      local path = process.dir() .. "/c.sock"
+      local own = process.start(process.host:gsub("decnet%-host$", "spec/datagrams"), { path })
+      process.wait(function() return own.code or uv.fs_stat(path) end)
+      local child = process.run(WORKERS, { "--socket", path }):ends(2)
+      assert.matches(path .. " is in use", child:stderr(), 1, true)
+    end)
+
+    it("is opened beside somebody who keeps its directory locked", function()
+      local dir = process.dir()
+      local other = process.start("/bin/sh",
+        { "-c", ("exec 9<%s; flock 9; echo locked; exec sleep 60"):format(dir) })
+      other:says "locked"
+      local child = process.run(WORKERS, { "--socket", dir .. "/c.sock" })
+      child:says "loaded"
+      process.wait(function() return child.code or uv.fs_stat(dir .. "/c.sock") end)
+      assert.equal(200, (get(dir .. "/c.sock", "/livez")))
+      child:stop()
+    end)
+
+    it("may be gone when the host ends", function()
+      local child, path = start()
+      assert(os.remove(path))
+      child:stop()
+    end)
+
+    it("may have a name without a directory", function()
+      local child = process.run(WORKERS, { "--socket", "own.sock" })
+      child:says "loaded"
+      process.wait(function() return child.code or uv.fs_stat(child.dir .. "/own.sock") end)
+      child:stop()
+      assert.is_nil(uv.fs_stat(child.dir .. "/own.sock"))
+    end)
+
+    it("listens nowhere else than where it can, and says why", function()
+      local first = process.run(WORKERS, { "--socket", "c.sock", "--listen", "0" })
+      local port = first:says "listening at 127.0.0.1:(%d+)"
+      for address, why in pairs { [port] = "Address already in use", ["203.0.113.9:0"] = "assign",
+        ["[::1:80"] = "in numbers expected", ["127.0.0.1:"] = "in numbers expected",
+        ["70000"] = "in numbers expected", ["80x"] = "in numbers expected",
+        ["nohost:80"] = "in numbers expected" } do
+        local child = process.run(WORKERS, { "--socket", "c.sock", "--listen", address }):ends(2)
+        assert.matches(why, child:stderr(), 1, true)
+        assert.matches(address, child:stderr(), 1, true)
+      end
+      first:stop()
     end)
 
     it("says the whole address at which it listens, whatever was asked for", function()

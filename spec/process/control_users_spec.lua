@@ -101,6 +101,9 @@ describe("the control socket of a user", function()
       -- who was killed leaves it; names of another form are no business of ours
       assert(uv.fs_rename(stale[3], dir .. "/decnet/other.sock"))
       process.write(dir .. "/decnet/file-12345678.sock", "no socket")
+      for _, name in ipairs { "file-1234567x.sock", "file-12345678.lock", "file_12345678.sock" } do
+        process.write(dir .. "/decnet/" .. name, "no socket")
+      end
       assert.is_truthy(uv.fs_stat(stale[1]) and uv.fs_stat(stale[2]))
       living:kill "sigstop" -- it answers nobody, and lives
       local next_one, path = start()
@@ -179,6 +182,19 @@ describe("the control socket of a user", function()
     local child = host({ "--socket", dir .. "/s" }):ends(2)
     assert.matches(("cannot make the socket %s/s: Permission denied"):format(dir), child:stderr(),
       1, true)
+  end)
+
+  it("is refused where a dead host's lies, in a directory that is not his to clear", function()
+    local dir = open_dir()
+    local first = host({ "--socket", dir .. "/s" })
+    first:says "works"
+    process.wait(function() return uv.fs_stat(dir .. "/s") end)
+    uv.kill(first.pid, "sigkill")
+    process.wait(function() return first.code end)
+    assert(uv.fs_chmod(dir, tonumber("555", 8)))
+    local child = host({ "--socket", dir .. "/s" }):ends(2)
+    assert.matches("cannot remove the stale " .. dir .. "/s: Permission denied", child:stderr(), 1,
+      true)
   end)
 
   it("is not taken over by others, nor open to them", function()

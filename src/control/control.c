@@ -106,40 +106,34 @@ int dh_control_start(struct dh_control *c, struct dh_instance *instance,
     if (c->notify_fd < 0) {
         return dh_error_set(err, DH_ESYSTEM, "no more open files");
     }
-    if (dh_snapshot_init(&c->snapshot, instance) != 0) {
-        goto err_after_notify;
-    }
-    if (dh_orders_init(&c->orders, &c->snapshot, c->notify_fd) != 0) {
-        goto err_after_snapshot;
-    }
+    dh_snapshot_init(&c->snapshot, instance);
+    dh_orders_init(&c->orders, &c->snapshot, c->notify_fd);
     c->script = strdup(options->script);
     if (c->script == NULL || dh_ring_init(&c->events, DH_EVENT_RING_BYTES) != 0 ||
         dh_ring_init(&c->logs, DH_LOG_RING_BYTES) != 0) {
-        goto err_after_rings;
+        goto err_after_orders;
     }
     result = open_socket(c, options, err);
     if (result != 0) {
-        goto err_after_rings;
+        goto err_after_orders;
     }
     dh_snapshot_fill(&c->snapshot);
     c->started_ns = dh_clock_wall() - (dh_clock_now() - c->snapshot.host.began_ns);
     result = dh_server_start(&c->server, c, options->listen, ret_address, err);
     if (result != 0) {
         dh_socket_unlink(&c->socket);
-        goto err_after_rings;
+        goto err_after_orders;
     }
     dh_port_attach(instance, &c->port);
     dh_port_set_tap(instance, &c->tap);
     return 0;
 
-err_after_rings:
+err_after_orders:
     dh_ring_fini(&c->logs);
     dh_ring_fini(&c->events);
     free(c->script);
     dh_orders_fini(&c->orders);
-err_after_snapshot:
     dh_snapshot_fini(&c->snapshot);
-err_after_notify:
     close(c->notify_fd);
     return result == DH_ENOMEM ? dh_error_set(err, result, "out of memory") : result;
 }

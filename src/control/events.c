@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "control/events.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "control/clock.h"
@@ -108,9 +109,7 @@ const char *dh_event_entry_name(const char *entry) {
 
 json_t *dh_event_json(uint64_t id, const char *entry, size_t len) {
     struct event_head head;
-    if (len < sizeof(head)) {
-        return NULL;
-    }
+    assert(len >= sizeof(head));
     memcpy(&head, entry, sizeof(head));
     const char *at = entry + sizeof(head);
     enum dh_event_kind kind = (enum dh_event_kind)head.kind;
@@ -145,9 +144,7 @@ json_t *dh_event_json(uint64_t id, const char *entry, size_t len) {
 
 json_t *dh_logged_json(uint64_t id, const char *entry, size_t len) {
     struct logged_head head;
-    if (len < sizeof(head)) {
-        return NULL;
-    }
+    assert(len >= sizeof(head));
     memcpy(&head, entry, sizeof(head));
     const char *at = entry + sizeof(head);
     json_t *object = json_object();
@@ -163,12 +160,11 @@ json_t *dh_logged_json(uint64_t id, const char *entry, size_t len) {
     return object;
 }
 
-bool dh_logged_is_of(const char *entry, size_t len, const char *worker, size_t worker_len) {
+bool dh_logged_is_of(const char *entry, const char *worker, size_t worker_len) {
     struct logged_head head;
     if (worker == NULL) {
         return true;
     }
     memcpy(&head, entry, sizeof(head));
-    return head.worker_len == worker_len && sizeof(head) + worker_len <= len &&
-           memcmp(entry + sizeof(head), worker, worker_len) == 0;
+    return head.worker_len == worker_len && memcmp(entry + sizeof(head), worker, worker_len) == 0;
 }

@@ -31,6 +31,6 @@ json_t *dh_logged_json(uint64_t id, const char *entry, size_t len);
 const char *dh_event_entry_name(const char *entry);
 
 /* Is this line the worker's? worker NULL: every one is. */
-bool dh_logged_is_of(const char *entry, size_t len, const char *worker, size_t worker_len);
+bool dh_logged_is_of(const char *entry, const char *worker, size_t worker_len);
 
 #endif

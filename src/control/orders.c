@@ -8,12 +8,12 @@
 #include "control/limits.h"
 #include "core/error.h"
 
-int dh_orders_init(struct dh_orders *orders, struct dh_snapshot *snapshot, int notify_fd) {
+void dh_orders_init(struct dh_orders *orders, struct dh_snapshot *snapshot, int notify_fd) {
     memset(orders, 0, sizeof(*orders));
     orders->instance = snapshot->instance;
     orders->snapshot = snapshot;
     orders->notify_fd = notify_fd;
-    return pthread_mutex_init(&orders->mutex, NULL) == 0 ? 0 : DH_ENOMEM;
+    pthread_mutex_init(&orders->mutex, NULL);
 }
 
 static void free_list(struct dh_order *order) {

@@ -77,7 +77,7 @@ struct dh_orders {
     struct dh_order *given; /* the loop thread's */
 };
 
-int dh_orders_init(struct dh_orders *orders, struct dh_snapshot *snapshot, int notify_fd);
+void dh_orders_init(struct dh_orders *orders, struct dh_snapshot *snapshot, int notify_fd);
 
 /* After the control thread has ended: frees what is left. */
 void dh_orders_fini(struct dh_orders *orders);

@@ -144,17 +144,21 @@ static enum MHD_Result on_argument(struct reading *reading, const char *key, con
 /* A field of the body as the text that the query would have. */
 static enum MHD_Result on_field(struct reading *reading, const char *key, const json_t *value) {
     char text[64];
-    if (json_is_true(value) && strcmp(key, "wait") == 0) {
-        return MHD_YES; /* as long as one does */
+    switch (json_typeof(value)) {
+        case JSON_TRUE:
+            if (strcmp(key, "wait") == 0) {
+                return MHD_YES; /* as long as one does */
+            }
+            return on_argument(reading, key, "1");
+        case JSON_FALSE:
+            return on_argument(reading, key, "0");
+        case JSON_INTEGER:
+        case JSON_REAL:
+            snprintf(text, sizeof(text), "%.17g", json_number_value(value));
+            return on_argument(reading, key, text);
+        default:
+            return complain(reading, "field '%.64s': a number or a boolean expected%s", key, "");
     }
-    if (json_is_boolean(value)) {
-        snprintf(text, sizeof(text), "%d", json_is_true(value));
-    } else if (json_is_number(value)) {
-        snprintf(text, sizeof(text), "%.17g", json_number_value(value));
-    } else {
-        return complain(reading, "field '%.64s': a number or a boolean expected%s", key, "");
-    }
-    return on_argument(reading, key, text);
 }
 
 /* Takes the query apart. */
@@ -184,8 +188,6 @@ static bool is_json_type(struct dh_request *r) {
 static unsigned read_body(struct reading *reading) {
     struct dh_request *r = reading->request;
     json_error_t error;
-    const char *key;
-    json_t *value;
     if (r->is_too_big) {
         complain(reading, "the body is too big: at most 16 KiB%s%s", "", "");
         return MHD_HTTP_CONTENT_TOO_LARGE;
@@ -205,11 +207,13 @@ static unsigned read_body(struct reading *reading) {
                  error.line, error.column, error.text);
         return MHD_HTTP_BAD_REQUEST;
     }
-    enum MHD_Result ok = json_is_object(body)
-                             ? MHD_YES
-                             : complain(reading, "the body: an object expected%s%s", "", "");
-    json_object_foreach(body, key, value) {
-        ok = ok == MHD_YES ? on_field(reading, key, value) : ok;
+    enum MHD_Result ok = MHD_YES;
+    if (json_typeof(body) != JSON_OBJECT) {
+        ok = complain(reading, "the body: an object expected%s%s", "", "");
+    }
+    void *at = json_object_iter(body); /* NULL if it is none */
+    for (; ok == MHD_YES && at != NULL; at = json_object_iter_next(body, at)) {
+        ok = on_field(reading, json_object_iter_key(at), json_object_iter_value(at));
     }
     json_decref(body);
     return ok == MHD_YES ? 0 : MHD_HTTP_BAD_REQUEST;

@@ -52,10 +52,10 @@ const char *dh_restart_cause_name(enum dh_restart_cause cause) {
     return names[cause];
 }
 
-int dh_snapshot_init(struct dh_snapshot *s, struct dh_instance *instance) {
+void dh_snapshot_init(struct dh_snapshot *s, struct dh_instance *instance) {
     memset(s, 0, sizeof(*s));
     s->instance = instance;
-    return pthread_mutex_init(&s->mutex, NULL) == 0 ? 0 : DH_ENOMEM;
+    pthread_mutex_init(&s->mutex, NULL);
 }
 
 void dh_view_fini(struct dh_view *view) {

@@ -105,7 +105,7 @@ struct dh_snapshot {
     uint64_t asked_ns; /* when the first ask was made that has not been answered */
 };
 
-int dh_snapshot_init(struct dh_snapshot *s, struct dh_instance *instance);
+void dh_snapshot_init(struct dh_snapshot *s, struct dh_instance *instance);
 void dh_snapshot_fini(struct dh_snapshot *s);
 
 /* Loop thread */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "control/socket.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -76,7 +77,8 @@ static void unlock_directory(int lock) {
 static int set_address(struct sockaddr_un *address, const char *path, struct dh_error *err) {
     memset(address, 0, sizeof(*address));
     address->sun_family = AF_UNIX;
-    if (path[0] == '\0' || strlen(path) >= sizeof(address->sun_path)) {
+    assert(path[0] != '\0'); /* the command line takes none */
+    if (strlen(path) >= sizeof(address->sun_path)) {
         return dh_error_set(err, DH_EINVAL,
                             "the path of a socket has 1 to %zu bytes, this one has %zu",
                             sizeof(address->sun_path) - 1, strlen(path));

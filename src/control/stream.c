@@ -94,8 +94,8 @@ static uint64_t next_entry(const struct dh_stream *s, struct dh_ring_cursor *at,
     return id;
 }
 
-static bool is_wanted(const struct dh_stream *s, const char *entry, size_t len) {
-    return dh_logged_is_of(entry, len, s->has_worker ? s->worker : NULL, s->worker_len);
+static bool is_wanted(const struct dh_stream *s, const char *entry) {
+    return dh_logged_is_of(entry, s->has_worker ? s->worker : NULL, s->worker_len);
 }
 
 /* Put the next entry into the chunk; false: there is none. */
@@ -115,7 +115,7 @@ static bool fill(struct dh_stream *s) {
         }
         if (s->is_events) {
             put_event(s, dh_event_entry_name(entry), id, dh_event_json(id, entry, len));
-        } else if (is_wanted(s, entry, len)) {
+        } else if (is_wanted(s, entry)) {
             put_json(s, dh_logged_json(id, entry, len));
             put(s, "\n", 1);
         }
@@ -256,7 +256,7 @@ static uint64_t pass_lines(const struct dh_stream *s, struct dh_ring_cursor *at,
     size_t len;
     uint64_t n = 0;
     while (n < most && next_entry(s, at, entry, &len) != 0) {
-        n += is_wanted(s, entry, len);
+        n += is_wanted(s, entry);
     }
     return n;
 }
