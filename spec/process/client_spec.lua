@@ -98,7 +98,7 @@ describe("a client", function()
         local spy = client.start(path, line)
         if line:find "^events" then
           spy:says "evil"
-          spy:kill "sigterm"
+          spy:kill(process.KILL)
         end
         process.wait(function() return spy.code end)
         assert.matches("evil", spy:stdout())
@@ -372,7 +372,7 @@ describe("a client", function()
         local tail = client.start(path, "logs one " .. follow)
         tail:says "line 20"
         assert.equal(2, select(2, tail:stdout():gsub("\n", "")))
-        tail:kill "sigterm"
+        tail:kill(process.KILL)
       end
       assert.matches("no worker is named 'nobody'", select(2, ask(path, "logs nobody", 1)))
       local line = http.json(ask(path, "logs --lines=1 --json two"):match "[^\n]*")
@@ -394,7 +394,7 @@ describe("a client", function()
       end
       assert.equal(20, seen)
       assert.equal(1, select(2, tail:stdout():gsub("line 20", "")))
-      tail:kill "sigterm"
+      tail:kill(process.KILL)
     end)
 
     it("go on behind the last line when only the connection was lost", function()
@@ -434,7 +434,7 @@ describe("a client", function()
       end)
       local tail = client.start(dir .. "/p.sock", "logs -f")
       tail:says "n=80%."
-      tail:kill "sigterm"
+      tail:kill(process.KILL)
       assert.equal(3, cut)
       local expected = 1
       for n in tail:stdout():gmatch "n=(%d+)%." do
@@ -469,8 +469,29 @@ describe("a client", function()
       decnet.worker("reborn", function() decnet.park() end)
     ]], { "--socket", path })
     all:says "reborn +start +run 1"
-    all:kill "sigterm"
-    tail:kill "sigterm"
+    all:kill(process.KILL)
+    tail:kill(process.KILL)
+  end)
+
+  it("events tell of groups, reasons, delays and what is over again", function()
+    local _, path = plane.start [[
+      local decnet = require "decnet"
+      decnet.group("pair", { strategy = "one_for_all" })
+      decnet.worker { name = "left", group = "pair", min_backoff = 0.01, reset_after = 0.05,
+        run = function(self)
+          if self.run == 1 then decnet.sleep(0.02) error "boom" end
+          decnet.park()
+        end }
+      decnet.worker { name = "right", group = "pair", run = function() decnet.park() end }
+      decnet.worker { name = "slow", notify = true, start_timeout = 0.02, restart = "never",
+        run = function() decnet.park() end }
+    ]]
+    local all = client.start(path, "events --all")
+    all:says "left +crash +run 1, restart in 0.0s: [^\n]*boom"
+    all:says "left +group_restart +run %d, group pair, restart in 0.0s"
+    all:says "left +recovered +run 2, after 0.0s"
+    all:says "slow +crash +run 1, not ready within"
+    all:kill(process.KILL)
   end)
 
   describe("wait", function()
@@ -502,6 +523,25 @@ describe("a client", function()
       _, noise = ask(path, "wait --ready steady", 1)
       assert.equal("decnet-host: will not be ready:\n  steady is stopped\n", noise)
       assert.matches("no worker is named 'nobody'", select(2, ask(path, "wait nobody", 1)))
+    end)
+
+    it("names only some of many who are not ready", function()
+      local _, path = plane.start [[
+        local decnet = require "decnet"
+        for i = 1, 60 do
+          decnet.worker { name = "w" .. i, notify = true, run = function()
+            decnet.sleep(i == 1 and 0.3 or math.huge)
+            error(("é"):rep(1000), 0)
+          end, min_backoff = 60, max_backoff = 60 }
+        end
+      ]]
+      local note = select(2, plane.in_state(path, "w1", "backoff")) or ""
+      assert.equal("", note)
+      local _, noise = ask(path, "wait --ready --timeout 0.1", 1)
+      assert.matches("\n  w1 is backoff: éé[^\n]*…\n", noise)
+      assert.matches("\n  ...\n$", noise)
+      assert.is_truthy(utf8.len(noise))
+      assert.matches("é", (ask(path, "status w1", 1)))
     end)
 
     it("comes back when a worker has ended, or all have, or the host has", function()
@@ -551,7 +591,10 @@ describe("a client", function()
       { "wait --timeout=soon", "a number of seconds >= 0 expected, got 'soon'" },
       { "wait --timeout=nan", "a number of seconds >= 0 expected, got 'nan'" },
       { "wait --ready=yes", "no value expected in '--ready=yes'" },
+      { "wait --timeout=-1", "a number of seconds >= 0 expected, got '-1'" },
       { "logs -n many", "a whole number >= 0 expected, got 'many'" },
+      { "logs -n 5x", "a whole number >= 0 expected, got '5x'" },
+      { "logs -n -3", "a whole number >= 0 expected, got '-3'" },
       { "status --socket", "a value expected behind '--socket'" },
       { "status --socket=", "a path expected behind '--socket'" },
       { "status --socket x --script y", "--socket and --script both say which host: give one" },
@@ -754,6 +797,46 @@ describe("a client", function()
     assert.matches(("/two%%-%%x+.sock  process %d\n"):format(two.pid), noise)
     assert.matches("^two.lua%[", start({ "status", "--script", two_path }):ends(0):stdout())
     assert.matches("^one.lua%[", start({ "status", "--script=" .. one_path }):ends(0):stdout())
+    -- one that is still to come is waited for, but no longer than asked
+    local nowhere = process.dir()
+    uv.fs_chmod(nowhere, tonumber("755", 8))
+    local function wait(...)
+      local words = table.move(prefix, 1, #prefix, 1, {})
+      table.move({ process.host, "wait", "--ready", ... }, 1, 3 + select("#", ...), #words + 1,
+        words)
+      return process.start("/usr/bin/env", words, { env = { XDG_RUNTIME_DIR = nowhere } })
+    end
+    assert.matches("no host answers in " .. nowhere .. "/decnet",
+      wait("--timeout", "0.25"):ends(3):stderr(), 1, true)
+    local waiter = wait()
+    assert.is_nil(process.wait(function() return waiter.code end, 0.15))
+    uv.fs_symlink(dir .. "/decnet", nowhere .. "/decnet")
+    waiter:ends(2) -- two answer there
+    -- what is no socket of a host, or nobody's, is not looked at
+    for _, name in ipairs { "x", "file.lock", "file.sock", ("x"):rep(90) .. ".sock" } do
+      process.write(dir .. "/decnet/" .. name, "")
+    end
+    assert.matches("2 hosts answer", start({ "status" }):ends(2):stderr())
+    local crowd = {}
+    for i = 1, 20 do
+      crowd[i] = uv.new_pipe(false)
+      crowd[i]:bind(("%s/decnet/crowd%d.sock"):format(dir, i))
+      uv.fs_chmod(("%s/decnet/crowd%d.sock"):format(dir, i), tonumber("777", 8))
+      crowd[i]:listen(8, function() end)
+    end
+    noise = start({ "status" }):ends(2):stderr()
+    assert.matches("22 hosts answer", noise)
+    assert.matches("\n  ...\n", noise, 1, true)
+    for i, pipe in ipairs(crowd) do
+      pipe:close()
+      os.remove(("%s/decnet/crowd%d.sock"):format(dir, i))
+    end
+    if #prefix > 0 then
+      uv.fs_chmod(dir .. "/decnet", 0)
+      assert.matches("decnet: Permission denied; pass --socket PATH",
+        start({ "status" }):ends(3):stderr(), 1, true)
+      uv.fs_chmod(dir .. "/decnet", tonumber("700", 8))
+    end
     -- one that has gone without a word does not count
     uv.kill(two.pid, process.KILL)
     process.wait(function() return two.code end)

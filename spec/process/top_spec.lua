@@ -146,6 +146,40 @@ describe("top", function()
     t:ends(0)
   end)
 
+  it("scrolls what it shows, and takes a filter of any characters", function()
+    local _, path = plane.start(WORKERS)
+    plane.in_state(path, "flaky 日本", "failed")
+    local t = top(path)
+    t:shows "\nidle"
+    t:type "N"
+    t:type "/日本\127"
+    t:shows "with: 日_"
+    t:type "\127\127\127\1" -- more than there is, and what is no character
+    t:shows "with: _"
+    t:type(("x"):rep(300))
+    t:shows "with: xxx[^\n]*…"
+    t:type "\27"
+    t:shows "by name"
+    lists(t, "big,busy,flaky 日本,idle")
+    for _, leave in ipairs { "q", "\r", "d", "\27" } do
+      t:type "?"
+      t:shows "retry: start now"
+      t:type "jkGgz"
+      t:type(leave)
+      t:shows "\nNAME"
+    end
+    t:type "Gkk\r" -- a dossier
+    t:shows "^busy: running for "
+    t:type "q"
+    t:shows "\nNAME"
+    t:type "gh"
+    t:shows "retry: start now"
+    t:type "qxY"
+    process.wait(function() return t:text():find "told" end)
+    t:type "q"
+    t:ends(0)
+  end)
+
   it("goes with the size of its terminal", function()
     local _, path = plane.start(WORKERS)
     local t = top(path)

@@ -63,13 +63,13 @@ static void put_moment(FILE *out, double at, const json_t *host) {
 }
 
 static void put_head(FILE *out, const json_t *w, const json_t *host) {
-    const json_t *retry = json_object_get(w, "next_retry_in");
+    double retry_in_s;
     put(out, dh_row_text(w, "name"));
     fputs(": ", out);
     put(out, dh_row_text(w, "state"));
     put_seconds(out, " for ", dh_row_number(host, "now") - dh_row_number(w, "since"), "");
-    if (json_is_number(retry)) {
-        put_seconds(out, ", restart in ", json_number_value(retry), "");
+    if (dh_row_get_number(w, "next_retry_in", &retry_in_s)) {
+        put_seconds(out, ", restart in ", retry_in_s, "");
     }
     fputc('\n', out);
     label(out, "wanted");
@@ -139,7 +139,7 @@ static void put_frames(FILE *out, const json_t *frames) {
 }
 
 static void put_ending(FILE *out, const json_t *ending, const json_t *host) {
-    const json_t *delay = json_object_get(ending, "delay");
+    double delay_s;
     fprintf(out, "\nrun %.0f ", dh_row_number(ending, "run"));
     put(out, dh_row_text(ending, "ended"));
     fputc(' ', out);
@@ -148,8 +148,8 @@ static void put_ending(FILE *out, const json_t *ending, const json_t *host) {
         fputs(", then ", out);
         put(out, dh_row_text(ending, "decision"));
     }
-    if (json_is_number(delay)) {
-        put_seconds(out, " after ", json_number_value(delay), "");
+    if (dh_row_get_number(ending, "delay", &delay_s)) {
+        put_seconds(out, " after ", delay_s, "");
     }
     fputc('\n', out);
     if (dh_row_text(ending, "reason") != NULL) {

@@ -46,8 +46,7 @@ static void put_detail(const json_t *e) {
     const char *to = dh_row_text(e, "to");
     const char *reason = dh_row_text(e, "reason");
     const char *error = dh_row_text(e, "error");
-    const json_t *delay = json_object_get(e, "delay");
-    const json_t *outage = json_object_get(e, "outage");
+    double seconds;
     char text[DH_CELLS_UNIT];
     if (to != NULL) {
         put(dh_row_text(e, "from"), SIZE_MAX, DH_ALIGN_NONE);
@@ -64,12 +63,12 @@ static void put_detail(const json_t *e) {
         fputs(", ", stdout);
         put(reason, SIZE_MAX, DH_ALIGN_NONE);
     }
-    if (json_is_number(delay)) {
-        dh_cells_seconds(text, json_number_value(delay));
+    if (dh_row_get_number(e, "delay", &seconds)) {
+        dh_cells_seconds(text, seconds);
         printf(", restart in %s", text);
     }
-    if (json_is_number(outage)) {
-        dh_cells_seconds(text, json_number_value(outage));
+    if (dh_row_get_number(e, "outage", &seconds)) {
+        dh_cells_seconds(text, seconds);
         printf(", after %s", text);
     }
     if (error != NULL) {

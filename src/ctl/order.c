@@ -64,14 +64,14 @@ static int report_pending(const struct dh_options *o, const char *name, const js
 }
 
 static void report_done(const char *name, const json_t *worker) {
-    const json_t *retry = json_object_get(worker, "next_retry_in");
+    double retry_in_s;
     char text[DH_CELLS_UNIT];
     put(stdout, name);
     fputs(": ", stdout);
     put(stdout, dh_row_text(worker, "state"));
     printf(", run %.0f", dh_row_number(worker, "run"));
-    if (json_is_number(retry)) {
-        dh_cells_seconds(text, json_number_value(retry));
+    if (dh_row_get_number(worker, "next_retry_in", &retry_in_s)) {
+        dh_cells_seconds(text, retry_in_s);
         printf(", restart in %s", text);
     }
     fputc('\n', stdout);

@@ -11,6 +11,16 @@ double dh_row_number(const json_t *object, const char *key) {
     return json_number_value(json_object_get(object, key));
 }
 
+bool dh_row_get_number(const json_t *object, const char *key, double *ret_number) {
+    const json_t *value = json_object_get(object, key);
+    json_type type = value != NULL ? json_typeof(value) : JSON_NULL;
+    if (type != JSON_INTEGER && type != JSON_REAL) {
+        return false;
+    }
+    *ret_number = json_number_value(value);
+    return true;
+}
+
 const char *dh_row_text(const json_t *object, const char *key) {
     return json_string_value(json_object_get(object, key));
 }
@@ -52,7 +62,6 @@ bool dh_row_read(struct dh_row *row, const json_t *worker, double now) {
         return false;
     }
     char note[DH_CTL_NOTE_BYTES + 8];
-    const json_t *retry = json_object_get(worker, "next_retry_in");
     *row = (struct dh_row){
         .name_len = strlen(name),
         .note_len = write_note(note, worker),
@@ -62,10 +71,11 @@ bool dh_row_read(struct dh_row *row, const json_t *worker, double now) {
         .run = dh_row_number(worker, "run"),
         .restarts = dh_row_number(worker, "restarts"),
         .streak = dh_row_number(worker, "streak"),
-        .retry_in_s = json_is_number(retry) ? json_number_value(retry) : -1,
+        .retry_in_s = -1,
         .memory_bytes = dh_row_number(worker, "memory_bytes"),
         .cpu_s = dh_row_number(worker, "cpu_s"),
     };
+    dh_row_get_number(worker, "next_retry_in", &row->retry_in_s);
     snprintf(row->state, sizeof(row->state), "%s", state);
     row->cpu_share = share(row, now);
     row->name = malloc(row->name_len + row->note_len + 2);

@@ -55,6 +55,9 @@ int dh_rows_ask_host(struct dh_rows *rows, struct dh_http *h, struct dh_error *e
 
 /* A field of an object: a number, or 0; a string, or NULL. */
 double dh_row_number(const json_t *object, const char *key);
+
+/* Is there a number? Then *ret_number is it. */
+bool dh_row_get_number(const json_t *object, const char *key, double *ret_number);
 const char *dh_row_text(const json_t *object, const char *key);
 
 /* Read one worker; returns false: out of memory, or not a worker. */
