@@ -187,4 +187,26 @@ describe("a function that was offloaded", function()
       end))
     end)
   end)
+
+  it("nothing that cannot be, and says where it is", function()
+    run.worker(function()
+      for path, value in pairs {
+        [".a1._x.y"] = { a1 = { _x = { y = print } } },
+        ['["1a"]["a b"]'] = { ["1a"] = { ["a b"] = print } },
+        ['[""]'] = { [""] = print },
+        ["[true][false]"] = { [true] = { [false] = print } },
+        ["[1][2.5]"] = { { [2.5] = print } },
+      } do
+        local ok, err = pcall(decnet.offload, echo, value)
+        assert.is_false(ok)
+        run.contains(err, path)
+      end
+      for _, value in ipairs { { [{}] = 1 }, { [print] = 1 } } do
+        local ok, err = pcall(decnet.offload, echo, value)
+        assert.is_false(ok)
+        run.contains(err, "is not a plain key")
+      end
+      assert.same({ [1] = 1 }, decnet.offload(echo, setmetatable({ 1 }, nil)))
+    end)
+  end)
 end)

@@ -441,14 +441,14 @@ static int l_method(lua_State *L) {
 
 /* Replace functions of the table on top of L's stack; those that are somebody else's already stay. */
 static void replace(lua_State *L, const luaL_Reg *functions) {
+    int table = lua_gettop(L);
     for (const luaL_Reg *f = functions; f->name != NULL; f++) {
-        lua_getfield(L, -1, f->name);
+        lua_getfield(L, table, f->name);
         if (lua_iscfunction(L, -1) && lua_getupvalue(L, -1, 1) == NULL) {
             lua_pushcclosure(L, f->func, 1);
-            lua_setfield(L, -2, f->name);
-        } else {
-            lua_pop(L, lua_iscfunction(L, -1) ? 1 : 2);
+            lua_setfield(L, table, f->name);
         }
+        lua_settop(L, table);
     }
 }
 
