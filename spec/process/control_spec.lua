@@ -459,6 +459,7 @@ describe("the control plane", function()
       local child = process.run(WORKERS, { "--socket", "own.sock" })
       child:says "loaded"
       process.wait(function() return child.code or uv.fs_stat(child.dir .. "/own.sock") end)
+      in_state(child.dir .. "/own.sock", "steady", "running")
       child:stop()
       assert.is_nil(uv.fs_stat(child.dir .. "/own.sock"))
     end)

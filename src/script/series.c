@@ -25,7 +25,7 @@ struct series {
     lua_Integer first;   /* calls that wait: from first to last */
     lua_Integer last;
     bool is_busy; /* a callback has not ended */
-    bool is_over; /* stopped, closed, at its end, or followed by another */
+    bool is_over; /* not begun, stopped, closed, at its end, or followed by another */
 
     bool is_resting;
     union { /* how the handle goes on after its rest */
@@ -49,6 +49,7 @@ void dh_series_new(lua_State *L, struct dh_run *run, int fn_idx) {
     struct series *s = lua_newuserdatauv(L, sizeof(*s), IN_CALLBACK);
     memset(s, 0, sizeof(*s));
     s->run = run;
+    s->is_over = true; /* until it begins: there may be no memory for that */
     s->first = 1;
     lua_pushvalue(L, fn_idx);
     lua_setiuservalue(L, -2, IN_FUNCTION);
@@ -304,6 +305,7 @@ void dh_series_begin(lua_State *L, int handle_idx, int series_idx) {
     handle_idx = lua_absindex(L, handle_idx);
     series_idx = lua_absindex(L, series_idx);
     s->handle = *(uv_handle_t **)lua_touserdata(L, handle_idx);
+    s->is_over = false;
     lua_pushvalue(L, handle_idx);
     lua_setiuservalue(L, series_idx, IN_HANDLE);
     int before = push_entry(L, handle_idx);
