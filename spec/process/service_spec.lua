@@ -77,6 +77,27 @@ describe("the service manager is told", function()
     child:stop()
   end)
 
+  it("who retries, and how many others, whoever is removed meanwhile", function()
+    local to = manager()
+    local child = service(PARK .. [[
+      for _, name in ipairs { "one", "two", "three" } do
+        decnet.worker { name = name, min_backoff = 12, run = function() error "boom" end }
+      end
+      decnet.worker { name = "never", notify = true, run = function() decnet.park() end }
+      decnet.worker("remover", function()
+        decnet.sleep(0.1)
+        decnet.get "never":remove()
+        decnet.sleep(0.1)
+        decnet.get "three":remove()
+        decnet.get "two":remove()
+        decnet.park()
+      end)
+    ]], to)
+    to:says "\nREADY=1|STATUS=2/5 running, three retries in 12 s and 2 more\n"
+    to:says "STATUS=2/3 running, 1 in backoff\n"
+    child:stop()
+  end)
+
   it("the end of a host that ends by itself, too", function()
     local to = manager()
     service("require 'decnet'.worker('short', function() end)", to):ends(0)

@@ -152,7 +152,7 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *t, const char
     va_start(args, fmt);
     int n = vsnprintf(t->dst + t->len, t->cap - t->len, fmt, args);
     va_end(args);
-    t->len = n < 0 ? t->len : t->len + (size_t)n < t->cap ? t->len + (size_t)n : t->cap - 1;
+    t->len = t->len + (size_t)n < t->cap ? t->len + (size_t)n : t->cap - 1;
 }
 
 static void put_count(struct text *t, uint32_t n, const char *what) {

@@ -97,7 +97,7 @@ static int call_tostring(lua_State *L) {
 
 static size_t print(char *dst, size_t cap, const char *fmt, const char *arg) {
     int n = snprintf(dst, cap, fmt, arg);
-    return n < 0 ? 0 : (size_t)n >= cap ? cap - 1 : (size_t)n;
+    return (size_t)n >= cap ? cap - 1 : (size_t)n;
 }
 
 /* The string at -1, cut and made printable; pops it. */
@@ -395,7 +395,7 @@ struct dh_failure *dh_failure_of_stack(const char *text, lua_State *co) {
 struct dh_failure *dh_failure_prepend_traceback(struct dh_failure *f, const char *text) {
     char traceback[DH_TRACEBACK_MAX];
     int len = snprintf(traceback, sizeof(traceback), "%s\n%s", text, f->traceback);
-    if (len < 0 || (size_t)len >= sizeof(traceback)) {
+    if ((size_t)len >= sizeof(traceback)) {
         len = (int)strlen(traceback);
     }
     return rewrite(f, (struct piece){f->message, f->message_len},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "script/luvguard.h"
 
+#include <assert.h>
 #include <lauxlib.h>
 #include <luv/lhandle.h>
 #include <luv/lreq.h>
@@ -31,7 +32,6 @@ struct call {
     void *result;
     const char *host;
     const char *service;
-    size_t len;
     uint64_t before; /* vm->luv_calls */
 };
 
@@ -207,44 +207,23 @@ static void on_getnameinfo(uv_getnameinfo_t *req, int status, const char *host,
     }
 }
 
-static void call_random(struct call *c) {
-    c->vm->luvguard.random(c->subject, (int)c->n, c->result, c->len);
-}
-
-static void on_random(uv_random_t *req, int status, void *bytes, size_t len) {
-    struct call c = {vm_of(req->loop), call_random,     .subject = req,
-                     .n = status,      .result = bytes, .len = len};
-    if (!is_done(&c) && req->data != NULL) {
-        drop(&c);
-    }
-}
-
-/* ours takes the place of luv's in the request, which is kept. */
+/* Ours takes the place of luv's in a new request, which is kept. */
 #define GUARD(place, kept, ours)                                                                   \
     do {                                                                                           \
-        if ((place) != NULL && (place) != (ours)) {                                                \
-            (kept) = (place);                                                                      \
-            (place) = (ours);                                                                      \
-        }                                                                                          \
+        assert((place) != NULL && (place) != (ours));                                              \
+        (kept) = (place);                                                                          \
+        (place) = (ours);                                                                          \
     } while (0)
 
 void dh_luvguard_request(struct dh_vm *vm, uv_req_t *req) {
     struct dh_luvguard *g = &vm->luvguard;
-    switch (req->type) {
-        case UV_FS:
-            GUARD(((uv_fs_t *)req)->cb, g->fs, on_fs);
-            break;
-        case UV_GETADDRINFO:
-            GUARD(((uv_getaddrinfo_t *)req)->cb, g->getaddrinfo, on_getaddrinfo);
-            break;
-        case UV_GETNAMEINFO:
-            GUARD(((uv_getnameinfo_t *)req)->getnameinfo_cb, g->getnameinfo, on_getnameinfo);
-            break;
-        case UV_RANDOM:
-            GUARD(((uv_random_t *)req)->cb, g->random, on_random);
-            break;
-        default:
-            break;
+    if (req->type == UV_FS) {
+        GUARD(((uv_fs_t *)req)->cb, g->fs, on_fs);
+    } else if (req->type == UV_GETADDRINFO) {
+        GUARD(((uv_getaddrinfo_t *)req)->cb, g->getaddrinfo, on_getaddrinfo);
+    } else {
+        assert(req->type == UV_GETNAMEINFO); /* of uv.random luv gives no request */
+        GUARD(((uv_getnameinfo_t *)req)->getnameinfo_cb, g->getnameinfo, on_getnameinfo);
     }
 }
 

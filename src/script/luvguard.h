@@ -22,7 +22,6 @@ struct dh_luvguard {
     uv_fs_cb fs;
     uv_getaddrinfo_cb getaddrinfo;
     uv_getnameinfo_cb getnameinfo;
-    uv_random_cb random;
 };
 
 /* luv has started this handle, or this request that libuv's threads work on. */

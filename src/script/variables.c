@@ -33,7 +33,7 @@ struct out {
 static bool add_record(struct out *out, char kind, const char *a, const char *b) {
     size_t room = out->cap - out->len;
     int n = snprintf(out->dst + out->len, room, "%c\t%s\t%s\n", kind, a, b);
-    if (n < 0 || (size_t)n >= room) {
+    if ((size_t)n >= room) {
         out->dst[out->len] = '\0';
         return false;
     }
