@@ -71,6 +71,33 @@ describe("the files of a run", function()
     end)
   end
 
+  it("are closed though they are garbage that is not finalized yet", function()
+    testing.run(function(t)
+      local finalized = 0
+      local counting = { __gc = function() finalized = finalized + 1 end }
+      decnet.worker("w", function()
+        for i = 1, 10 do
+          io.open(dir .. "/" .. i, "w"):write "told"
+        end
+        -- what was made last is finalized first, and some at a time
+        for _ = 1, 5000 do
+          setmetatable({}, counting)
+        end
+        while finalized == 0 do
+          local _ = {}
+        end
+      end)
+      t:advance(0)
+      assert.equal("done", t:status("w").state)
+      assert.is_true(finalized < 5000)
+      assert.equal(fds, real.count_fds())
+      for i = 1, 10 do
+        local file <close> = assert(io.open(dir .. "/" .. i))
+        assert.equal("told", file:read "a")
+      end
+    end)
+  end)
+
   it("are closed when it crashes, and when it is killed", function()
     testing.run(function(t)
       decnet.worker { name = "crashes", restart = "never", run = function()

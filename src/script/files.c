@@ -73,15 +73,16 @@ bool dh_files_may_close(const struct dh_vm *vm, const struct dh_run *run, int fd
 
 /* Values */
 
-/* Push the run's set of files and directories, by their addresses. Weak values, because these are
-** taken out before their finalizers run, weak keys only a cycle later: a directory that luv has closed
-** must not be found. */
+/* Push the run's set of files and directories. Streams are its weak keys, which stay until after they
+** have been finalized: one whose finalizer is still to come, perhaps much later, is closed with the
+** run. Directories are weak values, by their address, which are taken out before that: one that luv
+** has closed must not be found. */
 static void push_values(lua_State *L, struct dh_run *run) {
     struct dh_owned *owned = dh_owned_of(L, run);
     if (owned->files == 0) {
         lua_newtable(L);
         lua_createtable(L, 0, 1);
-        lua_pushliteral(L, "v");
+        lua_pushliteral(L, "kv");
         lua_setfield(L, -2, "__mode");
         lua_setmetatable(L, -2);
         owned->files = dh_vm_anchor(run->instance->vm, L);
@@ -92,7 +93,12 @@ static void push_values(lua_State *L, struct dh_run *run) {
 void dh_files_add_value(lua_State *L, struct dh_run *run) {
     push_values(L, run);
     lua_pushvalue(L, -2);
-    lua_rawsetp(L, -2, lua_touserdata(L, -1));
+    if (luaL_testudata(L, -1, LUA_FILEHANDLE) != NULL) {
+        lua_pushboolean(L, 1);
+        lua_rawset(L, -3);
+    } else {
+        lua_rawsetp(L, -2, lua_touserdata(L, -1));
+    }
     lua_pop(L, 1);
 }
 
@@ -116,7 +122,7 @@ static int close_values(lua_State *L) {
         lua_pushvalue(L, -2);
         lua_pushnil(L);
         lua_rawset(L, 1);
-        luaL_Stream *stream = luaL_testudata(L, -1, LUA_FILEHANDLE);
+        luaL_Stream *stream = luaL_testudata(L, -2, LUA_FILEHANDLE);
         if (stream != NULL) {
             close_stream(stream);
         } else {
