@@ -419,8 +419,9 @@ static struct dh_offload *pool_of(lua_State *L, struct dh_vm *vm) {
     return vm->offload;
 }
 
+/* Not by the wall clock, which may be set meanwhile. */
 static bool join_until(struct thread *thread, const struct timespec *deadline) {
-    return pthread_timedjoin_np(thread->id, NULL, deadline) == 0;
+    return pthread_clockjoin_np(thread->id, NULL, CLOCK_MONOTONIC, deadline) == 0;
 }
 
 void dh_offload_close(struct dh_vm *vm) {
@@ -445,7 +446,7 @@ void dh_offload_close(struct dh_vm *vm) {
         free_job_if_unused(job);
     }
     struct timespec deadline;
-    clock_gettime(CLOCK_REALTIME, &deadline);
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += DH_OFFLOAD_CLOSE_S;
     bool is_free = true;
     struct thread *next;
