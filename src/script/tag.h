@@ -30,6 +30,11 @@ static inline void *dh_tag_pointer(lua_State *L) {
     return (void *)(*dh_tag_slot(L) & ~(uintptr_t)(DH_TAG_MASK | DH_TAG_UNLISTED));
 }
 
+/* Whatever was there before: Lua leaves a main thread's as malloc gave it. */
+static inline void dh_tag_init(lua_State *L, struct dh_vm *vm) {
+    *dh_tag_slot(L) = (uintptr_t)vm | DH_TAG_VM;
+}
+
 static inline void dh_tag_set(lua_State *L, void *pointer, unsigned tag) {
     *dh_tag_slot(L) = (uintptr_t)pointer | tag | (*dh_tag_slot(L) & DH_TAG_UNLISTED);
 }

@@ -149,8 +149,8 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     vm->has_loop = true;
     vm->loop.on_polled = on_polled;
     /* new coroutines copy the main thread's extra space; existing ones must be told */
-    dh_tag_set(vm->L, vm, DH_TAG_VM);
-    dh_tag_set(L, vm, DH_TAG_VM);
+    dh_tag_init(vm->L, vm);
+    dh_tag_init(L, vm);
     dh_coroutine_replace(L);
     dh_debughook_replace(L);
     dh_spare_open(L);
