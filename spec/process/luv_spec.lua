@@ -279,4 +279,9 @@ describe("a program of luv's in decnet-host lua", function()
     assert.equal("closed\n0\n", ends_with_a_handle_closing "")
     assert.equal("closed\n3\n", ends_with_a_handle_closing "os.exit(3, true)")
   end)
+
+  it("may have given spawn what is no callback", function()
+    assert.equal("closed\n0\n",
+      ends_with_a_handle_closing "for _ = 1, 99 do assert(not pcall(uv.spawn, 'true', {}, 5)) end")
+  end)
 end)

@@ -202,21 +202,21 @@ static bool is_detached(lua_State *L, int idx) {
 
 static int wrapped_spawn(lua_State *L) {
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
+    bool has_callback = dh_bound_is_callable(L, 3);
+    if (!has_callback && !lua_isnoneornil(L, 3)) {
+        /* luv refuses it when there is a handle, which it would close unopened at the state's end */
+        return luaL_typeerror(L, 3, "function or callable table");
+    }
     if (run == NULL) {
         return dh_luv_call(L);
     }
     lua_settop(L, 3);
-    bool has_callback = dh_bound_is_callable(L, 3);
     if (has_callback) {
         dh_series_new(L, run, 3);
     } else {
         lua_pushnil(L);
     }
-    if (has_callback || lua_isnil(L, 3)) {
-        dh_bound_make(L, 3, run, DH_BOUND_EXIT);
-    } else {
-        lua_pop(L, 1); /* for luv to refuse */
-    }
+    dh_bound_make(L, 3, run, DH_BOUND_EXIT);
     bool is_group = is_detached(L, 2);
     int n = dh_luv_call_with_slack(L);
     dh_preempt_after_long_call(&dh_vm_of(L)->preempt); /* fork, and the wait for exec */
