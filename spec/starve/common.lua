@@ -34,15 +34,19 @@ local function patiently(what, pred)
   decnet.park()
 end
 
--- Of what it is to be blamed for is memory alone, or what the scenario wanted.
-local function is_expected(text)
-  for _, known in ipairs { "memory", "ENOMEM", "EMFILE", "EAGAIN", "EINTR", "boom", "no thread",
-    "oo many open files" } do
-    if string.find(text, known, 1, true) then
+local function has_one_of(text, words)
+  for _, word in ipairs(words) do
+    if string.find(text, word, 1, true) then
       return true
     end
   end
   return false
+end
+
+-- Of what it is to be blamed for is memory alone, or what the scenario wanted.
+local function is_expected(text)
+  return has_one_of(text, { "memory", "ENOMEM", "EMFILE", "EAGAIN", "EINTR", "boom", "no thread",
+    "oo many open files" })
 end
 
 local function judge()
@@ -86,6 +90,46 @@ function M.begin(fn)
       starve.disarm()
     end
     decnet.park()
+  end)
+end
+
+--- The worker `victim` does each step by itself, so that one that is refused does not keep the next
+--- one from being tried. `words`: what else than memory an error may speak of. before(self)
+function M.try_each(steps, words, before)
+  local is_over = false
+  local function try(i, step)
+    local ok, err = pcall(step)
+    local text = type(err) == "table" and "boom" or tostring(err)
+    if decnet.is_cancelled(err) then
+      error(err, 0) -- a callback had no memory, which is a crash of its run
+    elseif not ok and not is_expected(text) and not has_one_of(text, words) then
+      print(("harmed: step %d: %s"):format(i, text))
+    end
+  end
+  decnet.worker("victim", function(self)
+    if before then
+      before(self)
+    end
+    if self.run == 1 then
+      starve.arm()
+      for i, step in ipairs(steps) do
+        try(i, step)
+      end
+    end
+    starve.disarm()
+    is_over = true
+    decnet.park()
+  end)
+  M.verify(function()
+    if not is_over then
+      return false, "it is not over"
+    end
+    return M.are_running "victim"
+  end)
+  M.begin(function()
+    while not is_over do
+      decnet.sleep(0.002)
+    end
   end)
 end
 

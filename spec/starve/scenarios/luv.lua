@@ -3,7 +3,6 @@
 -- luv ends the process when there is no memory for that; nor names of addresses, for which libc
 -- then asks the network.
 local scenario = require "spec.starve.common"
-local starve = require "starve"
 local decnet = require "decnet"
 local uv = require "luv"
 
@@ -151,46 +150,4 @@ local steps = {
   end,
 }
 
-local function is_of_memory(err)
-  local text = tostring(err)
-  return text:find "memory" or text:find "ENOMEM" or text:find "no thread" or text:find "EMFILE"
-    or text:find "ENOBUFS" or text:find "EAGAIN" or text:find "oo many open files"
-    or text:find "allocating luv request" or text:find "uv_req" -- none was made
-end
-
-local is_over = false
-
-decnet.worker("victim", function(self)
-  if self.run > 1 then
-    starve.disarm()
-    is_over = true
-    decnet.park()
-  end
-  starve.arm()
-  local wrong
-  for i, step in ipairs(steps) do
-    local ok, err = pcall(step)
-    if decnet.is_cancelled(err) then
-      error(err, 0) -- a callback had no memory, which is a crash of its run
-    elseif not ok and not is_of_memory(err) then
-      wrong = ("step %d: %s"):format(i, tostring(err))
-    end
-  end
-  starve.disarm()
-  is_over = true
-  if wrong then
-    print("harmed: " .. wrong)
-  end
-  decnet.park()
-end)
-scenario.verify(function()
-  if not is_over then
-    return false, "it is not over"
-  end
-  return scenario.are_running "victim"
-end)
-scenario.begin(function()
-  while not is_over do
-    decnet.sleep(0.002)
-  end
-end)
+scenario.try_each(steps, { "ENOBUFS", "allocating luv request", "uv_req" }) -- none was made

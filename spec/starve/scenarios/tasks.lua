@@ -2,7 +2,6 @@
 -- What a worker does without libuv: each thing by itself, so that one that is refused memory does
 -- not keep the next one from being tried.
 local scenario = require "spec.starve.common"
-local starve = require "starve"
 local decnet = require "decnet"
 
 local self_of_actor
@@ -115,50 +114,6 @@ local steps = {
   function() decnet.on("ready", function() end) end,
 }
 
-local function is_of_memory(err)
-  local text = type(err) == "table" and "boom" or tostring(err)
-  return text:find "memory" or text:find "ENOMEM" or text:find "no thread" or text:find "boom"
-    or text:find "EMFILE" or text:find "oo many open files" or text:find "too many C levels"
-    or text:find "cannot be copied" or text:find "stack"
-end
-
-local is_over = false
-
-decnet.worker("victim", function(self)
+scenario.try_each(steps, { "cannot be copied", "stack", "too many C levels" }, function(self)
   self_of_actor = self
-  if self.run > 1 then
-    starve.disarm()
-    is_over = true
-    decnet.park()
-  end
-  starve.arm()
-  local wrong
-  for i, step in ipairs(steps) do
-    local ok, err = pcall(step)
-    if decnet.is_cancelled(err) then
-      error(err, 0) -- a callback had no memory, which is a crash of its run
-    elseif not ok and not is_of_memory(err) then
-      wrong = ("step %d: %s"):format(i, tostring(err))
-    end
-  end
-  starve.disarm()
-  is_over = true
-  if wrong then
-    print("harmed: " .. wrong)
-  end
-  decnet.park()
-end)
-scenario.verify(function()
-  if not is_over then
-    return false, "it is not over"
-  end
-  if decnet.get "extra" then
-    decnet.get "extra":remove()
-  end
-  return scenario.are_running "victim"
-end)
-scenario.begin(function()
-  while not is_over do
-    decnet.sleep(0.002)
-  end
 end)
