@@ -19,6 +19,7 @@ struct dh_extra *dh_extra_get(struct dh_sup *sup, struct dh_worker *w) {
             .beat_timer.kind = DH_TIMER_BEAT,
         };
         w->extra = x;
+        sup->extra_count++;
     }
     return w->extra;
 }
@@ -36,4 +37,5 @@ void dh_extra_free(struct dh_sup *sup, struct dh_worker *w) {
     dh_window_fini(&x->window, alloc);
     alloc->fn(alloc, x, sizeof *x, 0);
     w->extra = NULL;
+    sup->extra_count--;
 }

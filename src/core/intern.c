@@ -13,11 +13,22 @@ static struct dh_shared_policy **bucket_of(struct dh_sup *sup, const struct dh_p
     return &sup->policies[dh_policy_hash(p) % DH_POLICY_BUCKETS];
 }
 
+static struct dh_shared_policy *shared_of(const struct dh_policy *p) {
+    return (struct dh_shared_policy *)p; /* first member */
+}
+
 const struct dh_policy *dh_intern_acquire(struct dh_sup *sup, const struct dh_policy *p) {
     struct dh_alloc *alloc = sup->env->alloc;
-    struct dh_shared_policy **bucket = bucket_of(sup, p);
-    struct dh_shared_policy *s = *bucket;
+    struct dh_shared_policy **bucket;
+    struct dh_shared_policy *s;
 
+    /* most are declared like the one before them */
+    if (sup->last != NULL && dh_policy_is_equal(sup->last->policy, p)) {
+        shared_of(sup->last->policy)->users++;
+        return sup->last->policy;
+    }
+    bucket = bucket_of(sup, p);
+    s = *bucket;
     while (s != NULL && !dh_policy_is_equal(&s->policy, p)) {
         s = s->next;
     }
@@ -38,7 +49,7 @@ void dh_intern_release(struct dh_sup *sup, const struct dh_policy *p) {
     struct dh_shared_policy **link;
     struct dh_shared_policy *s;
 
-    if (p == NULL) {
+    if (p == NULL || --shared_of(p)->users > 0) {
         return;
     }
     link = bucket_of(sup, p);
@@ -46,9 +57,6 @@ void dh_intern_release(struct dh_sup *sup, const struct dh_policy *p) {
         link = &(*link)->next;
     }
     s = *link;
-    s->users--;
-    if (s->users == 0) {
-        *link = s->next;
-        alloc->fn(alloc, s, sizeof *s, 0);
-    }
+    *link = s->next;
+    alloc->fn(alloc, s, sizeof *s, 0);
 }

@@ -58,6 +58,7 @@ struct dh_sup {
     uint32_t step_count;   /* what is decided in one step happened 'at once' */
     uint32_t bucket_count; /* a power of two */
     uint32_t change_count; /* that are pending */
+    uint32_t extra_count;  /* workers that have a struct dh_extra */
     uint64_t now_ns;       /* while stepping, if it is known: see dh_machine_now */
     struct dh_worker **buckets;
     struct dh_worker *first;
