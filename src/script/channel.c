@@ -20,6 +20,8 @@
 ** stack, at 2. Receivers wait only while there is no value, senders only while there is no room, so
 ** never both. */
 struct channel {
+    const void *type; /* &channel_type */
+    struct dh_vm *vm;
     lua_Integer capacity;
     lua_Integer size;
     lua_Integer head; /* from 0 */
@@ -36,17 +38,16 @@ struct channel {
 /* Nearly empty: this part of the places are taken, at most. */
 #define SPARSE 8
 
-/* Upvalue 1 of every method: the metatable. To find it by name costs as much as the rest of a call. */
+/* A channel is known by what it holds: metatables can be exchanged by debug, and to find one by its name
+** costs as much as the rest of a call. */
+static const char channel_type = 0;
+
 static struct channel *check_channel(lua_State *L) {
-    struct channel *ch = lua_touserdata(L, 1); /* debug gives metatables to what is none */
-    if (ch != NULL && lua_getmetatable(L, 1)) {
-        bool is_channel = lua_rawequal(L, -1, lua_upvalueindex(1));
-        lua_pop(L, 1);
-        if (is_channel) {
-            return ch;
-        }
+    struct channel *ch = lua_touserdata(L, 1);
+    if (lua_rawlen(L, 1) != sizeof(*ch) || ch->type != &channel_type) {
+        luaL_typeerror(L, 1, CHANNEL_TYPE);
     }
-    return luaL_checkudata(L, 1, CHANNEL_TYPE); /* raises */
+    return ch;
 }
 
 /* Where in the ring the i-th value from the first stands, in Lua's counting. */
@@ -89,58 +90,58 @@ static void settle(lua_State *L, struct channel *ch) {
     }
 }
 
-static void put(lua_State *L, struct channel *ch) {
+/* Append the value at idx of from. */
+static void put(lua_State *L, struct channel *ch, lua_State *from, int idx) {
     if (ch->count == ch->size) {
         resize(L, ch, ch->size == 0 ? FIRST_SIZE : 2 * ch->size);
     } else if (ch->size > FIRST_SIZE) {
         settle(L, ch);
     }
     lua_getiuservalue(L, 1, 1);
-    lua_insert(L, -2);
+    lua_pushvalue(from, idx);
+    if (from != L) {
+        lua_xmove(from, L, 1);
+    }
     lua_rawseti(L, -2, place_of(ch, ch->count));
-    lua_pop(L, 1);
     ch->count++;
 }
 
+/* Push the first value; what is below it is of no use. */
 static void take(lua_State *L, struct channel *ch) {
     lua_Integer place = place_of(ch, 0);
     lua_getiuservalue(L, 1, 1);
     lua_rawgeti(L, -1, place);
     lua_pushnil(L);
     lua_rawseti(L, -3, place);
-    lua_remove(L, -2);
     ch->head = place & (ch->size - 1);
     ch->count--;
 }
 
-/* Wake the first of a line with the value on top of L's stack, which is popped. */
-static void hand_over(lua_State *L, struct dh_line *line) {
-    struct dh_task *t = line->first;
-    lua_xmove(L, t->inner, 1);
-    dh_line_leave(line, t);
-    dh_wake(dh_vm_of(L), t, DH_WAKE_DONE, 1);
-}
-
-/* The value of the first blocked sender, pushed on L; it goes on with true. */
-static void take_from_sender(lua_State *L, struct channel *ch) {
+/* The first blocked sender, whose value has been taken, goes on with true. */
+static void release_sender(struct channel *ch) {
     struct dh_task *t = ch->senders.first;
-    lua_pushvalue(t->inner, 2);
-    lua_xmove(t->inner, L, 1);
     lua_pushboolean(t->inner, 1);
     dh_line_leave(&ch->senders, t);
-    dh_wake(dh_vm_of(L), t, DH_WAKE_DONE, 1);
+    dh_wake(ch->vm, t, DH_WAKE_DONE, 1);
+}
+
+/* Give the value at 2 to the first who waits for one. */
+static void hand_over(lua_State *L, struct channel *ch) {
+    struct dh_task *t = ch->receivers.first;
+    lua_pushvalue(L, 2);
+    lua_xmove(L, t->inner, 1);
+    dh_line_leave(&ch->receivers, t);
+    dh_wake(ch->vm, t, DH_WAKE_DONE, 1);
 }
 
 /* Send the value at 2 if that needs no waiting. */
 static bool send_now(lua_State *L, struct channel *ch) {
     if (ch->receivers.first != NULL) {
-        lua_pushvalue(L, 2);
-        hand_over(L, &ch->receivers);
+        hand_over(L, ch);
         return true;
     }
     if (ch->count < ch->capacity) {
-        lua_pushvalue(L, 2);
-        put(L, ch);
+        put(L, ch, L, 2);
         return true;
     }
     return false;
@@ -148,26 +149,35 @@ static bool send_now(lua_State *L, struct channel *ch) {
 
 /* Push a value if there is one. */
 static bool recv_now(lua_State *L, struct channel *ch) {
-    if (ch->count > 0) {
+    const struct dh_task *sender = ch->senders.first;
+    if (ch->count == 0 && sender == NULL) {
+        return false;
+    }
+    if (ch->count == 0) {
+        lua_pushvalue(sender->inner, 2);
+        lua_xmove(sender->inner, L, 1);
+    } else {
         take(L, ch);
-        if (ch->senders.first != NULL) {
-            take_from_sender(L, ch);
-            put(L, ch);
+        if (sender != NULL) {
+            put(L, ch, sender->inner, 2);
+            lua_pop(L, 1);
         }
-        return true;
     }
-    if (ch->senders.first != NULL) {
-        take_from_sender(L, ch);
-        return true;
+    if (sender != NULL) {
+        release_sender(ch);
     }
-    return false;
+    return true;
 }
 
 /* An await that needs no waiting is one still: it raises a cancellation. Outside of tasks only what
 ** needs no waiting is possible. */
-static struct dh_task *cancelled_task(lua_State *L) {
-    struct dh_task *t = dh_vm_of(L)->current;
-    return t != NULL && !t->is_killed && !t->forbids_waits && dh_task_is_cancelled(t) ? t : NULL;
+static bool is_cancelled(const struct channel *ch) {
+    const struct dh_task *t = ch->vm->current;
+    return t != NULL && !t->is_killed && !t->forbids_waits && dh_task_is_cancelled(t);
+}
+
+static uint64_t limit(lua_State *L, const struct channel *ch, int arg) {
+    return lua_gettop(L) < arg ? DH_NEVER : dh_wait_opt_deadline(L, ch->vm, arg, "seconds");
 }
 
 static const struct dh_wait_type send_wait = {"send", dh_wait_leave_line};
@@ -176,8 +186,8 @@ static const struct dh_wait_type recv_wait = {"recv", dh_wait_leave_line};
 static int l_send(lua_State *L) {
     struct channel *ch = check_channel(L);
     luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "value: nil cannot be sent");
-    uint64_t deadline_ns = dh_wait_opt_deadline(L, dh_vm_of(L), 3, "seconds");
-    if (cancelled_task(L) != NULL) {
+    uint64_t deadline_ns = limit(L, ch, 3);
+    if (is_cancelled(ch)) {
         return dh_wait_cancelled(L, dh_wait_begin(L, "send"));
     }
     if (ch->is_closed) {
@@ -194,8 +204,8 @@ static int l_send(lua_State *L) {
 
 static int l_recv(lua_State *L) {
     struct channel *ch = check_channel(L);
-    uint64_t deadline_ns = dh_wait_opt_deadline(L, dh_vm_of(L), 2, "seconds");
-    if (cancelled_task(L) != NULL) {
+    uint64_t deadline_ns = limit(L, ch, 2);
+    if (is_cancelled(ch)) {
         return dh_wait_cancelled(L, dh_wait_begin(L, "recv"));
     }
     if (recv_now(L, ch)) {
@@ -232,14 +242,13 @@ static int l_try_recv(lua_State *L) {
 
 static int l_close(lua_State *L) {
     struct channel *ch = check_channel(L);
-    struct dh_vm *vm = dh_vm_of(L);
     ch->is_closed = true;
     lua_pushnil(L);
     lua_pushliteral(L, "closed");
-    dh_wake_line(vm, L, &ch->receivers, 2);
+    dh_wake_line(ch->vm, L, &ch->receivers, 2);
     lua_pushnil(L);
     lua_pushliteral(L, "closed");
-    dh_wake_line(vm, L, &ch->senders, 2);
+    dh_wake_line(ch->vm, L, &ch->senders, 2);
     return 0;
 }
 
@@ -256,8 +265,7 @@ static int next_value(lua_State *L) {
 
 static int l_iter(lua_State *L) {
     check_channel(L);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushcclosure(L, next_value, 1);
+    lua_pushcfunction(L, next_value);
     lua_pushvalue(L, 1);
     return 2;
 }
@@ -272,6 +280,8 @@ static int l_channel(lua_State *L) {
     }
     struct channel *ch = lua_newuserdatauv(L, sizeof(*ch), 1);
     memset(ch, 0, sizeof(*ch));
+    ch->type = &channel_type;
+    ch->vm = dh_vm_of(L);
     ch->capacity = capacity;
     lua_newtable(L);
     lua_setiuservalue(L, -2, 1);
@@ -287,12 +297,9 @@ static const luaL_Reg methods[] = {
 void dh_channel_open(lua_State *L) {
     luaL_newmetatable(L, CHANNEL_TYPE);
     dh_table_seal(L);
-    luaL_newlibtable(L, methods);
-    lua_pushvalue(L, -2);
-    luaL_setfuncs(L, methods, 1);
+    luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
-    lua_pushvalue(L, -1);
-    lua_pushcclosure(L, l_len, 1);
+    lua_pushcfunction(L, l_len);
     lua_setfield(L, -2, "__len");
     lua_pop(L, 1);
     lua_pushcfunction(L, l_channel);
