@@ -31,7 +31,7 @@ static atomic_uint stops;      /* not yet taken */
 static atomic_uint asked;      /* in all */
 static atomic_uint patience_s; /* for the first; 0: for ever */
 static _Atomic(struct dh_loop *) waiting;
-static _Atomic(const char *) holder;
+static _Atomic(const char *const *) holder;
 static struct sigaction before[TAKEN + 2];
 static _Atomic(void (*)(int)) libuv_handler[TAKEN]; /* of those that are shared */
 
@@ -77,7 +77,8 @@ static void on_pipe(int number) {
 /* The loop did not come round in time: nothing polite is left. */
 static void on_alarm(int number) {
     (void)number;
-    const char *name = atomic_load(&holder);
+    const char *const *place = atomic_load(&holder);
+    const char *name = place != NULL ? *place : NULL;
     say("decnet-host: ");
     say(name != NULL ? "worker " : "something");
     say(name != NULL ? name : "");
@@ -222,6 +223,6 @@ unsigned dh_signals_take(unsigned *ret_stops) {
     return atomic_exchange(&pending, 0);
 }
 
-void dh_signals_set_holder(const char *name) {
+void dh_signals_set_holder(const char *const *name) {
     atomic_store_explicit(&holder, name, memory_order_relaxed);
 }

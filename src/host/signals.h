@@ -51,7 +51,8 @@ int dh_signals_share(struct dh_loop *loop, int number);
 /* Name who has the CPU (NULL: nobody), for the message of a process that cannot be stopped in any
 ** other way: when a second SIGTERM or SIGINT finds the loop still stuck after DH_STUCK_SECONDS, or
 ** the first one after its limit, the handler of SIGALRM says who would not stop and exits with
-** DH_EXIT_STUCK. The string must stay until the next call. Cheap: one relaxed store. */
-void dh_signals_set_holder(const char *name);
+** DH_EXIT_STUCK. What 'name' points to must stay until the next call. Cheap: one relaxed store, and the
+** name is not looked at, which is mostly in no cache. */
+void dh_signals_set_holder(const char *const *name);
 
 #endif

@@ -237,7 +237,7 @@ void dh_vm_set_current(struct dh_vm *vm, struct dh_task *t) {
     vm->current = t;
     *vm->payer = t != NULL ? t->run->account : DH_ACCOUNT_HOST;
     dh_tag_set_unlisted(vm->L, is_workers); /* what new coroutines copy */
-    dh_signals_set_holder(is_workers ? t->run->unit->worker.name : NULL);
+    dh_signals_set_holder(is_workers ? &t->run->unit->worker.name : NULL);
 }
 
 uint64_t dh_vm_now(const struct dh_vm *vm) {
