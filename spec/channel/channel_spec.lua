@@ -319,6 +319,9 @@ describe("a channel", function()
     run.contains(err, "channel_spec.lua:")
     local ch = decnet.channel()
     run.raises("decnet.channel expected", ch.recv, {})
+    for bytes = 0, 400 do -- a string may be as long as a channel is
+      run.raises("decnet.channel expected", ch.recv, ("x"):rep(bytes))
+    end
   end)
 
   it("does not grow when it is used for long", function()

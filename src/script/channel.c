@@ -44,7 +44,7 @@ static const char channel_type = 0;
 
 static struct channel *check_channel(lua_State *L) {
     struct channel *ch = lua_touserdata(L, 1);
-    if (lua_rawlen(L, 1) != sizeof(*ch) || ch->type != &channel_type) {
+    if (ch == NULL || lua_rawlen(L, 1) != sizeof(*ch) || ch->type != &channel_type) {
         luaL_typeerror(L, 1, CHANNEL_TYPE);
     }
     return ch;
