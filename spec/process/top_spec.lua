@@ -199,6 +199,17 @@ describe("top", function()
     t:ends(0)
   end)
 
+  it("cuts a long line of a page, and does not run into the next one", function()
+    local _, path = plane.start(WORKERS)
+    local t = top(path)
+    t:shows "\nidle"
+    t:resize(24, 40)
+    t:type "?"
+    t:shows "\n  up down j k[^\n]*…\n  C M R N  [^\n]*…\n"
+    t:type "qq"
+    t:ends(0)
+  end)
+
   it("cuts nothing of its own words on 80 by 24", function()
     local _, path = plane.start(WORKERS)
     plane.in_state(path, "flaky 日本", "failed")

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "ctl/pager.h"
 
-#include <ncurses.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,15 +27,5 @@ void dh_pager_move(struct dh_pager *p, long by, size_t rows) {
         p->first = p->first > up ? p->first - up : 0;
     } else {
         p->first = p->first + (size_t)by < most ? p->first + (size_t)by : most;
-    }
-}
-
-void dh_pager_draw(const struct dh_pager *p, size_t rows) {
-    const char *line = p->text;
-    for (size_t i = 0; i < p->count && i < p->first + rows; i++) {
-        if (i >= p->first) {
-            mvaddnstr((int)(i - p->first), 0, line, -1);
-        }
-        line += strlen(line) + 1;
     }
 }

@@ -21,7 +21,4 @@ void dh_pager_close(struct dh_pager *p);
 /* Go down by so many lines (< 0: up), with 'rows' lines on the screen. */
 void dh_pager_move(struct dh_pager *p, long by, size_t rows);
 
-/* Draw from line 0 of the screen on, on 'rows' lines. */
-void dh_pager_draw(const struct dh_pager *p, size_t rows);
-
 #endif

@@ -162,10 +162,28 @@ static void draw_foot(const struct dh_top *t) {
     end(&l, LINES - 1, A_REVERSE);
 }
 
+/* A page of text, whose tabs are at the beginning of lines. */
+static void draw_page(const struct dh_pager *p, size_t lines) {
+    const char *text = p->text;
+    for (size_t i = 0; i < p->count && i < p->first + lines; i++) {
+        struct line l;
+        size_t len = strlen(text);
+        size_t tabs = strspn(text, "\t ");
+        if (i >= p->first && begin(&l)) {
+            for (size_t c = 0; c < tabs; c++) {
+                fputs(text[c] == '\t' ? "    " : " ", l.stream);
+            }
+            fputs(text + tabs, l.stream);
+            end(&l, (int)(i - p->first), A_NORMAL);
+        }
+        text += len + 1;
+    }
+}
+
 void dh_top_draw(struct dh_top *t) {
     erase();
     if (t->mode == DH_TOP_READ) {
-        dh_pager_draw(&t->pager, LINES > 1 ? (size_t)(LINES - 1) : 0);
+        draw_page(&t->pager, LINES > 1 ? (size_t)(LINES - 1) : 0);
     } else {
         draw_summary(t);
         draw_news(t);
