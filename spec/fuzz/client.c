@@ -3,11 +3,12 @@
 ** decnet-ctl: what a host, or whoever has its socket, answers. The verbs are the real ones, and so is all
 ** below them but curl: it "receives" the input, cut into pieces.
 **
-** Input: which verb and options; the status; the length of the pieces; then answers, each ended by a byte
-** 0xfe (which is never in UTF-8).
+** Input: which verb and options; the status; the length of the pieces; for `top` the size of its screen and
+** keys, ended by 0xfe; then answers, each ended by a byte 0xfe (which is never in UTF-8). Or, instead of
+** answers, what stands on the command line, the words ended by 0xfe.
 **
 ** Wrong is: a control character on a terminal; JSON that is not what was received; a table without a worker
-** that was received.
+** that was received; a line of `top` that does not fit; an option that is taken for an operand.
 */
 #include <jansson.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 
 #include "fuzz.h"
 #include "obs/text.h"
+#include "screen.h"
 
 /* ---- in place of curl and the socket --------------------------------------------------------- */
 
@@ -33,7 +35,6 @@ static void *write_arg;
 static CURLMsg ended;
 static CURLcode outcome;
 
-int __wrap_nanosleep(const struct timespec *ts, struct timespec *rest);
 static CURLMcode perform(CURLM *multi, int *running);
 static CURLMsg *read_info(CURLM *multi, int *left);
 static CURLcode get_info(long *ret_status);
@@ -54,12 +55,6 @@ static CURLcode get_info(long *ret_status);
 #include "ctl/cells.h"
 #include "ctl/row.h"
 #include "ctl/verb.h"
-
-int __wrap_nanosleep(const struct timespec *ts, struct timespec *rest) {
-    (void)ts;
-    (void)rest;
-    return 0;
-}
 
 static size_t answer_len(void) {
     const uint8_t *end = memchr(answers.at, ANSWER_END, answers.left);
@@ -201,7 +196,62 @@ static void check_workers(const struct dh_options *o, const char *text, size_t l
     json_decref(all);
 }
 
+/* ---- the command line ------------------------------------------------------------------------ */
+
+enum { WORDS = 16, WORD_BYTES = 256 };
+
+static void check_options(struct fuzz_input in, unsigned known) {
+    static char texts[WORDS][WORD_BYTES];
+    char *argv[WORDS + 3] = {"decnet-ctl", "stop"};
+    const char *given[WORDS];
+    struct dh_options o;
+    struct dh_error err = {0};
+    int count = 0;
+    for (answers = in; answers.left > 0 && count < WORDS;) {
+        size_t len = answer_len();
+        size_t n = len < WORD_BYTES - 1 ? len : WORD_BYTES - 1;
+        for (size_t i = 0; i < n; i++) {
+            texts[count][i] = answers.at[i] != 0 ? (char)answers.at[i] : '0';
+        }
+        texts[count][n] = '\0';
+        given[count] = argv[count + 2] = texts[count];
+        count++;
+        answers.at += len + (len < answers.left);
+        answers.left -= len + (len < answers.left);
+    }
+    int result = dh_options_read(&o, count + 2, argv, known, &err);
+    if (result != 0) {
+        HOLDS(result == DH_EINVAL && err.text[0] != '\0' && memchr(err.text, 0, sizeof(err.text)));
+        return;
+    }
+    int at = 0;
+    for (int i = 0; i < o.name_count; i++, at++) { /* in the order in which they were given */
+        while (at < count && given[at] != o.names[i]) {
+            at++;
+        }
+        HOLDS(at < count);
+    }
+    HOLDS(!o.is_json || (known & DH_OPTION_JSON));
+    HOLDS(!o.is_now || (known & DH_OPTION_NOW));
+    HOLDS(!o.is_all || (known & DH_OPTION_ALL));
+    HOLDS(o.lines < 0 || (known & DH_OPTION_LINES));
+    HOLDS(!(o.timeout_s >= 0) || (known & DH_OPTION_TIMEOUT));
+    HOLDS(o.timeout_s == o.timeout_s);
+}
+
 /* ---------------------------------------------------------------------------------------------- */
+
+/* Take what stands in front of the first answer. */
+static void begin_top(struct fuzz_input *in) {
+    int lines = 1 + fuzz_byte(in) % 40;
+    int columns = 1 + fuzz_byte(in) % 160;
+    answers = *in;
+    size_t len = answer_len();
+    struct fuzz_input keys = {in->at, len < 200 ? len : 200};
+    in->at += len + (len < in->left);
+    in->left -= len + (len < in->left);
+    screen_begin(lines, columns, keys);
+}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
@@ -234,6 +284,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .is_all = (what & 64) != 0,
     };
     struct dh_http http;
+    bool is_top = (what & 128) != 0;
+    if (is_top && (what & 64)) {
+        check_options(in, (what & 63u) | (how & 3u) << 6);
+        return 0;
+    }
+    if (is_top) {
+        begin_top(&in);
+    }
     answer_status = statuses[how & 3];
     piece = 1 + (how >> 2);
     answers = in;
@@ -243,12 +301,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     HOLDS(dh_http_init(&http, "/run/decnet/w.sock") == 0);
     write_body = on_body;
     write_arg = &http;
-    captured(verbs[what & 7], &o, &http);
+    captured(is_top ? dh_verb_top : verbs[what & 7], &o, &http);
     dh_http_fini(&http);
     /* JSON of a stream that ends within a character ends there, too */
     check_clean(printed[0], printed_len[0], !o.is_json);
     check_clean(printed[1], printed_len[1], true);
-    if ((what & 7) == 0) {
+    if ((what & 7) == 0 && !is_top) {
         check_workers(&o, first, first_len);
     }
     free(printed[0]);
