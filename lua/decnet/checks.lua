@@ -146,6 +146,9 @@ local MOST_MEGABYTES = 4096
 ---@param value any
 ---@return string? size
 function M.near_size(value)
+  if type(value) ~= "string" and type(value) ~= "number" then
+    return nil
+  end
   local text = tostring(value)
   local digits, unit = string.match(text, "^(%d+%.?%d*)%s*([KMGkmg])i?[Bb]?$")
   if digits then

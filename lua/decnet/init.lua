@@ -10,6 +10,7 @@ end
 
 local core = require "decnet.core"
 local hooks = require "decnet.hooks"
+local show = require "decnet.show"
 local spec = require "decnet.spec"
 local suggest = require "decnet.suggest"
 
@@ -159,8 +160,8 @@ end
 function M.on(event, fn)
   local host, state, target = current_host "decnet.on"
   if not is_event[event] then
-    local near = suggest.near(tostring(event), hooks.EVENTS)
-    error(string.format("decnet.on: event: no event is named %q%s", tostring(event),
+    local near = type(event) == "string" and suggest.near(event, hooks.EVENTS)
+    error(string.format("decnet.on: event: no event is named %s%s", show(event),
       near and string.format("; did you mean %q?", near)
       or "; there are " .. table.concat(hooks.EVENTS, ", ")), 2)
   elseif type(fn) ~= "function" then

@@ -302,6 +302,8 @@ describe("a declaration", function()
     for _, bad in ipairs { 0, "0", 5000, "63K" } do
       assert.is_nil(refusal({ max_memory = bad }):find('write "', 1, true))
     end
+    local called = function() error {} end
+    contains(refusal { max_memory = setmetatable({}, { __tostring = called }) }, "got a table")
   end)
 
   -- Found by spec/fuzz/declare.lua.

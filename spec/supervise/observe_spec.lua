@@ -135,6 +135,18 @@ describe("decnet.on", function()
     run.contains(text, "code = 7")
   end)
 
+  it("of an event that is none is refused, in a line", function()
+    testing.run(function()
+      local function refusal(event)
+        return select(2, pcall(decnet.on, event, print))
+      end
+      run.contains(refusal "crsh", 'no event is named "crsh"; did you mean "crash"?')
+      run.contains(refusal(("x\n"):rep(500)), '"...; there are start, ')
+      local raises = setmetatable({}, { __tostring = function() error {} end })
+      run.contains(refusal(raises), "no event is named a table; there are start, ")
+    end)
+  end)
+
   it("K04 a hook that swallows everything, or never ends, holds nobody", function()
     testing.run(function(t)
       decnet.on("start", run.stubborn)
