@@ -230,6 +230,16 @@ describe("the control plane", function()
         headers = { "Content-Length: 2" } }))) -- twice the same
     end)
 
+    it("400 to who waits for leave to send a body, and has none", function()
+      for _, length in ipairs { "", "Content-Length: 0\r\n" } do
+        local connection = http.open(path, "GET /livez HTTP/1.1\r\nHost: x\r\n" .. length
+          .. "Expect: 100-continue\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.wait(function() return connection.over end, 3)
+        connection.close()
+        assert.equal(400, http.parse(connection.data, true).status)
+      end
+    end)
+
     it("400 to a first line with a NUL in it, which would end there for us", function()
       for _, line in ipairs { "POST\0x /v1/workers/steady/reset", "GET\0 /livez", "GET /livez\0/x",
         "GET /livez?within=1\0", "GET  /livez" } do

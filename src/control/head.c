@@ -16,6 +16,7 @@ struct head {
     const char *length;
     const char *coding;
     const char *origin;
+    bool waits;        /* for leave to send a body */
     const char *wrong; /* NULL: nothing */
 };
 
@@ -51,6 +52,8 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
         take_once(head, &head->coding, value, "more than one Transfer-Encoding");
     } else if (strcasecmp(key, MHD_HTTP_HEADER_ORIGIN) == 0) {
         head->origin = value;
+    } else if (strcasecmp(key, MHD_HTTP_HEADER_EXPECT) == 0) {
+        head->waits = strcasecmp(value, "100-continue") == 0;
     }
     return head->wrong == NULL ? MHD_YES : MHD_NO;
 }
@@ -100,6 +103,11 @@ static bool has_gap(const struct dh_request *r, const char *method, const char *
     return method + strlen(method) + 1 != target || target + r->target_len + 1 != version;
 }
 
+static bool has_body(const struct head *head) {
+    return head->coding != NULL ||
+           (head->length != NULL && strspn(head->length, "0") != strlen(head->length));
+}
+
 enum MHD_Result dh_head_check(struct dh_request *r, const char *method, const char *target,
                               const char *version) {
     struct head head = {0};
@@ -113,6 +121,9 @@ enum MHD_Result dh_head_check(struct dh_request *r, const char *method, const ch
     }
     if (head.wrong == NULL && head.length != NULL && head.coding != NULL) {
         head.wrong = "Content-Length beside Transfer-Encoding";
+    }
+    if (head.wrong == NULL && head.waits && !has_body(&head)) {
+        head.wrong = "Expect without a body"; /* MHD would not look at what comes behind it */
     }
     if (head.wrong != NULL) {
         return dh_reply_error(r, MHD_HTTP_BAD_REQUEST, "the head of the request: %s", head.wrong);
