@@ -60,7 +60,7 @@ describe("the CPU", function()
         decnet.stop()
       end)
     ]]
-    assert.equal(("stack overflow\n"):rep(4), child:ends(0, 20):stdout())
+    assert.equal(("stack overflow\n"):rep(4), child:ends(0, 45):stdout())
   end)
 
   -- A turn ran every task that was ready: a run with thousands of them kept the others waiting for
