@@ -9,11 +9,11 @@ local lines = require "lines"
 
 local PARTS = { -- directory, percent below which it has become worse, percent aimed at, of what
   { "src/core", 100, 100, "branches" },
-  { "src/obs", 95, 95, "branches" },
-  { "src/host", 89, 90, "branches" },
-  { "src/script", 88, 95, "branches" },
-  { "src/control", 87, 95, "branches" },
-  { "src/ctl", 87, 90, "branches" },
+  { "src/obs", 96, 95, "branches" },
+  { "src/host", 90, 90, "branches" },
+  { "src/script", 89, 95, "branches" },
+  { "src/control", 89, 95, "branches" },
+  { "src/ctl", 90, 90, "branches" },
   { "lua/decnet", 98, 98, "lines" },
 }
 
