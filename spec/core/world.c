@@ -21,26 +21,36 @@ uint64_t world_random(uint64_t *state) {
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
+/* Behind each block: who writes there is found out when the block goes. */
+static const char guard[16] = "not your memory";
+
+static void release(char *block, size_t size) {
+    assert(block == NULL || memcmp(block + size, guard, sizeof guard) == 0);
+    free(block);
+}
+
 static void *count_alloc(struct dh_alloc *self, void *block, size_t old_size, size_t new_size) {
     struct counting_alloc *a = (struct counting_alloc *)self;
-    void *fresh;
+    char *fresh;
 
     assert((block == NULL) == (old_size == 0));
     if (new_size == 0) {
         a->blocks -= block != NULL;
         a->bytes -= old_size;
-        free(block);
+        release(block, old_size);
         return NULL;
     }
     a->calls++;
     if (a->calls >= a->fail_from && a->calls <= a->fail_to) {
         return NULL;
     }
-    fresh = malloc(new_size); /* always moves: whoever keeps the old address is found out */
+    fresh =
+        malloc(new_size + sizeof guard); /* always moves: who keeps the old address is found out */
     if (block != NULL) {
         memcpy(fresh, block, old_size < new_size ? old_size : new_size);
-        free(block);
+        release(block, old_size);
     }
+    memcpy(fresh + new_size, guard, sizeof guard);
     a->blocks += block == NULL;
     a->bytes += new_size - old_size;
     return fresh;
