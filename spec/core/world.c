@@ -44,8 +44,7 @@ static void *count_alloc(struct dh_alloc *self, void *block, size_t old_size, si
     if (a->calls >= a->fail_from && a->calls <= a->fail_to) {
         return NULL;
     }
-    fresh =
-        malloc(new_size + sizeof guard); /* always moves: who keeps the old address is found out */
+    fresh = malloc(new_size + sizeof guard); /* moves: who keeps the old address is found out */
     if (block != NULL) {
         memcpy(fresh, block, old_size < new_size ? old_size : new_size);
         release(block, old_size);
