@@ -96,13 +96,48 @@ mistake("an end that comes twice", function(lines)
   return i and with(lines, i, lines[i])
 end)
 
+-- Seconds of the day.
+local function clock(line)
+  local h, m, sec = line:match '"ts":"[^T]*T(%d+):(%d+):([%d.]+)'
+  return h * 3600 + m * 60 + sec
+end
+
+-- What is known of each worker when its line is read, by its name.
+local function states()
+  return setmetatable({}, { __index = function(self, name)
+    self[name] = { open = 0, meddled = -math.huge }
+    return self[name]
+  end })
+end
+
+local MEDDLING = 16
+
+-- Of a worker that runs, by an order that no other one and no neighbour comes between.
 mistake("a stop that stops nothing", function(lines)
-  local i = find(lines, "order", function(line, i)
-    local answered = field(line, "verb") == "stop" and next_of(lines, i, "answered")
-    local stopped = answered and next_of(lines, i, "stopped")
-    return stopped and stopped < answered and field(lines[answered], "code") == 0
-  end)
-  return i and without(lines, next_of(lines, i, "stopped"))
+  local of, found = states(), {}
+  for i, line in ipairs(lines) do
+    local msg = field(line, "msg")
+    local s = of[msg == "meddles" and field(line, "whom") or field(line, "worker") or ""]
+    if msg == "meddles" then
+      s.meddled = clock(line)
+    elseif msg == "order" then
+      s.open = s.open + 1
+      s.is_stop = s.open == 1 and s.is_up and field(line, "verb") == "stop"
+    elseif msg == "started" then
+      s.is_up = true
+    elseif msg == "stopped" or msg == "done" or msg:find "^given up" then
+      s.is_up = false
+      s.stopped = msg == "stopped" and i
+    elseif msg == "answered" then
+      s.open = s.open - 1
+      if s.is_stop and s.open == 0 and s.stopped and not s.is_up and field(line, "code") == 0
+        and clock(line) > s.meddled + MEDDLING then
+        found[#found + 1] = s.stopped
+      end
+      s.is_stop = false
+    end
+  end
+  return without(lines, found[(#found + 1) // 2])
 end)
 
 mistake("a start after it was given up", function(lines)
@@ -131,18 +166,18 @@ mistake("delays that are longer than the rule says", function(lines)
   end)
 end)
 
--- Wherever it says how long it will be.
+-- At the moment of the crash, wherever that says how long it will be.
 mistake("restarts that come before their delay is over", function(lines)
-  local count = 0
-  local wrong = copy(lines)
+  local of, wrong, count = states(), copy(lines), 0
   for i, line in ipairs(lines) do
-    local key = line:find('"msg":"raises"', 1, true) and "retry_after"
-      or line:find("told to retry", 1, true) and "restart_in" or "none"
-    local n
-    wrong[i], n = line:gsub('("' .. key .. '"):([%d.]+)', function(name, s)
-      return ("%s:%.9g"):format(name, tonumber(s) + 0.05)
-    end)
-    count = count + n
+    local s = of[field(line, "worker") or ""]
+    if line:find('"msg":"crashed', 1, true) then
+      s.crash = (field(line, "restart_in") or 0) > 0.2 and line
+    elseif line:find('"msg":"started"', 1, true) and s.crash then
+      wrong[i] = line:gsub('"ts":"[^"]*"', s.crash:match '"ts":"[^"]*"')
+      s.crash = nil
+      count = count + 1
+    end
   end
   return count > 0 and wrong or nil
 end)
