@@ -38,7 +38,7 @@ int dh_luv_call_noted(lua_State *L) {
 }
 
 int dh_luv_call_with_slack(lua_State *L) {
-    return dh_slack_of_memory() ? dh_luv_call_noted(L) : dh_luv_fail_enomem(L);
+    return dh_slack_of_memory() ? dh_luv_call_noted(L) : dh_luv_fail(L, UV_ENOMEM);
 }
 
 int dh_luv_find_callback(lua_State *L) {
@@ -49,25 +49,15 @@ int dh_luv_find_callback(lua_State *L) {
     return i;
 }
 
-int dh_luv_fail_ebadf(lua_State *L) {
+int dh_luv_fail_with(lua_State *L, int err, const char *text) {
     lua_pushnil(L);
-    lua_pushliteral(L, "EBADF: bad file descriptor");
-    lua_pushliteral(L, "EBADF");
+    lua_pushfstring(L, "%s: %s", uv_err_name(err), text);
+    lua_pushstring(L, uv_err_name(err));
     return 3;
 }
 
-int dh_luv_fail_enomem(lua_State *L) {
-    lua_pushnil(L);
-    lua_pushliteral(L, "ENOMEM: not enough memory");
-    lua_pushliteral(L, "ENOMEM");
-    return 3;
-}
-
-int dh_luv_fail_emfile(lua_State *L) {
-    lua_pushnil(L);
-    lua_pushliteral(L, "EMFILE: too many open files");
-    lua_pushliteral(L, "EMFILE");
-    return 3;
+int dh_luv_fail(lua_State *L, int err) {
+    return dh_luv_fail_with(L, err, uv_strerror(err));
 }
 
 struct dh_run *dh_luv_current_run(const struct dh_vm *vm) {

@@ -35,14 +35,10 @@ int dh_luv_find_callback(lua_State *L);
 /* The run whose code calls; NULL: no worker's. */
 struct dh_run *dh_luv_current_run(const struct dh_vm *vm);
 
-/* Push what luv returns for a file descriptor that is none of the caller's; returns 3. */
-int dh_luv_fail_ebadf(lua_State *L);
-
-/* Push what luv returns when there is no memory, or no thread; returns 3. */
-int dh_luv_fail_enomem(lua_State *L);
-
-/* Push what luv returns when there is no descriptor; returns 3. */
-int dh_luv_fail_emfile(lua_State *L);
+/* Push what luv returns for an error of libuv's: nil, "CODE: text" and "CODE"; returns 3. With a text of
+** our own where that says what to do. Raises on memory errors. */
+int dh_luv_fail(lua_State *L, int err);
+int dh_luv_fail_with(lua_State *L, int err, const char *text);
 
 /* luv is open. Raises on memory errors. */
 void dh_luvcall_open(lua_State *L);

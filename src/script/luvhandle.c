@@ -32,7 +32,7 @@ static int wrapped_handle_open(lua_State *L) {
     const struct dh_vm *vm = dh_vm_of(L);
     int fd = (int)luaL_checkinteger(L, 2);
     if (!dh_files_may_take(vm, dh_luv_current_run(vm), fd)) {
-        return dh_luv_fail_ebadf(L);
+        return dh_luv_fail(L, UV_EBADF);
     }
     int n = dh_luv_call_noted(L);
     hand_over(L, 1, fd);
@@ -78,14 +78,6 @@ static int start_guarded(lua_State *L) {
     return n;
 }
 
-/* A task waits in decnet.uv.read for what the callback would get. */
-static int refuse_start(lua_State *L) {
-    lua_pushnil(L);
-    lua_pushliteral(L, "EBUSY: a task waits in decnet.uv.read for what comes on this stream");
-    lua_pushliteral(L, "EBUSY");
-    return 3;
-}
-
 /* *_start: the callbacks are a series. luv raises unless there is a handle at 1. */
 static int wrapped_start(lua_State *L) {
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
@@ -95,15 +87,12 @@ static int wrapped_start(lua_State *L) {
     }
     uv_handle_t *handle = dh_luv_handle_at(L, 1);
     if (handle != NULL && !dh_stream_make_way(handle)) {
-        return refuse_start(L);
+        return dh_luv_fail_with(L, UV_EBUSY,
+                                "a task waits in decnet.uv.read for what comes on this stream");
     }
-    if (handle != NULL &&
-        uv_is_closing(
-            handle)) { /* luv would keep the callback for ever: its handle closes no more */
-        lua_pushnil(L);
-        lua_pushliteral(L, "EINVAL: the handle is closed");
-        lua_pushliteral(L, "EINVAL");
-        return 3;
+    /* luv would keep the callback for ever: its handle closes no more */
+    if (handle != NULL && uv_is_closing(handle)) {
+        return dh_luv_fail_with(L, UV_EINVAL, "the handle is closed");
     }
     if (handle != NULL && dh_series_resume(L, 1, run, callback)) {
         return start_guarded(L);
@@ -132,7 +121,7 @@ static bool opens_socket(lua_State *L) {
 /* luv never frees a handle for which there was no descriptor. */
 static int wrapped_new(lua_State *L) {
     if (opens_socket(L) && !dh_room_for_files(1)) {
-        return dh_luv_fail_emfile(L);
+        return dh_luv_fail(L, UV_EMFILE);
     }
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
     int callback = run != NULL ? dh_luv_find_callback(L) : 0; /* of new_async */
@@ -182,7 +171,7 @@ static int wrapped_new_tty(lua_State *L) {
     const struct dh_vm *vm = dh_vm_of(L);
     int fd = (int)luaL_checkinteger(L, 1);
     if (!dh_files_may_take(vm, dh_luv_current_run(vm), fd)) {
-        return dh_luv_fail_ebadf(L);
+        return dh_luv_fail(L, UV_EBADF);
     }
     int n = wrapped_new(L);
     hand_over(L, -n, fd);

@@ -7,6 +7,7 @@
 
 #include "script/instance.h"
 #include "script/luv.h"
+#include "script/luvcall.h"
 #include "script/owned.h"
 #include "script/vm.h"
 #include "script/wait.h"
@@ -157,10 +158,7 @@ static int l_loop_close(lua_State *L) {
         return call_luv(L);
     }
     if (dh_run_handle_count(run) > 0 || (run->owned != NULL && run->owned->request_count > 0)) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "EBUSY: resource busy or locked");
-        lua_pushliteral(L, "EBUSY");
-        return 3;
+        return dh_luv_fail(L, UV_EBUSY);
     }
     lua_pushinteger(L, 0);
     return 1;

@@ -32,7 +32,7 @@ static int call_pool(lua_State *L, enum dh_bound_kind kind) {
         return dh_luv_call(L);
     }
     if (!dh_slack_of_threads(vm)) {
-        return dh_luv_fail_enomem(L);
+        return dh_luv_fail(L, UV_ENOMEM);
     }
     struct dh_owned *owned = dh_owned_of(L, run);
     bool has_fd = lua_type(L, 1) == LUA_TNUMBER || lua_type(L, 1) == LUA_TUSERDATA;
@@ -111,7 +111,7 @@ static int fs_close_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
     (void)ctx;
     if (!dh_files_may_close(vm, dh_luv_current_run(vm), fd)) {
-        return dh_luv_fail_ebadf(L);
+        return dh_luv_fail(L, UV_EBADF);
     }
     dh_files_forget_fd(vm, fd); /* now: its number may be another file's before we hear of it */
     return call_pool(L, DH_BOUND_POOL);
@@ -133,7 +133,7 @@ static int readdir_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
     (void)ctx;
     if (is_closed_dir(L)) {
-        return dh_luv_fail_ebadf(L);
+        return dh_luv_fail(L, UV_EBADF);
     }
     return call_pool(L, DH_BOUND_POOL);
 }
@@ -146,7 +146,7 @@ static int closedir_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
     (void)ctx;
     if (is_closed_dir(L)) {
-        return dh_luv_fail_ebadf(L);
+        return dh_luv_fail(L, UV_EBADF);
     }
     if (luaL_testudata(L, 1, "uv_dir") != NULL) {
         lua_pushboolean(L, 1);
@@ -186,7 +186,8 @@ static int queue_work_k(lua_State *L, int status, lua_KContext ctx) {
     struct dh_run *run = run_of_work(L);
     (void)status;
     (void)ctx;
-    int n = dh_slack_of_threads(dh_vm_of(L)) ? dh_luv_call_with_slack(L) : dh_luv_fail_enomem(L);
+    int n =
+        dh_slack_of_threads(dh_vm_of(L)) ? dh_luv_call_with_slack(L) : dh_luv_fail(L, UV_ENOMEM);
     if (run != NULL && lua_toboolean(L, -n)) {
         dh_owned_of(L, run)->request_count++;
         dh_backlog_add(run);

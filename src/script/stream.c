@@ -57,13 +57,6 @@ static struct reader *make_reader(lua_State *L, uv_handle_t *handle) {
     return r;
 }
 
-int dh_stream_fail(lua_State *L, int err) {
-    lua_pushnil(L);
-    lua_pushfstring(L, "%s: %s", uv_err_name(err), uv_strerror(err));
-    lua_pushstring(L, uv_err_name(err));
-    return 3;
-}
-
 /* ---- rest ---------------------------------------------------------------------------------------- */
 
 /* libuv takes no room for a refusal, UV_ENOBUFS. */
@@ -142,7 +135,7 @@ static int hand_out(lua_State *L) {
         lua_pushnil(L);
         dh_wake_line(r->vm, L, &r->waiting, 1);
     } else {
-        dh_wake_line(r->vm, L, &r->waiting, dh_stream_fail(L, (int)p->n));
+        dh_wake_line(r->vm, L, &r->waiting, dh_luv_fail(L, (int)p->n));
     }
     return 0;
 }
@@ -239,7 +232,7 @@ void dh_stream_end(lua_State *L, uv_handle_t *handle) {
     struct reader *r = dh_stream_is(handle) ? reader_of(handle) : NULL;
     if (r != NULL && r->waiting.first != NULL) {
         luaL_checkstack(L, LUA_MINSTACK, NULL);
-        dh_wake_line(r->vm, L, &r->waiting, dh_stream_fail(L, UV_ECANCELED));
+        dh_wake_line(r->vm, L, &r->waiting, dh_luv_fail(L, UV_ECANCELED));
     }
 }
 
@@ -271,12 +264,10 @@ static int watch(lua_State *L, struct reader *r, uv_stream_t *stream) {
 
 static int fail_to_watch(lua_State *L, int err) {
     if (err != UV_EALREADY) {
-        return dh_stream_fail(L, err);
+        return dh_luv_fail(L, err);
     }
-    lua_pushnil(L);
-    lua_pushliteral(L, "EBUSY: the callback of a read_start reads this stream: read_stop it first");
-    lua_pushliteral(L, "EBUSY");
-    return 3;
+    return dh_luv_fail_with(L, UV_EBUSY,
+                            "the callback of a read_start reads this stream: read_stop it first");
 }
 
 static const struct dh_wait_type read_wait = {"uv.read", dh_wait_leave_line};
@@ -293,7 +284,7 @@ static int l_read(lua_State *L) {
         return dh_wait_cancelled(L, t);
     }
     if (uv_is_closing((uv_handle_t *)stream)) {
-        return dh_stream_fail(L, UV_EBADF);
+        return dh_luv_fail(L, UV_EBADF);
     }
     lua_settop(L, 1);
     struct reader *r = make_reader(L, (uv_handle_t *)stream);
@@ -343,7 +334,7 @@ static int l_write_at_once(lua_State *L) {
         return 1;
     }
     if (n < 0 && n != UV_EAGAIN) { /* to be told now: a socket tells why it was reset only once */
-        return dh_stream_fail(L, n);
+        return dh_luv_fail(L, n);
     }
     if (n > 0) {
         lua_pushlstring(L, bytes + n, len - (size_t)n);

@@ -46,9 +46,6 @@ void dh_stream_end(lua_State *L, uv_handle_t *handle);
 /* Is it watched for decnet.uv.read? That alone keeps no loop alive: the tasks that wait do. */
 bool dh_stream_is_watched(const uv_handle_t *handle);
 
-/* Push nil, "CODE: text" and "CODE"; returns 3. Raises on memory errors. */
-int dh_stream_fail(lua_State *L, int err);
-
 /* Add read and write_at_once to the module on top of L's stack. Raises on memory errors. */
 void dh_stream_open(lua_State *L);
 

@@ -94,12 +94,13 @@ static lua_State *main_thread(lua_State *L) {
 
 /* os.exit in a worker would close the state under the task that runs. Upvalue 1: the original. */
 static int l_exit(lua_State *L) {
-    if (dh_vm_of(L)->current != NULL) {
+    const struct dh_vm *vm = dh_vm_of(L);
+    if (vm->current != NULL) {
         return luaL_error(L, "os.exit: a worker cannot end the host: return to end the worker, or "
                              "call decnet.stop()");
     }
     if (lua_toboolean(L, 2)) {
-        dh_vm_close_handles(dh_vm_of(L)->L);
+        dh_vm_close_handles(vm->L);
     }
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
