@@ -17,6 +17,7 @@
 -- Of the host: at the end nobody runs; nothing is left open; memory does not grow.
 
 local json = require "spec.support.json"
+local share = require "spec.soak.share"
 local whole = require "spec.soak.whole"
 
 local M = {}
@@ -25,8 +26,6 @@ local M = {}
 local STAMP = 0.002
 -- A run that lasted reset_after but for so much may have ended the streak or not.
 local UNSURE = 0.05
--- What one worker ordered of another one may take so long to happen.
-local MEDDLING = 15
 
 -- ---- workers -----------------------------------------------------------------------------------
 
@@ -199,7 +198,7 @@ local function on_restart(self, line, w, at)
 end
 
 local function is_meddled(w, at)
-  return w.meddled_at ~= nil and at < w.meddled_at + MEDDLING
+  return w.meddled_at ~= nil and at < w.meddled_at + share.MEDDLING
 end
 
 local on = {}

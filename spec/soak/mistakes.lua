@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- Mistakes that a host could make, made in the log of one that made none: what the judge must find.
 
+local share = require "spec.soak.share"
+
 local M = {}
 
 local LIST = {}
@@ -110,8 +112,6 @@ local function states()
   end })
 end
 
-local MEDDLING = 16
-
 -- Of a worker that runs, by an order that no other one and no neighbour comes between.
 mistake("a stop that stops nothing", function(lines)
   local of, found = states(), {}
@@ -131,7 +131,7 @@ mistake("a stop that stops nothing", function(lines)
     elseif msg == "answered" then
       s.open = s.open - 1
       if s.is_stop and s.open == 0 and s.stopped and not s.is_up and field(line, "code") == 0
-        and clock(line) > s.meddled + MEDDLING then
+        and clock(line) > s.meddled + share.MEDDLING then
         found[#found + 1] = s.stopped
       end
       s.is_stop = false

@@ -156,9 +156,9 @@ int main(int argc, char **argv) {
         struct scene scene = scene_of(seed, at);
         printf("  -- faults of s%d:", at);
         for (int i = 0; i < FAULTS; i++) {
-            printf("%s", scene_has(&scene, (enum fault)i) ? " " : "");
-            printf("%s", scene_has(&scene, (enum fault)i) ? fault_text((enum fault)i) : "");
-            printf("%s", scene_has(&scene, (enum fault)i) ? ";" : "");
+            if (scene_has(&scene, (enum fault)i)) {
+                printf(" %s;", fault_text((enum fault)i));
+            }
         }
         printf("\n");
         for (int slot = 0; slot < scene.slots; slot++) {

@@ -6,6 +6,9 @@ local M = {}
 --- Bytes that a run may hold.
 M.MAX_MEMORY = 2 * 1024 * 1024
 
+--- What one worker orders of another one may take so many seconds to happen.
+M.MEDDLING = 15
+
 --- One worker in so many is changed by a reload.
 M.CHANGED = 20
 

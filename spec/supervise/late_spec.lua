@@ -5,6 +5,17 @@ local decnet = require "decnet"
 local testing = require "decnet.testing"
 local run = require "spec.support.run"
 
+-- 'self' of a run that has ended.
+local function is_mute(kept)
+  kept:ready()
+  kept:beat()
+  kept:healthy()
+  kept.log:info "nobody hears it"
+  local ok, err = pcall(kept.defer, kept, print)
+  assert.is_false(ok)
+  run.contains(err, "defer: this run has ended")
+end
+
 describe("what is kept", function()
   it("of a run that has ended does nothing, or says so", function()
     local kept
@@ -15,22 +26,9 @@ describe("what is kept", function()
       assert.equal(1, kept.run)
       assert.is_nil(kept[nil])
       assert.is_nil(kept[{}])
-      kept:ready()
-      kept:beat()
-      kept:healthy()
-      kept.log:info "nobody hears it"
-      local ok, err = pcall(kept.defer, kept, print)
-      assert.is_false(ok)
-      run.contains(err, "defer: this run has ended")
+      is_mute(kept)
     end)
-    -- nor of a host that is no more
-    kept:ready()
-    kept:beat()
-    kept:healthy()
-    kept.log:info "nobody hears it"
-    local ok, err = pcall(kept.defer, kept, print)
-    assert.is_false(ok)
-    run.contains(err, "defer: this run has ended")
+    is_mute(kept) -- nor of a host that is no more
   end)
 
   it("of a worker that is gone is its name", function()
