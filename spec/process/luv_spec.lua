@@ -256,32 +256,28 @@ describe("a run with as many requests as it may have at once", function()
 end)
 
 describe("a program of luv's in decnet-host lua", function()
-  local function ends_with_a_handle_closing(how)
-    local host = os.getenv "DECNET_HOST" or "build/release/decnet-host"
-    local code = [[
+  lazy_teardown(process.cleanup)
+
+  local function ends_with_a_handle_closing(code, how)
+    local dir = process.dir()
+    process.write(dir .. "/case.lua", [[
       local uv = require "luv"
       local closing, open = uv.new_tcp(), uv.new_tcp()
       closing:close(function() print "closed" end)
       keep = setmetatable({}, { __gc = function() assert(uv.is_closing(open)) end })
-    ]] .. how
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(code)
-    file:close()
-    local pipe = io.popen(("%s lua %s 2>&1; echo $?"):format(host, path))
-    local said = pipe:read "a"
-    pipe:close()
-    os.remove(path)
-    return said
+    ]] .. how)
+    local child = process.start(process.host, { "lua", "case.lua" }, { cwd = dir }):ends(code)
+    assert.equal("closed\n", child:stdout())
+    assert.equal("", child:stderr())
   end
 
   it("may end with a handle still closing", function()
-    assert.equal("closed\n0\n", ends_with_a_handle_closing "")
-    assert.equal("closed\n3\n", ends_with_a_handle_closing "os.exit(3, true)")
+    ends_with_a_handle_closing(0, "")
+    ends_with_a_handle_closing(3, "os.exit(3, true)")
   end)
 
   it("may have given spawn what is no callback", function()
-    assert.equal("closed\n0\n",
-      ends_with_a_handle_closing "for _ = 1, 99 do assert(not pcall(uv.spawn, 'true', {}, 5)) end")
+    ends_with_a_handle_closing(0,
+      "for _ = 1, 99 do assert(not pcall(uv.spawn, 'true', {}, 5)) end")
   end)
 end)
