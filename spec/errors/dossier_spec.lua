@@ -149,6 +149,23 @@ describe("the crash dossier", function()
     run.contains(value_of(ending.variables[2].upvalues, "inner"), "function <")
   end)
 
+  -- status() took the rest of the name for another variable, and did not come back.
+  it("names a function whose chunk has line ends and tabs in its name", function()
+    local ending = dossier(load("error 'boom'", "=a\n\tb"))[1]
+    assert.same({ { at = "a\\n\\tb:1", name = "main chunk <a\\n\\tb:0>", locals = {},
+      upvalues = {} } }, ending.variables)
+  end)
+
+  it("names a function whose field has line ends and tabs in its name", function()
+    local odd = { ["f\n\t"] = function() error "boom" end }
+    local ending = dossier(function()
+      odd["f\n\t"]()
+      print()
+    end)[1]
+    run.contains(ending.variables[1].name, "'f\\n\\t'")
+    assert.equal(2, #ending.variables)
+  end)
+
   it("masks what is called password, token, secret or key", function()
     local ending = dossier(function()
       local db_password, Token, secrets, api_key = "hunter2", "hunter2", { "hunter2" }, 12345

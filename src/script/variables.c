@@ -192,6 +192,15 @@ static bool add_upvalues(struct out *out, lua_State *co, lua_Debug *ar) {
     return has_room;
 }
 
+/* Chunks and fields may have any bytes for a name. */
+static bool add_function(struct out *out, const char *at, const char *name) {
+    char clean_at[2 * LUA_IDSIZE];
+    char clean_name[2 * LUA_IDSIZE];
+    dh_text_oneline(clean_at, sizeof(clean_at), at, strlen(at));
+    dh_text_oneline(clean_name, sizeof(clean_name), name, strlen(name));
+    return add_record(out, 'F', clean_at, clean_name);
+}
+
 static bool add_frame(struct out *out, lua_State *co, lua_Debug *ar) {
     char at[LUA_IDSIZE + 16];
     char name[NAME_BYTES + LUA_IDSIZE];
@@ -202,7 +211,7 @@ static bool add_frame(struct out *out, lua_State *co, lua_Debug *ar) {
         snprintf(name, sizeof(name), "%s <%s:%d>", *ar->what == 'm' ? "main chunk" : "function",
                  ar->short_src, ar->linedefined);
     }
-    return add_record(out, 'F', at, name) && add_locals(out, co, ar) && add_upvalues(out, co, ar);
+    return add_function(out, at, name) && add_locals(out, co, ar) && add_upvalues(out, co, ar);
 }
 
 size_t dh_variables_write(lua_State *co, int level, char *dst, size_t cap) {
