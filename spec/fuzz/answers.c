@@ -10,6 +10,8 @@
 #include "fuzz.h"
 #include "prometheus.h"
 
+enum { WORKER_FIELDS = 19 };
+
 struct answer {
     unsigned status;
     char type[80];
@@ -91,8 +93,9 @@ static void check_text(const json_t *text, bool (*has_been)(const char *, size_t
           has_been(json_string_value(text), json_string_length(text)));
 }
 
-/* What tells of a worker, or of what has become of it: names and errors are those of the host. */
+/* What tells of a worker, or of what has become of it: it is whole, names and errors are those of the host. */
 static void check_worker(const json_t *w) {
+    HOLDS(json_object_size(w) == WORKER_FIELDS + (json_object_get(w, "endings") != NULL));
     check_text(json_object_get(w, "name"), fake_had_name);
     const json_t *error = json_object_get(w, "last_error");
     if (json_is_object(error)) {
@@ -116,6 +119,9 @@ static void check_json(const struct answer *a, const char *body, size_t len, boo
     }
     if (json_is_string(json_object_get(json, "state"))) {
         check_worker(json);
+    }
+    if (json_is_object(json_object_get(json, "worker"))) {
+        check_worker(json_object_get(json, "worker"));
     }
     json_decref(json);
 }

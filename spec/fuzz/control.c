@@ -13,9 +13,13 @@
 **   0e  from here on new connections are those of --listen          0f  the CPU is held, or no longer
 **   1e  a worker comes that has what follows, to the next of these bytes, for a name and an error
 **   1f  the next byte is sent as it is
+**   1d  memory is out at the n-th request for some, and at all from there on if n has bit 15 (2 bytes)
 **
 ** Wrong is: an answer that is not HTTP, not of its type, or never comes; an order that nobody gave; anything
-** left when all clients have gone.
+** left when all clients have gone. Who asks when memory is out once may have no answer; all others have theirs.
+**
+** With DECNET_FUZZ_REFUSE in the environment an input is played again and again, memory being out at each
+** request in turn.
 */
 #include "control/control.h"
 
@@ -34,6 +38,7 @@
 #include "control/request.h"
 #include "fakehost.h"
 #include "fuzz.h"
+#include "refuse.h"
 
 /* The server without its thread: turn() is called here. */
 static int no_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
@@ -57,7 +62,7 @@ static enum MHD_Result noted_dispatch(struct dh_request *r, const char *target, 
 #undef dh_head_check
 #undef dh_request_dispatch
 
-enum { CLIENTS = 4, ASKED_MAX = 256, GOT_BYTES = 1 << 20 };
+enum { CLIENTS = 4, ASKED_MAX = 256, GOT_BYTES = 1 << 20, REFUSE_ALL = 0x8000 };
 
 struct client {
     int fd; /* -1: none */
@@ -199,7 +204,8 @@ static struct client *client_of(int server_fd) {
 }
 
 static void note_asked(const struct dh_request *r, struct asked asked) {
-    struct client *c = client_of(connection_of(r->connection)->fd);
+    struct client *c = client_of(
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
     HOLDS(c != NULL && c->asked_count < ASKED_MAX);
     c->asked[c->asked_count++] = asked;
 }
@@ -306,7 +312,7 @@ static size_t literal(const uint8_t *data, size_t len) {
     while (n < len &&
            !(data[n] < 0x10 && data[n] != '\r' && data[n] != '\n' && data[n] != '\t' &&
              data[n] != 0) &&
-           data[n] != 0x1e && data[n] != 0x1f) {
+           data[n] != 0x1d && data[n] != 0x1e && data[n] != 0x1f) {
         n++;
     }
     return n;
@@ -328,6 +334,10 @@ static void come_or_go(void) {
     } else {
         fake_add(w);
     }
+}
+
+static void refuse(unsigned n) {
+    refuse_from(n % REFUSE_ALL, (n & REFUSE_ALL) != 0);
 }
 
 static void act(uint8_t op, struct fuzz_input *in) {
@@ -369,6 +379,9 @@ static void act(uint8_t op, struct fuzz_input *in) {
             break;
         case 0x0f:
             fake.is_held = !fake.is_held;
+            break;
+        case 0x1d:
+            refuse((unsigned)fuzz_number(in, 2));
             break;
         case 0x1e:
             n = literal(in->at, in->left);
@@ -435,22 +448,24 @@ static void finish(void) {
         }
         if (control.server.waiting != NULL) {
             clock_ns += UINT64_C(3601000000000);
+        }
+        for (int i = 0; i < 8; i++) {
             turn_server();
         }
         HOLDS(rounds++ <= 3 * count_asked());
     } while (control.server.waiting != NULL || count_asked() > before);
-    for (int i = 0; i < 8; i++) {
-        turn_server();
-    }
 }
 
-static void check_answers(void) {
+static void check_answers(unsigned refused) {
+    unsigned unanswered = 0;
     for (int i = 0; i < CLIENTS; i++) {
         struct client *c = &clients[i];
         bool is_cut = c->has_gone || c->sends_no_more || c->got_len == GOT_BYTES;
-        size_t done = answers_read(c->got, c->got_len, c->asked, c->asked_count, is_cut);
-        HOLDS(done == c->asked_count || is_cut);
+        size_t done =
+            answers_read(c->got, c->got_len, c->asked, c->asked_count, is_cut || refused > 0);
+        unanswered += done < c->asked_count && !is_cut;
     }
+    HOLDS(unanswered <= refused);
 }
 
 /* Everybody goes; nothing may be left. */
@@ -477,6 +492,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     char address[DH_SOCKET_ADDRESS];
     (void)argc;
     (void)argv;
+    refuse_init();
     fake_init();
     HOLDS(dh_control_start(&control, NULL, &options, address, &err) == 0);
     for (int i = 0; i < CLIENTS; i++) {
@@ -486,12 +502,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     return 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+/* Returns how often memory was out. */
+static unsigned play(const uint8_t *data, size_t size, unsigned refused) {
     struct fuzz_input in = {data, size};
-    if (size > 4096) {
-        return 0;
-    }
+    unsigned before = refuse_count();
     begin();
+    refuse(refused);
     while (in.left > 0) {
         size_t n = literal(in.at, in.left);
         send_piece(in.at, n);
@@ -502,7 +518,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
     }
     finish();
-    check_answers();
+    unsigned count = refuse_count() - before;
+    refuse_from(0, false);
+    check_answers(count);
     end();
+    return count;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    unsigned n = 0;
+    if (size > 4096) {
+        return 0;
+    }
+    play(data, size, 0);
+    if (getenv("DECNET_FUZZ_REFUSE") != NULL) {
+        do {
+            n++;
+        } while (play(data, size, n) > 0 && play(data, size, n | REFUSE_ALL) > 0);
+    }
     return 0;
 }

@@ -53,12 +53,12 @@ static void make_worker(struct fake_worker *w, int i) {
     w->failure = (struct dh_failure){
         .message = "w.lua:7: b\xc3\xb6se \"boom\"",
         .traceback = "stack traceback:\n\t[C]: in ?",
-        .variables = "F\tw.lua:7\tmain\n", /* not of the form: it must be borne */
+        .variables = "F\tw.lua:7\tmain\n",
         .at_ns = 5,
         .run = 1,
     };
     if (i % 2 == 0) {
-        w->failure.variables = "F w.lua:7\tfunction 'f'\nL x\t{ a = \"1\" }\nU y\tnil\n";
+        w->failure.variables = "F\tw.lua:7\tfunction 'f'\nL\tx\t{ a = \"1\" }\nU\ty\tnil\n";
     }
     w->failure.message_len = strlen(w->failure.message);
     w->failure.traceback_len = strlen(w->failure.traceback);

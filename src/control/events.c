@@ -94,9 +94,9 @@ void dh_logged_add(struct dh_ring *ring, const struct dh_tap_line *line) {
     dh_ring_add(ring, &head, sizeof(head), body, n + len);
 }
 
-static void take_text(json_t *object, const char *key, const char **at, size_t len) {
+static void take_text(json_t **object, const char *key, const char **at, size_t len) {
     if (len > 0) {
-        json_object_set_new(object, key, dh_json_text(*at, len));
+        dh_json_set(object, key, dh_json_text(*at, len));
         *at += len;
     }
 }
@@ -114,30 +114,30 @@ json_t *dh_event_json(uint64_t id, const char *entry, size_t len) {
     const char *at = entry + sizeof(head);
     enum dh_event_kind kind = (enum dh_event_kind)head.kind;
     json_t *object = json_object();
-    json_object_set_new(object, "id", json_integer((json_int_t)id));
-    json_object_set_new(object, "event", json_string(dh_event_name(kind)));
-    take_text(object, "worker", &at, head.worker_len);
-    json_object_set_new(object, "run", json_integer(head.run));
-    json_object_set_new(object, "at", dh_json_seconds(head.at_ns));
-    json_object_set_new(object, "time", dh_json_seconds(head.time_ns));
-    take_text(object, "group", &at, head.group_len);
-    take_text(object, "reason", &at, head.reason_len);
-    take_text(object, "error", &at, head.error_len);
+    dh_json_set(&object, "id", json_integer((json_int_t)id));
+    dh_json_set(&object, "event", json_string(dh_event_name(kind)));
+    take_text(&object, "worker", &at, head.worker_len);
+    dh_json_set(&object, "run", json_integer(head.run));
+    dh_json_set(&object, "at", dh_json_seconds(head.at_ns));
+    dh_json_set(&object, "time", dh_json_seconds(head.time_ns));
+    take_text(&object, "group", &at, head.group_len);
+    take_text(&object, "reason", &at, head.reason_len);
+    take_text(&object, "error", &at, head.error_len);
     if (kind == DH_EVENT_STATE) {
-        json_object_set_new(object, "from", json_string(dh_state_name((enum dh_state)head.from)));
-        json_object_set_new(object, "to", json_string(dh_state_name((enum dh_state)head.to)));
+        dh_json_set(&object, "from", json_string(dh_state_name((enum dh_state)head.from)));
+        dh_json_set(&object, "to", json_string(dh_state_name((enum dh_state)head.to)));
     }
     if (kind == DH_EVENT_CRASH) {
-        json_object_set_new(object, "streak", json_integer(head.streak));
-        json_object_set_new(object, "will_restart", json_boolean(head.will_restart));
-        json_object_set_new(object, "stopping", json_boolean(head.is_stopping));
+        dh_json_set(&object, "streak", json_integer(head.streak));
+        dh_json_set(&object, "will_restart", json_boolean(head.will_restart));
+        dh_json_set(&object, "stopping", json_boolean(head.is_stopping));
     }
     bool has_delay = kind == DH_EVENT_CRASH || kind == DH_EVENT_GROUP_RESTART;
     if (has_delay && head.delay_ns != DH_NEVER) {
-        json_object_set_new(object, "delay", dh_json_seconds(head.delay_ns));
+        dh_json_set(&object, "delay", dh_json_seconds(head.delay_ns));
     }
     if (kind == DH_EVENT_RECOVERED) {
-        json_object_set_new(object, "outage", dh_json_seconds(head.outage_ns));
+        dh_json_set(&object, "outage", dh_json_seconds(head.outage_ns));
     }
     return object;
 }
@@ -148,15 +148,15 @@ json_t *dh_logged_json(uint64_t id, const char *entry, size_t len) {
     memcpy(&head, entry, sizeof(head));
     const char *at = entry + sizeof(head);
     json_t *object = json_object();
-    json_object_set_new(object, "id", json_integer((json_int_t)id));
-    json_object_set_new(object, "time", dh_json_seconds(head.time_ns));
-    json_object_set_new(object, "level", json_string(dh_log_level_name((enum dh_level)head.level)));
-    take_text(object, "worker", &at, head.worker_len);
+    dh_json_set(&object, "id", json_integer((json_int_t)id));
+    dh_json_set(&object, "time", dh_json_seconds(head.time_ns));
+    dh_json_set(&object, "level", json_string(dh_log_level_name((enum dh_level)head.level)));
+    take_text(&object, "worker", &at, head.worker_len);
     if (head.source != DH_SOURCE_LOG) {
-        json_object_set_new(object, "printed_to",
-                            json_string(head.source == DH_SOURCE_STDERR ? "stderr" : "stdout"));
+        dh_json_set(&object, "printed_to",
+                    json_string(head.source == DH_SOURCE_STDERR ? "stderr" : "stdout"));
     }
-    json_object_set_new(object, "line", dh_json_text(at, (size_t)(entry + len - at)));
+    dh_json_set(&object, "line", dh_json_text(at, (size_t)(entry + len - at)));
     return object;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
-** What is known as JSON (docs/control.md). NULL when memory is out; NULLs given to jansson's setters
-** are passed on as errors that it ignores, so that an object may lack a field then.
+** What is known as JSON (docs/control.md): whole, or NULL when memory is out.
 */
 #ifndef DH_CONTROL_JSON_H
 #define DH_CONTROL_JSON_H
@@ -19,6 +18,14 @@
 
 /* A string of any bytes: wrong UTF-8 becomes U+FFFD. */
 json_t *dh_json_text(const char *text, size_t len);
+
+/* Set a field. Where there is no memory for it, or for the value, which is NULL then, the object is freed and
+** NULL from there on. */
+void dh_json_set(json_t **object, const char *key, json_t *value);
+
+/* As text, without a 0 at its end; NULL when memory is out, for the JSON, too. (json_dumps makes an object
+** without a key of one whose key there was no memory for.) */
+char *dh_json_print(const json_t *json, size_t *ret_len);
 
 /* Nanoseconds as seconds. */
 json_t *dh_json_seconds(uint64_t ns);

@@ -9,12 +9,19 @@
 #include "control/request.h"
 #include "control/server.h"
 
-static struct MHD_Response *with_headers(struct MHD_Response *response, const char *type) {
-    if (response != NULL) {
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+/* The response, or NULL, without it, when memory is out. */
+static struct MHD_Response *with_header(struct MHD_Response *response, const char *name,
+                                        const char *value) {
+    if (response != NULL && MHD_add_response_header(response, name, value) != MHD_YES) {
+        MHD_destroy_response(response);
+        return NULL;
     }
     return response;
+}
+
+static struct MHD_Response *with_headers(struct MHD_Response *response, const char *type) {
+    response = with_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    return with_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 }
 
 /* Takes the text over; NULL when memory is out. */
@@ -51,9 +58,10 @@ enum MHD_Result dh_reply_response(struct dh_request *r, const char *type,
 }
 
 static struct MHD_Response *json_response(json_t *json) {
-    char *text = json_dumps(json, DH_JSON_FLAGS);
+    size_t len = 0;
+    char *text = dh_json_print(json, &len);
     json_decref(json);
-    return whole("application/json", text, text != NULL ? strlen(text) : 0);
+    return whole("application/json", text, len);
 }
 
 enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json) {
@@ -71,7 +79,9 @@ static int make_piece(struct dh_pieces *p) {
     }
     int result = p->put(p, out);
     p->has_more = result == 1;
-    return fclose(out) == 0 && result >= 0 ? 0 : DH_ENOMEM;
+    int failed = ferror(out); /* fclose does not tell of it */
+    failed |= fclose(out);
+    return failed == 0 && result >= 0 ? 0 : DH_ENOMEM;
 }
 
 /* Called when the connection takes more. */
@@ -142,7 +152,7 @@ enum MHD_Result dh_reply_pieces(struct dh_request *r, const char *type, struct d
 
 static json_t *error_json(const char *text) {
     json_t *json = json_object();
-    json_object_set_new(json, "error", dh_json_text(text, strlen(text)));
+    dh_json_set(&json, "error", dh_json_text(text, strlen(text)));
     return json;
 }
 
@@ -158,9 +168,7 @@ enum MHD_Result dh_reply_error(struct dh_request *r, unsigned status, const char
 enum MHD_Result dh_reply_not_allowed(struct dh_request *r, const char *allowed) {
     char text[128];
     snprintf(text, sizeof(text), "this path takes %s", allowed);
-    struct MHD_Response *response = json_response(error_json(text));
-    if (response != NULL) {
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allowed);
-    }
+    struct MHD_Response *response =
+        with_header(json_response(error_json(text)), MHD_HTTP_HEADER_ALLOW, allowed);
     return queue_once(r, MHD_HTTP_METHOD_NOT_ALLOWED, response, true);
 }

@@ -29,13 +29,12 @@ static json_t *holder_json(struct dh_control *c) {
         return json_null();
     }
     json_t *json = json_object();
-    json_object_set_new(json, "worker",
-                        h.worker[0] != '\0' ? dh_json_text(h.worker, strlen(h.worker))
-                                            : json_null());
-    json_object_set_new(json, "run", json_integer(h.run));
-    json_object_set_new(json, "since", dh_json_seconds(h.since_ns));
-    json_object_set_new(json, "line",
-                        h.place[0] != '\0' ? dh_json_text(h.place, strlen(h.place)) : json_null());
+    dh_json_set(&json, "worker",
+                h.worker[0] != '\0' ? dh_json_text(h.worker, strlen(h.worker)) : json_null());
+    dh_json_set(&json, "run", json_integer(h.run));
+    dh_json_set(&json, "since", dh_json_seconds(h.since_ns));
+    dh_json_set(&json, "line",
+                h.place[0] != '\0' ? dh_json_text(h.place, strlen(h.place)) : json_null());
     return json;
 }
 
@@ -45,20 +44,19 @@ static json_t *host_json(struct dh_control *c, uint64_t now_ns) {
     uint64_t silent_ns = dh_snapshot_silence_ns(&c->snapshot, now_ns);
     json_t *states = json_object();
     for (int i = 0; i < DH_STATE_COUNT; i++) {
-        json_object_set_new(states, dh_state_name((enum dh_state)i),
-                            json_integer(totals.counts[i]));
+        dh_json_set(&states, dh_state_name((enum dh_state)i), json_integer(totals.counts[i]));
     }
     json_t *json = json_object();
-    json_object_set_new(json, "pid", json_integer(getpid()));
-    json_object_set_new(json, "version", json_string(c->version));
-    json_object_set_new(json, "script", dh_json_text(c->script, strlen(c->script)));
-    json_object_set_new(json, "now", dh_json_seconds(now_ns));
-    json_object_set_new(json, "time", dh_json_seconds(dh_clock_wall()));
-    json_object_set_new(json, "uptime_s", dh_json_seconds(now_ns - totals.host.began_ns));
-    json_object_set_new(json, "stopping", json_boolean(totals.host.is_stopping));
-    json_object_set_new(json, "workers", json_integer(totals.workers));
-    json_object_set_new(json, "states", states);
-    json_object_set_new(json, "silent_s", dh_json_seconds(silent_ns));
+    dh_json_set(&json, "pid", json_integer(getpid()));
+    dh_json_set(&json, "version", json_string(c->version));
+    dh_json_set(&json, "script", dh_json_text(c->script, strlen(c->script)));
+    dh_json_set(&json, "now", dh_json_seconds(now_ns));
+    dh_json_set(&json, "time", dh_json_seconds(dh_clock_wall()));
+    dh_json_set(&json, "uptime_s", dh_json_seconds(now_ns - totals.host.began_ns));
+    dh_json_set(&json, "stopping", json_boolean(totals.host.is_stopping));
+    dh_json_set(&json, "workers", json_integer(totals.workers));
+    dh_json_set(&json, "states", states);
+    dh_json_set(&json, "silent_s", dh_json_seconds(silent_ns));
     return json;
 }
 
@@ -171,9 +169,9 @@ static enum MHD_Result answer_livez(struct dh_request *r) {
     double stood_s = standstill_s(c);
     bool is_alive = stood_s <= r->params.within_s;
     json_t *json = json_object();
-    json_object_set_new(json, "live", json_boolean(is_alive));
-    json_object_set_new(json, "silent_s", json_real(stood_s));
-    json_object_set_new(json, "holder", holder_json(c));
+    dh_json_set(&json, "live", json_boolean(is_alive));
+    dh_json_set(&json, "silent_s", json_real(stood_s));
+    dh_json_set(&json, "holder", holder_json(c));
     return dh_reply_json(r, is_alive ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, json);
 }
 
@@ -186,10 +184,10 @@ static enum MHD_Result answer_readyz(struct dh_request *r) {
     dh_snapshot_totals(&control_of(r)->snapshot, &totals);
     bool is_ready = totals.unready == 0 && !totals.host.is_stopping;
     json_t *json = json_object();
-    json_object_set_new(json, "ready", json_boolean(is_ready));
-    json_object_set_new(json, "stopping", json_boolean(totals.host.is_stopping));
-    json_object_set_new(json, "workers", json_integer(totals.workers));
-    json_object_set_new(json, "not_ready", json_integer(totals.unready));
+    dh_json_set(&json, "ready", json_boolean(is_ready));
+    dh_json_set(&json, "stopping", json_boolean(totals.host.is_stopping));
+    dh_json_set(&json, "workers", json_integer(totals.workers));
+    dh_json_set(&json, "not_ready", json_integer(totals.unready));
     return dh_reply_json(r, is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, json);
 }
 
@@ -232,10 +230,10 @@ static enum MHD_Result answer_worker(struct dh_request *r) {
     }
     if (r->is_order_back && r->order->result == 0) {
         json = dh_json_worker(&r->order->view, dh_clock_now());
-        json_object_set_new(json, "endings", dh_json_endings(r->order));
+        dh_json_set(&json, "endings", dh_json_endings(r->order));
     } else if (dh_snapshot_find(&c->snapshot, r->name, r->name_len, &view)) {
         json = dh_json_worker(&view, dh_clock_now());
-        json_object_set_new(json, "endings", json_null());
+        dh_json_set(&json, "endings", json_null());
         dh_view_fini(&view);
     } else {
         return not_found(r);
@@ -250,16 +248,16 @@ static enum MHD_Result get_worker(struct dh_request *r) {
 /* Given, but not (yet) carried out. */
 static enum MHD_Result reply_pending(struct dh_request *r, json_t *worker) {
     json_t *json = json_object();
-    json_object_set_new(json, "done", json_false());
-    json_object_set_new(json, "worker", worker);
-    json_object_set_new(json, "holder", holder_json(control_of(r)));
+    dh_json_set(&json, "done", json_false());
+    dh_json_set(&json, "worker", worker);
+    dh_json_set(&json, "holder", holder_json(control_of(r)));
     return dh_reply_json(r, MHD_HTTP_ACCEPTED, json);
 }
 
 static enum MHD_Result reply_done(struct dh_request *r, json_t *worker) {
     json_t *json = json_object();
-    json_object_set_new(json, "done", json_true());
-    json_object_set_new(json, "worker", worker);
+    dh_json_set(&json, "done", json_true());
+    dh_json_set(&json, "worker", worker);
     return dh_reply_json(r, MHD_HTTP_OK, json);
 }
 
@@ -311,8 +309,8 @@ static enum MHD_Result answer_reload(struct dh_request *r) {
         return dh_reply_error(r, MHD_HTTP_UNPROCESSABLE_CONTENT, "%s", text);
     }
     json_t *json = json_object();
-    json_object_set_new(json, "done", json_true());
-    json_object_set_new(json, "message", dh_json_text(text, strlen(text)));
+    dh_json_set(&json, "done", json_true());
+    dh_json_set(&json, "message", dh_json_text(text, strlen(text)));
     return dh_reply_json(r, MHD_HTTP_OK, json);
 }
 

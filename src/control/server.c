@@ -43,7 +43,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
         c = calloc(1, sizeof(*c));
         *context = c;
         if (c == NULL) {
-            return;
+            return; /* it will be closed when it asks something: on_target */
         }
         c->server = server;
         c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
@@ -75,7 +75,7 @@ static struct dh_connection *connection_of(struct MHD_Connection *connection) {
 static void dismiss_gone(struct dh_server *server, uint64_t now_ns) {
     for (struct dh_request *r = server->waiting; r != NULL; r = r->next) {
         const struct dh_connection *c = connection_of(r->connection);
-        struct pollfd fd = {c != NULL ? c->fd : -1, 0, 0};
+        struct pollfd fd = {c->fd, 0, 0};
         if (poll(&fd, 1, 0) > 0) { /* POLLHUP, POLLERR */
             r->deadline_ns = now_ns;
         }
@@ -144,10 +144,8 @@ enum MHD_Result dh_request_make(struct dh_request *r,
 void dh_request_answered(struct dh_request *r, bool is_bounded) {
     struct dh_connection *c = connection_of(r->connection);
     r->phase = DH_REQUEST_ANSWERED;
-    if (c != NULL) {
-        c->is_answering = true;
-        c->until_ns = is_bounded ? in_seconds(DH_ANSWER_S) : UINT64_MAX;
-    }
+    c->is_answering = true;
+    c->until_ns = is_bounded ? in_seconds(DH_ANSWER_S) : UINT64_MAX;
 }
 
 static void free_request(struct dh_request *r) {
@@ -166,7 +164,7 @@ static void free_request(struct dh_request *r) {
 /* MHD has read the first line. It would go on to keep a record of each parameter, in memory of which there is
 ** little, and hang where that does not do: so the query is ours from here on, and MHD finds none. */
 static void *on_target(void *arg, const char *target, struct MHD_Connection *connection) {
-    struct dh_request *r = calloc(1, sizeof(*r));
+    struct dh_request *r = connection_of(connection) != NULL ? calloc(1, sizeof(*r)) : NULL;
     char *query = strchr(target, '?');
     if (r == NULL) {
         return NULL;
@@ -196,10 +194,8 @@ static void take_body(struct dh_request *r, const char *data, size_t len) {
 
 static enum MHD_Result answer_from_now(struct dh_request *r, const char *url, const char *method) {
     struct dh_connection *c = connection_of(r->connection);
-    if (c != NULL) {
-        c->is_answering = true;
-        c->until_ns = UINT64_MAX; /* the answer may have to wait */
-    }
+    c->is_answering = true;
+    c->until_ns = UINT64_MAX; /* the answer may have to wait */
     return dh_request_dispatch(r, url, method);
 }
 
@@ -239,11 +235,9 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
     struct dh_connection *c = connection_of(connection);
     (void)arg;
     (void)how;
-    if (c != NULL) {
+    if (*context != NULL) {
         c->is_answering = false;
         c->until_ns = in_seconds(DH_REQUEST_S);
-    }
-    if (*context != NULL) {
         free_request(*context);
         *context = NULL;
     }

@@ -202,22 +202,35 @@ static void update_record(struct dh_record *r, const struct dh_port_worker *w, u
     r->cpu_ns = w->cpu_ns;
 }
 
-static void copy_rare(const struct rare *rare, struct dh_view *to) {
-    const struct dh_last_error *e = rare->error;
+static bool copy_text(char **dst, const char *text) {
+    *dst = text != NULL ? strdup(text) : NULL;
+    return (*dst != NULL) == (text != NULL);
+}
+
+static bool copy_error(struct dh_last_error **dst, const struct dh_last_error *e) {
+    if (e == NULL) {
+        return true;
+    }
+    size_t size = sizeof(*e) + e->message_len + e->traceback_len;
+    *dst = malloc(size);
+    if (*dst == NULL) {
+        return false;
+    }
+    memcpy(*dst, e, size);
+    return true;
+}
+
+static bool copy_rare(const struct rare *rare, struct dh_view *to) {
     memcpy(to->restarted, rare->restarted, sizeof(to->restarted));
     to->retry_at_ns = rare->retry_at_ns;
     to->cpu_before_ns = rare->cpu_before_ns;
     to->preemptions = rare->preemptions;
     to->slice_max_ns = rare->slice_max_ns;
     to->leftover_bytes = rare->leftover_bytes;
-    to->waiting_for = rare->waiting_for != NULL ? strdup(rare->waiting_for) : NULL;
-    size_t size = e != NULL ? sizeof(*e) + e->message_len + e->traceback_len : 0;
-    to->error = e != NULL ? malloc(size) : NULL;
-    if (to->error != NULL) {
-        memcpy(to->error, e, size);
-    }
+    return copy_text(&to->waiting_for, rare->waiting_for) && copy_error(&to->error, rare->error);
 }
 
+/* False, and nothing is left to free, when memory is out. */
 static bool copy_view(const struct dh_record *r, struct dh_view *to) {
     *to = (struct dh_view){
         .name = strndup(r->name, r->name_len),
@@ -236,10 +249,11 @@ static bool copy_view(const struct dh_record *r, struct dh_view *to) {
         .retry_at_ns = DH_NEVER,
         .cpu_ns = r->cpu_ns,
     };
-    if (r->rare != NULL) {
-        copy_rare(r->rare, to);
+    if (to->name != NULL && (r->rare == NULL || copy_rare(r->rare, to))) {
+        return true;
     }
-    return to->name != NULL;
+    dh_view_fini(to);
+    return false;
 }
 
 /* Loop thread */

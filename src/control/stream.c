@@ -3,6 +3,7 @@
 ** /v1/events and /v1/logs: answers that are written from a ring entry by entry, and that may go on as
 ** long as the connection does. A reader who is slower than the ring is told what he missed.
 */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ struct dh_stream {
     bool is_events; /* else lines of the log */
     bool follows;
     bool is_suspended;
+    bool is_broken; /* memory was out: it ends, and whoever follows goes on from where he was */
     bool has_worker;
     char worker[DH_NAME_MAX + 1];
     size_t worker_len;
@@ -44,19 +46,20 @@ static uint64_t boot_of(const struct dh_control *c) {
     return c->started_ns / 1000000;
 }
 
-/* Add a piece to the chunk; what does not fit is a bug. */
+/* Add a piece to the chunk. */
 static void put(struct dh_stream *s, const char *text, size_t len) {
-    if (len <= sizeof(s->chunk) - s->len) {
-        memcpy(s->chunk + s->len, text, len);
-        s->len += len;
-    }
+    assert(len <= sizeof(s->chunk) - s->len);
+    memcpy(s->chunk + s->len, text, len);
+    s->len += len;
 }
 
 static void put_json(struct dh_stream *s, json_t *json) {
-    char *text = json != NULL ? json_dumps(json, DH_JSON_FLAGS) : NULL;
+    size_t room = sizeof(s->chunk) - s->len;
+    size_t len = json_dumpb(json, s->chunk + s->len, room, DH_JSON_FLAGS);
+    assert(len <= room);
     json_decref(json);
-    put(s, text != NULL ? text : "{}", text != NULL ? strlen(text) : 2);
-    free(text);
+    s->is_broken |= len == 0;
+    s->len += len;
 }
 
 /* id: 0: it has none of its own. */
@@ -75,7 +78,7 @@ static void put_event(struct dh_stream *s, const char *name, uint64_t id, json_t
 
 static void put_missed(struct dh_stream *s, uint64_t missed) {
     json_t *json = json_object();
-    json_object_set_new(json, "missed", json_integer((json_int_t)missed));
+    dh_json_set(&json, "missed", json_integer((json_int_t)missed));
     if (s->is_events) {
         put_event(s, "missed", 0, json);
     } else {
@@ -98,13 +101,13 @@ static bool is_wanted(const struct dh_stream *s, const char *entry) {
     return dh_logged_is_of(entry, s->has_worker ? s->worker : NULL, s->worker_len);
 }
 
-/* Put the next entry into the chunk; false: there is none. */
+/* Put the next entry into the chunk; false: there is none, or it is broken. */
 static bool fill(struct dh_stream *s) {
     char entry[ENTRY_BYTES];
     size_t len;
     s->at = 0;
     s->len = 0;
-    while (s->len == 0) {
+    while (s->len == 0 && !s->is_broken) {
         uint64_t expected = s->cursor.id;
         uint64_t id = next_entry(s, &s->cursor, entry, &len);
         if (id == 0) {
@@ -120,7 +123,8 @@ static bool fill(struct dh_stream *s) {
             put(s, "\n", 1);
         }
     }
-    return true;
+    s->len = s->is_broken ? 0 : s->len;
+    return !s->is_broken;
 }
 
 static void beat(struct dh_stream *s, uint64_t now_ns) {
@@ -145,6 +149,9 @@ static ssize_t read_stream(void *arg, uint64_t pos, char *buf, size_t max) {
     uint64_t now_ns = dh_clock_now();
     size_t n = read_entries(s, buf, max);
     (void)pos;
+    if (n == 0 && s->is_broken) {
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
     if (n == 0 && (!s->follows || s->server->is_draining)) {
         return MHD_CONTENT_READER_END_OF_STREAM;
     }
