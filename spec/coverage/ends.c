@@ -20,13 +20,37 @@ int __wrap_execv(const char *path, char *const args[]);
 /* What else is to be written. */
 __attribute__((weak)) void dh_write_lines(void);
 
-_Noreturn void __wrap__exit(int code) {
+static void (*of_others)(int); /* a module has counters of its own */
+
+static void write_counters(int number) {
+    signal(SIGALRM, SIG_DFL);
+    alarm(5); /* whoever was just writing counters writes no more */
     __gcov_dump();
+    if (dh_write_lines != NULL) {
+        dh_write_lines();
+    }
+    if (of_others != SIG_DFL) {
+        of_others(number);
+    }
+    if (number == SIGRTMAX) {
+        kill(getpid(), SIGKILL);
+    }
+}
+
+/* Those of the modules, too: the last one that was loaded is asked. */
+static void write_all(void) {
+    struct sigaction last;
+    sigaction(SIGRTMAX, NULL, &last);
+    last.sa_handler(0);
+}
+
+_Noreturn void __wrap__exit(int code) {
+    write_all();
     __real__exit(code);
 }
 
 _Noreturn void __wrap_abort(void) {
-    __gcov_dump();
+    write_all();
     __real_abort();
 }
 
@@ -37,21 +61,6 @@ int __wrap_execv(const char *path, char *const args[]) {
     return rc;
 }
 
-static void (*of_others)(int); /* a module has counters of its own */
-
-static void on_kill(int number) {
-    signal(SIGALRM, SIG_DFL);
-    alarm(5); /* whoever was just writing counters writes no more */
-    __gcov_dump();
-    if (dh_write_lines != NULL) {
-        dh_write_lines();
-    }
-    if (of_others != SIG_DFL) {
-        of_others(number);
-    }
-    kill(getpid(), SIGKILL);
-}
-
 __attribute__((constructor)) static void wait_for_kill(void) {
-    of_others = signal(SIGRTMAX, on_kill);
+    of_others = signal(SIGRTMAX, write_counters);
 }

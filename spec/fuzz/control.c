@@ -19,10 +19,11 @@
 ** left when all clients have gone. Who asks when memory is out once may have no answer; all others have theirs.
 **
 ** With DECNET_FUZZ_REFUSE in the environment an input is played again and again, memory being out at each
-** request in turn.
+** request in turn, and so is the start of the server.
 */
 #include "control/control.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -47,7 +48,18 @@ static int no_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(
     (void)attr;
     (void)fn;
     (void)arg;
+    return refuse_this() ? EAGAIN : 0;
+}
+
+static int no_join(pthread_t thread, void **ret_value) {
+    (void)thread;
+    (void)ret_value;
     return 0;
+}
+
+static struct MHD_Daemon *no_daemon(void) {
+    errno = ENOMEM;
+    return NULL;
 }
 
 static enum MHD_Result noted_head_check(struct dh_request *r, const char *method,
@@ -55,10 +67,14 @@ static enum MHD_Result noted_head_check(struct dh_request *r, const char *method
 static enum MHD_Result noted_dispatch(struct dh_request *r, const char *target, const char *method);
 
 #define pthread_create no_thread
+#define pthread_join no_join
+#define MHD_start_daemon(...) (refuse_this() ? no_daemon() : MHD_start_daemon(__VA_ARGS__))
 #define dh_head_check noted_head_check
 #define dh_request_dispatch noted_dispatch
 #include "control/server.c"
 #undef pthread_create
+#undef pthread_join
+#undef MHD_start_daemon
 #undef dh_head_check
 #undef dh_request_dispatch
 
@@ -399,6 +415,10 @@ static void act(uint8_t op, struct fuzz_input *in) {
     turn_server();
 }
 
+static bool is_starved(void) {
+    return getenv("DECNET_FUZZ_REFUSE") != NULL;
+}
+
 /* As if the server had just been started. */
 static void begin(void) {
     if (control.server.workers.response != NULL) {
@@ -485,16 +505,32 @@ static void end(void) {
     check_orders();
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv) {
+/* Where that is asked for: once more for each request that is refused meanwhile. */
+static void start_control(void) {
     static const struct dh_control_options options = {
         .script = "w.lua", .version = "0", .socket_path = "", .listen = "0"};
-    struct dh_error err;
+    struct dh_error err = {0, ""};
     char address[DH_SOCKET_ADDRESS];
+    bool is_over = false;
+    for (unsigned n = is_starved(); !is_over; n++) {
+        unsigned before = refuse_count();
+        refuse_from(n, false);
+        bool has_started = dh_control_start(&control, NULL, &options, address, &err) == 0;
+        is_over = refuse_count() == before;
+        HOLDS(has_started || (!is_over && err.text[0] != '\0'));
+        if (has_started && !is_over) {
+            dh_control_stop(&control);
+        }
+    }
+    refuse_from(0, false);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
     refuse_init();
     fake_init();
-    HOLDS(dh_control_start(&control, NULL, &options, address, &err) == 0);
+    start_control();
     for (int i = 0; i < CLIENTS; i++) {
         clients[i].got = malloc(GOT_BYTES);
         HOLDS(clients[i].got != NULL);
@@ -531,7 +567,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     play(data, size, 0);
-    if (getenv("DECNET_FUZZ_REFUSE") != NULL) {
+    if (is_starved()) {
         do {
             n++;
         } while (play(data, size, n) > 0 && play(data, size, n | REFUSE_ALL) > 0);

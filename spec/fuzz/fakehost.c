@@ -57,7 +57,9 @@ static void make_worker(struct fake_worker *w, int i) {
         .at_ns = 5,
         .run = 1,
     };
-    if (i % 2 == 0) {
+    if (i == 2) {
+        w->failure.variables = "";
+    } else if (i % 2 == 0) {
         w->failure.variables = "F\tw.lua:7\tfunction 'f'\nL\tx\t{ a = \"1\" }\nU\ty\tnil\n";
     }
     w->failure.message_len = strlen(w->failure.message);
@@ -217,7 +219,11 @@ void dh_port_set_tap(struct dh_instance *instance, struct dh_tap *tap) {
 
 bool dh_port_get_holder(struct dh_instance *instance, struct dh_holder *ret_holder) {
     (void)instance;
-    *ret_holder = (struct dh_holder){.since_ns = 3, .run = 1, .worker = "hog", .place = "w.lua:9"};
+    *ret_holder = (struct dh_holder){.since_ns = 3, .run = 1};
+    if (fake.steps % 2 == 0) { /* else it has not been seen yet who it is, and where */
+        strcpy(ret_holder->worker, "hog");
+        strcpy(ret_holder->place, "w.lua:9");
+    }
     return fake.is_held;
 }
 

@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 static unsigned left; /* 1: the next one; 0: none */
 static bool is_for_good;
 static unsigned count;
 
+int __real_eventfd(unsigned value, int flags);
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 char *__real_strdup(const char *text);
@@ -27,6 +29,7 @@ enum MHD_Result __real_MHD_add_response_header(struct MHD_Response *response, co
 enum MHD_Result __real_MHD_queue_response(struct MHD_Connection *connection, unsigned status,
                                           struct MHD_Response *response);
 
+int __wrap_eventfd(unsigned value, int flags);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 char *__wrap_strdup(const char *text);
@@ -42,7 +45,7 @@ enum MHD_Result __wrap_MHD_add_response_header(struct MHD_Response *response, co
 enum MHD_Result __wrap_MHD_queue_response(struct MHD_Connection *connection, unsigned status,
                                           struct MHD_Response *response);
 
-static bool is_refused(void) {
+bool refuse_this(void) {
     if (left == 0 || --left > 0) {
         return false;
     }
@@ -65,44 +68,48 @@ unsigned refuse_count(void) {
     return count;
 }
 
+int __wrap_eventfd(unsigned value, int flags) {
+    return refuse_this() ? -1 : __real_eventfd(value, flags);
+}
+
 void *__wrap_malloc(size_t size) {
-    return is_refused() ? NULL : __real_malloc(size);
+    return refuse_this() ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t n, size_t size) {
-    return is_refused() ? NULL : __real_calloc(n, size);
+    return refuse_this() ? NULL : __real_calloc(n, size);
 }
 
 char *__wrap_strdup(const char *text) {
-    return is_refused() ? NULL : __real_strdup(text);
+    return refuse_this() ? NULL : __real_strdup(text);
 }
 
 char *__wrap_strndup(const char *text, size_t len) {
-    return is_refused() ? NULL : __real_strndup(text, len);
+    return refuse_this() ? NULL : __real_strndup(text, len);
 }
 
 FILE *__wrap_open_memstream(char **text, size_t *len) {
-    return is_refused() ? NULL : __real_open_memstream(text, len);
+    return refuse_this() ? NULL : __real_open_memstream(text, len);
 }
 
 struct MHD_Response *__wrap_MHD_create_response_from_buffer(size_t size, void *buffer,
                                                             enum MHD_ResponseMemoryMode mode) {
-    return is_refused() ? NULL : __real_MHD_create_response_from_buffer(size, buffer, mode);
+    return refuse_this() ? NULL : __real_MHD_create_response_from_buffer(size, buffer, mode);
 }
 
 struct MHD_Response *
 __wrap_MHD_create_response_from_callback(uint64_t size, size_t block, MHD_ContentReaderCallback fn,
                                          void *arg, MHD_ContentReaderFreeCallback free_fn) {
-    return is_refused() ? NULL
-                        : __real_MHD_create_response_from_callback(size, block, fn, arg, free_fn);
+    return refuse_this() ? NULL
+                         : __real_MHD_create_response_from_callback(size, block, fn, arg, free_fn);
 }
 
 enum MHD_Result __wrap_MHD_add_response_header(struct MHD_Response *response, const char *name,
                                                const char *value) {
-    return is_refused() ? MHD_NO : __real_MHD_add_response_header(response, name, value);
+    return refuse_this() ? MHD_NO : __real_MHD_add_response_header(response, name, value);
 }
 
 enum MHD_Result __wrap_MHD_queue_response(struct MHD_Connection *connection, unsigned status,
                                           struct MHD_Response *response) {
-    return is_refused() ? MHD_NO : __real_MHD_queue_response(connection, status, response);
+    return refuse_this() ? MHD_NO : __real_MHD_queue_response(connection, status, response);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
-** Memory that runs out: what a fuzzer links statically asks here (CMakeLists.txt wraps these functions of
+** Memory and descriptors that run out: what a fuzzer links statically asks here (CMakeLists.txt wraps these functions of
 ** libc and MHD), and so does jansson. What shared libraries need for themselves is not refused here; for that
 ** there is spec/starve.
 */
@@ -14,6 +14,9 @@ void refuse_init(void);
 
 /* From now on refuse the n-th request, or all from the n-th; 0: none. */
 void refuse_from(unsigned n, bool all);
+
+/* A request: is it refused? */
+bool refuse_this(void);
 
 /* How many have been refused, ever? */
 unsigned refuse_count(void);

@@ -93,6 +93,18 @@ static int open_socket(struct dh_control *c, const struct dh_control_options *op
     return result;
 }
 
+static void release(struct dh_control *c) {
+    for (struct dh_unit *u = dh_port_first(c->instance); u != NULL; u = dh_port_next(u)) {
+        *dh_port_record(u) = NULL; /* the snapshot's */
+    }
+    dh_ring_fini(&c->logs);
+    dh_ring_fini(&c->events);
+    free(c->script);
+    dh_orders_fini(&c->orders);
+    dh_snapshot_fini(&c->snapshot);
+    close(c->notify_fd);
+}
+
 int dh_control_start(struct dh_control *c, struct dh_instance *instance,
                      const struct dh_control_options *options, char ret_address[DH_SOCKET_ADDRESS],
                      struct dh_error *err) {
@@ -129,19 +141,8 @@ int dh_control_start(struct dh_control *c, struct dh_instance *instance,
     return 0;
 
 err_after_orders:
-    dh_ring_fini(&c->logs);
-    dh_ring_fini(&c->events);
-    free(c->script);
-    dh_orders_fini(&c->orders);
-    dh_snapshot_fini(&c->snapshot);
-    close(c->notify_fd);
+    release(c);
     return result == DH_ENOMEM ? dh_error_set(err, result, "out of memory") : result;
-}
-
-static void forget_records(struct dh_control *c) {
-    for (struct dh_unit *u = dh_port_first(c->instance); u != NULL; u = dh_port_next(u)) {
-        *dh_port_record(u) = NULL;
-    }
 }
 
 void dh_control_stop(struct dh_control *c) {
@@ -150,11 +151,5 @@ void dh_control_stop(struct dh_control *c) {
     dh_socket_unlink(&c->socket);
     dh_port_attach(c->instance, NULL);
     dh_port_set_tap(c->instance, NULL);
-    forget_records(c);
-    dh_ring_fini(&c->logs);
-    dh_ring_fini(&c->events);
-    free(c->script);
-    dh_orders_fini(&c->orders);
-    dh_snapshot_fini(&c->snapshot);
-    close(c->notify_fd);
+    release(c);
 }

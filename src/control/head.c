@@ -28,11 +28,10 @@ static void take_once(struct head *head, const char **slot, const char *value, c
     *slot = value;
 }
 
-/* Of a header that goes on in the next line MHD adds what stands there to the name. Such a name has been moved
-** away from its value. */
-static bool is_folded(const char *key, size_t key_len, const char *value) {
-    const char *behind = key + key_len + 1;
-    return value < behind || strspn(behind, " \t") != (size_t)(value - behind);
+/* Of a header that goes on in the next line MHD adds what stands there to the name. For that it takes the name
+** to new memory, behind all that has come. */
+static bool is_folded(const char *key, const char *value) {
+    return value < key;
 }
 
 static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char *key,
@@ -42,7 +41,7 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
     (void)len;
     if (strcspn(key, " \t") != key_len) {
         head->wrong = "a header's name with a blank in it or behind it";
-    } else if (is_folded(key, key_len, value)) {
+    } else if (is_folded(key, value)) {
         head->wrong = "a header of more than one line";
     } else if (strcasecmp(key, MHD_HTTP_HEADER_HOST) == 0) {
         take_once(head, &head->host, value, "more than one header Host");

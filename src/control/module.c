@@ -10,6 +10,11 @@
 
 /* The object: a pointer, NULL once it has been stopped. User values: the host, the version. */
 
+static const char *required(lua_State *L, const char *key) {
+    lua_getfield(L, 2, key);
+    return luaL_checkstring(L, -1);
+}
+
 static const char *option(lua_State *L, const char *key) {
     return lua_getfield(L, 2, key) == LUA_TNIL ? NULL : luaL_checkstring(L, -1);
 }
@@ -33,13 +38,11 @@ static int l_start(lua_State *L) {
     *slot = NULL;
     luaL_setmetatable(L, CONTROL_TYPE);
     struct dh_control_options options = {
-        .script = option(L, "script"),
-        .version = option(L, "version"),
+        .script = required(L, "script"),
+        .version = required(L, "version"),
         .socket_path = option(L, "socket"),
         .listen = option(L, "listen"),
     };
-    luaL_argcheck(L, options.script != NULL && options.version != NULL, 2,
-                  "script and version expected");
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, object, 1);
     lua_pushstring(L, options.version);

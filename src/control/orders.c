@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "control/orders.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,9 +34,10 @@ void dh_orders_fini(struct dh_orders *orders) {
 
 struct dh_order *dh_order_new(enum dh_order_kind kind, const char *name, size_t len) {
     struct dh_order *order = calloc(1, sizeof(*order));
+    assert(len < sizeof(order->name));
     if (order != NULL) {
         order->kind = kind;
-        order->name_len = len < sizeof(order->name) ? len : 0; /* no worker has so long a name */
+        order->name_len = len;
         memcpy(order->name, name, order->name_len);
     }
     return order;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "control/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -212,22 +213,20 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         *len = 0;
         return MHD_YES;
     }
-    switch (r->phase) {
-        case DH_REQUEST_BEGUN:
-            r->phase = DH_REQUEST_READING;
-            return dh_head_check(r, method, url, version);
-        case DH_REQUEST_READING:
-            return answer_from_now(r, url, method);
-        case DH_REQUEST_WAITING:
-            r->is_suspended = true;
-            MHD_suspend_connection(connection);
-            return MHD_YES;
-        case DH_REQUEST_READY:
-            return r->answer(r);
-        case DH_REQUEST_ANSWERED:
-            break;
+    if (r->phase == DH_REQUEST_BEGUN) {
+        r->phase = DH_REQUEST_READING;
+        return dh_head_check(r, method, url, version);
     }
-    return MHD_YES;
+    if (r->phase == DH_REQUEST_READING) {
+        return answer_from_now(r, url, method);
+    }
+    if (r->phase == DH_REQUEST_WAITING) {
+        r->is_suspended = true;
+        MHD_suspend_connection(connection);
+        return MHD_YES;
+    }
+    assert(r->phase == DH_REQUEST_READY); /* MHD does not ask again for what has been answered */
+    return r->answer(r);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
@@ -397,12 +396,9 @@ static size_t leave_escapes(void *arg, struct MHD_Connection *connection, char *
 }
 
 static unsigned connection_limit(void) {
-    struct rlimit limit;
-    unsigned most = DH_CONNECTIONS_MAX;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 < most) {
-        most = (unsigned)(limit.rlim_cur / 4);
-    }
-    return most;
+    struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return (unsigned)least(limit.rlim_cur / 4, DH_CONNECTIONS_MAX);
 }
 
 /* The daemon of *fd, which is the daemon's then; none, and nothing to do, where it is -1. */

@@ -438,7 +438,7 @@ uint64_t dh_snapshot_silence_ns(struct dh_snapshot *s, uint64_t now_ns) {
     pthread_mutex_lock(&s->mutex);
     bool is_answered = s->asked == s->done;
     pthread_mutex_unlock(&s->mutex);
-    return is_answered || now_ns < s->asked_ns ? 0 : now_ns - s->asked_ns;
+    return is_answered ? 0 : now_ns - s->asked_ns;
 }
 
 /* Returns how many workers there are. */

@@ -186,8 +186,8 @@ static void sweep(const char *dir) {
     DIR *d = opendir(dir);
     while (d != NULL && looked_at < DH_SWEEP_MAX && (entry = readdir(d)) != NULL) {
         int len = snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
-        if (is_default_name(entry->d_name) && len > 0 && (size_t)len < sizeof(path) &&
-            set_address(&address, path, NULL) == 0) {
+        if (is_default_name(entry->d_name) && (size_t)len < sizeof(path)) {
+            set_address(&address, path, NULL);
             make_room(&address, NULL);
             looked_at++;
         }
@@ -265,22 +265,21 @@ static union dh_address {
 
 bool dh_socket_is_loopback(int fd) {
     union dh_address a = address_of(fd);
-    return a.any.sa_family == AF_INET6 ? IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr)
-                                       : ntohl(a.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return a.any.sa_family == AF_INET6
+               ? memcmp(&a.v6.sin6_addr, &in6addr_loopback, sizeof(in6addr_loopback)) == 0
+               : ntohl(a.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
-/* As it can be connected to; "" if the system does not say. */
+/* As it can be connected to. */
 static void write_address(int fd, char dst[DH_SOCKET_ADDRESS]) {
     union dh_address a = address_of(fd);
     bool is_v6 = a.any.sa_family == AF_INET6;
-    char host[NI_MAXHOST];
-    char port[NI_MAXSERV];
-    dst[0] = '\0';
-    if (getnameinfo(&a.any, is_v6 ? sizeof(a.v6) : sizeof(a.v4), host, sizeof(host), port,
-                    sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
-        snprintf(dst, DH_SOCKET_ADDRESS, "%s%.100s%s:%.5s", is_v6 ? "[" : "", host,
-                 is_v6 ? "]" : "", port);
-    }
+    char host[NI_MAXHOST] = "";
+    char port[NI_MAXSERV] = "";
+    getnameinfo(&a.any, is_v6 ? sizeof(a.v6) : sizeof(a.v4), host, sizeof(host), port, sizeof(port),
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(dst, DH_SOCKET_ADDRESS, "%s%.100s%s:%.5s", is_v6 ? "[" : "", host, is_v6 ? "]" : "",
+             port);
 }
 
 int dh_socket_listen(const char *where, char ret_address[DH_SOCKET_ADDRESS], struct dh_error *err) {

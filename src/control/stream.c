@@ -87,13 +87,11 @@ static void put_missed(struct dh_stream *s, uint64_t missed) {
     }
 }
 
-/* The next entry, as much as there is room for; returns its id, 0: there is none. */
+/* The next entry; returns its id, 0: there is none. */
 static uint64_t next_entry(const struct dh_stream *s, struct dh_ring_cursor *at,
                            char entry[ENTRY_BYTES], size_t *ret_len) {
     uint64_t id = dh_ring_next(s->ring, at, entry, ENTRY_BYTES, ret_len);
-    if (id != 0 && *ret_len > ENTRY_BYTES) {
-        *ret_len = ENTRY_BYTES;
-    }
+    assert(id == 0 || *ret_len <= ENTRY_BYTES);
     return id;
 }
 
@@ -113,7 +111,7 @@ static bool fill(struct dh_stream *s) {
         if (id == 0) {
             return false;
         }
-        if (id > expected && expected > 1) {
+        if (id > expected) {
             put_missed(s, id - expected);
         }
         if (s->is_events) {
