@@ -125,6 +125,39 @@ describe("the control plane", function()
       assert.is_true(tonumber(text:match "\ndecnet_host_held_seconds (%S+)") > 0)
     end)
 
+    it("keeps a thousand orders for later, and refuses the next ones", function()
+      local own, own_path = plane.start [[
+        local decnet = require "decnet"
+        decnet.worker("idle", function() decnet.park() end)
+        decnet.worker { name = "stuck", restart = "never", run = function()
+          decnet.sleep(0.2)
+          print "in"
+          return (("a"):rep(200)):find(("a*"):rep(20) .. "b")
+        end }
+      ]]
+      own:says "in"
+      local connections = {}
+      for i = 1, 60 do
+        connections[i] = http.open(own_path,
+          ("POST /v1/workers/idle/reset?wait=0 HTTP/1.1\r\nHost: x\r\n\r\n"):rep(20))
+      end
+      local taken, refused
+      process.wait(function()
+        taken, refused = 0, 0
+        for _, connection in ipairs(connections) do
+          taken = taken + select(2, connection.data:gsub("HTTP/1.1 202 ", ""))
+          refused = refused + select(2, connection.data:gsub("1024 orders are under way", ""))
+        end
+        return taken + refused == 1200
+      end, 30)
+      assert.equal(1024, taken)
+      assert.equal(176, refused)
+      for _, connection in ipairs(connections) do
+        connection.close()
+      end
+      own:kill(process.KILL)
+    end)
+
     it("is shut down as by signals, which do not need the loop", function()
       local status, reply = plane.post(path, "/v1/shutdown?now=1&wait=0.1")
       assert.equal(202, status)
@@ -415,6 +448,33 @@ describe("the control plane", function()
     end)
 
     lazy_teardown(function() child:kill(process.KILL) end)
+  end)
+
+  it("finds the last one of many workers, while others are removed", function()
+    local own, path = plane.start [[
+      local decnet = require "decnet"
+      for i = 1, 3000 do
+        decnet.worker("w" .. i, function() decnet.park() end)
+      end
+      decnet.worker("last", function()
+        for i = 1, 3000 do
+          decnet.get("w" .. i):remove()
+          decnet.yield()
+        end
+        decnet.park()
+      end)
+    ]]
+    local count
+    process.wait(function()
+      local reply = select(2, plane.get(path, "/v1/workers"))
+      assert.is_table(plane.worker_of(reply, "last"))
+      assert.equal(200, http.ask(path, "GET", "/v1/logs?worker=last").status)
+      count = #reply.workers
+      return count == 1
+    end, 60)
+    assert.equal(1, count)
+    assert.equal("last", select(2, plane.get(path, "/v1/workers/last")).name)
+    own:stop()
   end)
 
   -- DECNET_ORDERS: how many in all; ./dev storm plays 10,000.

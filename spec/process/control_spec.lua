@@ -168,6 +168,7 @@ describe("the control plane", function()
       local options = { body = "a=b", type = "application/x-www-form-urlencoded" }
       assert.equal(415, (post(path, "/v1/workers/steady/reset", options)))
       assert.equal(413, (post(path, "/v1/workers/steady/reset", { body = (" "):rep(20000) })))
+      assert.equal(413, (post(path, "/v1/workers/steady/reset", { body = (" "):rep(100000) })))
     end)
 
     it("on a TCP port, too, but takes no orders there", function()
@@ -193,6 +194,32 @@ describe("the control plane", function()
       assert.equal(403, (get(port, "http://evil.example/livez")))
       assert.equal(403, (get(port, "/livez", { headers = { "Origin: http://localhost" } })))
       assert.equal(200, (get(path, "/livez", { host = "evil.example" })))
+    end)
+
+    it("where other machines can ask, by whatever name it goes there", function()
+      local own = start("require 'decnet'.worker('w', function() end)",
+        { "--keep-alive", "--listen", "0.0.0.0:0" })
+      local port = tonumber(own:says "listening at 0.0.0.0:(%d+)")
+      assert.equal(200, (get(port, "/livez", { host = "this.example" })))
+      assert.equal(403, (get(port, "/livez", { headers = { "Origin: http://this.example" } })))
+      own:stop()
+    end)
+
+    it("whether all are ready that should be", function()
+      local own, own_path = start [[
+        local decnet = require "decnet"
+        decnet.worker("steady", function() decnet.park() end)
+        decnet.worker("done", function() end)
+      ]]
+      in_state(own_path, "steady", "running")
+      local status, reply = get(own_path, "/readyz")
+      assert.equal(200, status)
+      assert.same({ ready = true, stopping = false, workers = 2, not_ready = 0 }, reply)
+      own:stop()
+      status, reply = get(path, "/readyz")
+      assert.equal(503, status)
+      assert.is_false(reply.ready)
+      assert.is_true(reply.not_ready > 0)
     end)
 
     it("whole addresses as it does paths", function()
@@ -237,6 +264,20 @@ describe("the control plane", function()
         process.wait(function() return connection.over end, 3)
         connection.close()
         assert.equal(400, http.parse(connection.data, true).status)
+      end
+    end)
+
+    it("100 to who waits for leave to send a body, and then what becomes of it", function()
+      for length, body in pairs { ["Content-Length: 10"] = '{"wait":5}',
+        ["Transfer-Encoding: chunked"] = 'a\r\n{"wait":5}\r\n0\r\n\r\n' } do
+        local connection = http.open(path, "POST /v1/workers/steady/reset HTTP/1.1\r\nHost: x\r\n"
+          .. "Content-Type: application/json\r\n" .. length .. "\r\nExpect: 100-continue\r\n\r\n")
+        process.wait(function() return connection.data:find "\r\n\r\n" end)
+        assert.equal("HTTP/1.1 100 Continue\r\n\r\n", connection.data)
+        connection.send(body)
+        process.wait(function() return connection.data:find '"done"' end)
+        connection.close()
+        assert.matches("\r\n\r\nHTTP/1.1 200 ", connection.data, 1, true)
       end
     end)
 

@@ -24,8 +24,8 @@ local SCRIPT = [[
 -- The events in the text of a stream: { event =, id =, data = } each.
 local function events_of(text)
   local list = {}
-  for block in (text:match "\r\n\r\n(.*)$" or ""):gsub("%x+\r\n", ""):gsub("\r\n", "")
-    :gmatch "(.-)\n\n" do
+  local answer = http.parse(text, true)
+  for block in (answer and answer.body or ""):gmatch "(.-)\n\n" do
     local event, data = block:match "event: ([^\n]+)", block:match "data: ([^\n]+)"
     if event and data then
       list[#list + 1] = { event = event, id = block:match "id: ([^\n]+)", data = http.json(data) }
@@ -124,6 +124,39 @@ describe("the control plane", function()
       process.wait(function() return #events_of(stream.data) > 0 end)
       assert.is_true(events_of(stream.data)[1].data.id > before)
       stream.close()
+    end)
+
+    it("and tells who is too slow how many he missed", function()
+      local own, own_path = plane.start [[
+        local decnet = require "decnet"
+        decnet.worker { name = "flood", min_backoff = 1e-4, max_backoff = 1e-4, run = function(self)
+          if self.run > 3000 then decnet.park() end
+          error(("x"):rep(1000))
+        end }
+      ]]
+      local stream = follow(own_path, "/v1/events?after=0")
+      process.wait(function() return #stream.data > 0 end)
+      stream.handle:read_stop()
+      process.wait(function()
+        return select(2, plane.get(own_path, "/v1/workers")).workers[1].run == 3001
+      end)
+      stream.handle:read_start(function(_, data) stream.data = stream.data .. (data or "") end)
+      process.wait(function() return stream.data:find('"run":3001,.*\n\n') end)
+      stream.close()
+      local events = events_of(stream.data)
+      local missed, last, told = 0, 0, 0
+      for _, event in ipairs(events) do
+        if event.event == "missed" then
+          assert.is_nil(event.id)
+          missed = missed + event.data.missed
+          told = told + event.data.missed
+        else
+          assert.equal(last + told + 1, event.data.id)
+          last, told = event.data.id, 0
+        end
+      end
+      assert.is_true(missed > 0, missed)
+      own:stop()
     end)
 
     it("and ends the stream with the host", function()

@@ -77,6 +77,11 @@ describe("a host without memory", function()
     explore("start", "memory on", 7)
   end)
 
+  it("starts with its control plane, or refuses to", function()
+    explore("plane", "memory on", 61)
+    explore("plane", "files once")
+  end)
+
   it("tells a worker that uses luv that there is none", function()
     explore("uv", "memory once", 29)
   end)
