@@ -456,14 +456,16 @@ describe("the control plane", function()
       for i = 1, 3000 do
         decnet.worker("w" .. i, function() decnet.park() end)
       end
-      decnet.worker("last", function()
-        for i = 1, 3000 do
+      decnet.worker("last", function(self)
+        for i = 1, self.run > 1 and 3000 or 0 do
           decnet.get("w" .. i):remove()
           decnet.yield()
         end
         decnet.park()
       end)
     ]]
+    assert.equal(200, http.ask(path, "GET", "/v1/logs?worker=last").status)
+    assert.equal(200, plane.post(path, "/v1/workers/last/restart"))
     local count
     process.wait(function()
       local reply = select(2, plane.get(path, "/v1/workers"))

@@ -47,7 +47,7 @@ int dh_place_of_script(const char *script, char *ret_path, size_t cap, struct dh
         base_len -= 4;
     }
     int n = snprintf(ret_path, cap, "%s/%.*s-%08x.sock", dir, (int)base_len, base, fnv1a(real));
-    if (n < 0 || (size_t)n >= cap) {
+    if ((size_t)n >= cap) {
         return dh_error_set(err, DH_EINVAL,
                             "the path of a socket can have %zu bytes, %s/%s-... has more; pass "
                             "--socket PATH",
