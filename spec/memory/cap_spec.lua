@@ -149,6 +149,19 @@ describe("max_memory #host", function()
       status.last_error.message)
   end)
 
+  -- The error was raised on the new task's stack, where nobody catches: it ended the host.
+  it("is told to who spawns a task whose arguments have no room, whatever room that is", function()
+    for n = 20000, 34000, 1000 do
+      local list = {}
+      hog(function()
+        for i = 1, n do
+          list[i] = i
+        end
+        pcall(decnet.spawn, decnet.yield, table.unpack(list))
+      end)
+    end
+  end)
+
   it("ends a run that is refused blocks again and again", function()
     local refused = 0
     local status = hog(function()

@@ -25,7 +25,9 @@ struct dh_task *dh_spawn(lua_State *L, struct dh_run *run, int nargs) {
     lua_insert(L, -2 - nargs);
     lua_State *co = lua_newthread(L);
     lua_setiuservalue(L, -3 - nargs, 1);
-    luaL_checkstack(co, nargs + 3, "too many arguments");
+    if (!lua_checkstack(co, nargs + 5)) { /* not luaL_checkstack: nobody would catch an error of co */
+        luaL_error(L, "out of memory: no stack for a task with %d arguments", nargs);
+    }
     lua_xmove(L, co, nargs + 1);
     lua_pushvalue(L, -1);
     dh_task_start(L, t, run, co, nargs);
@@ -84,11 +86,13 @@ static int results_of(lua_State *L, const struct dh_task *t) {
     }
     int n = lua_gettop(t->co);
     luaL_checkstack(L, n, "too many results");
-    luaL_checkstack(t->co, n, "too many results");
+    if (!lua_checkstack(t->co, 1)) { /* an error of t->co would be nobody's */
+        return luaL_error(L, "join: out of memory");
+    }
     for (int i = 1; i <= n; i++) {
         lua_pushvalue(t->co, i);
+        lua_xmove(t->co, L, 1);
     }
-    lua_xmove(t->co, L, n);
     return n;
 }
 

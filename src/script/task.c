@@ -152,7 +152,6 @@ void dh_task_begin(struct dh_task *t, struct dh_run *run, lua_State *co, int nar
 }
 
 void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_State *co, int nargs) {
-    luaL_checkstack(co, 2, "too many arguments");
     dh_task_begin(t, run, co, nargs, dh_vm_anchor(dh_vm_of(L), L));
 }
 

@@ -119,7 +119,7 @@ struct dh_spawned {
 };
 
 /* Make co the root coroutine of t, which is queued to run: co's stack holds the function and nargs
-** arguments, the value on top of L's stack is the userdata that t lives in. Pops it. Raises on
+** arguments, and has room for two more; the value on top of L's stack is the userdata that t lives in. Pops it. Raises on
 ** memory errors, and then t is untouched. */
 void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_State *co, int nargs);
 

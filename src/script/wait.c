@@ -49,7 +49,9 @@ static bool can_be_suspended(const char *name) {
 static bool push_boundary_name(lua_State *L, lua_State *co) {
     lua_Debug ar;
     luaL_checkstack(L, 8, NULL);
-    luaL_checkstack(co, 1, NULL);
+    if (!lua_checkstack(co, 1)) { /* an error of co, which stands in a call, would not unwind L */
+        return false;
+    }
     for (int level = co == L ? 1 : 0; lua_getstack(co, level, &ar); level++) {
         lua_getinfo(co, "nSf", &ar);
         lua_xmove(co, L, 1);
