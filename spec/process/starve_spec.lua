@@ -7,7 +7,7 @@ local uv = require "luv"
 local program = process.host:gsub("[^/]+$", "decnet-starved")
 
 -- Every `stride`-th point of a mode, in hosts that are one process each. Returns how many.
-local function play(name, mode, stride)
+local function play(name, mode, stride, is_wanted)
   if not uv.fs_stat(program) then
     pending "decnet-starved is not part of a sanitised build"
   end
@@ -15,6 +15,7 @@ local function play(name, mode, stride)
     if scenario.name == name then
       local count, findings = drive.explore({
         program = program, root = process.dir(), jobs = 2, stride = stride or 1, first = 1,
+        is_wanted = is_wanted,
       }, scenario, mode)
       for _, finding in ipairs(findings) do
         error(("%s: %s: %s"):format(name, finding.plans[1], finding.what))
@@ -102,6 +103,35 @@ describe("a host without memory", function()
 
   it("answers by the control plane, or does not, but lives", function()
     explore("control", "memory on", 23)
+  end)
+end)
+
+describe("a host that has memory but at one place", function()
+  lazy_teardown(process.cleanup)
+  local played = {}
+
+  -- A place is played in the first of the scenarios that comes there.
+  local function is_new(text)
+    local is = not played[text] and (text:find "^src/script/" or text:find "^src/host/") ~= nil
+    played[text] = true
+    return is
+  end
+
+  it("goes on with all the rest", function()
+    local count = 0
+    for _, name in ipairs { "tasks", "uv", "luv", "stop", "restart", "crash", "start", "reload",
+      "shutdown" } do
+      count = count + play(name, "memory at", 1, is_new)
+    end
+    assert.is_true(count > 100)
+  end)
+
+  it("starts, or says why it cannot", function()
+    local count = 0
+    for _, name in ipairs { "load", "plane", "boot" } do
+      count = count + play(name, "memory at", 1, is_new)
+    end
+    assert.is_true(count > 50)
   end)
 end)
 

@@ -5,7 +5,9 @@ local uv = require "luv"
 local M = {}
 
 local PATIENCE_MS = 6000
-local NEVER = 1000000000
+local SHORT_MS = 20
+local NEVER = "1000000000"
+local NOWHERE = "memory at 0"
 
 -- name -> options of its host (arguments before the script), more environment, `exits`: which exit
 -- codes are good besides 0, `leaks`: it passes through libraries (gnutls when it is loaded, luv
@@ -15,7 +17,7 @@ local NEVER = 1000000000
 -- luv does not survive that Lua has no memory for a request (its finalizer reads what it has not
 -- written).
 M.modes = {
-  "memory once", "memory twice", "memory on", "memory ceiling",
+  "memory once", "memory twice", "memory on", "memory ceiling", "memory at",
   "files once", "files twice", "files on",
   "calls eintr", "calls eagain", "calls short", "calls each-short",
 }
@@ -80,9 +82,10 @@ function M.play(program, scenario, plan, dir, done)
     args = args, stdio = { nil, out, err },
     env = environment {
       DECNET_STARVE = plan, DECNET_STARVE_REPORT = files[3],
-      DECNET_STARVE_MS = tostring(scenario.ms or 20),
+      DECNET_STARVE_MS = tostring(not plan:find "^memory at" and scenario.ms or SHORT_MS),
       DECNET_STARVE_ARMED = scenario.armed and "1" or nil,
       DECNET_STARVE_THREAD = scenario.thread,
+      DECNET_STARVE_PLACES = plan == NOWHERE and dir .. "/places" or nil,
       DECNET_STARVE_SOCKET = dir .. "/control",
       DECNET_STARVE_TRACE = os.getenv "DECNET_STARVE_TRACE",
       LUA_PATH = uv.cwd() .. "/?.lua;;",
@@ -163,8 +166,73 @@ local function play_all(program, scenario, root, jobs, next_plan, each)
   uv.run()
 end
 
---- The plans of a mode: one for each `stride`-th point.
-local function plans_of(mode, unfaulted, stride, first)
+--- Where in src/ the stacks stand that the program has written down, each by its innermost function there:
+-- a list of { at = "1f3a", text = "src/script/plain.c:39" }. What core has armed once it may arm
+-- again: of the deadlines of env_arm none is refused.
+local function read_places(program, path)
+  local stacks, addresses, seen = {}, {}, {}
+  for line in io.lines(path) do
+    local stack = {}
+    for at in line:gmatch "%x+" do
+      stack[#stack + 1] = at
+      if not seen[at] then
+        seen[at] = true
+        addresses[#addresses + 1] = ("%x\n"):format(tonumber(at, 16) - 1) -- in the call
+      end
+    end
+    stacks[#stacks + 1] = stack
+  end
+  local input = path .. ".addresses"
+  local file <close> = assert(io.open(input, "w"))
+  file:write(table.concat(addresses))
+  file:flush()
+  local where, texts = {}, {}
+  local listing <close> = assert(io.popen(("addr2line -f -e %s <%s"):format(program, input)))
+  for name in listing:lines() do
+    local text = listing:read():match "/(src/%l+/[%w_]+%.[ch]:%d+)"
+    texts[#texts + 1] = name ~= "env_arm" and text or false
+  end
+  for i, address in ipairs(addresses) do
+    where[("%x"):format(tonumber(address, 16) + 1)] = texts[i]
+  end
+  local places, is_listed = {}, {}
+  for _, stack in ipairs(stacks) do
+    for _, at in ipairs(stack) do
+      if where[at] then
+        if not is_listed[at] then
+          is_listed[at] = true
+          places[#places + 1] = { at = at, text = where[at] }
+        end
+        break
+      end
+    end
+  end
+  table.sort(places, function(a, b) return a.at < b.at end)
+  return places
+end
+
+-- A plan for each place, from the first one on each `stride`-th; options.is_wanted(text), if given, has
+-- a say.
+local function plans_of_places(options)
+  local places = read_places(options.program, options.root .. "/1/places")
+  local n = options.first - options.stride
+  return function()
+    repeat
+      n = n + options.stride
+      local place = places[n]
+      if place and (not options.is_wanted or options.is_wanted(place.text)) then
+        return ("memory at %s %s"):format(place.at, place.text)
+      end
+    until not place
+  end
+end
+
+-- The plans of a mode: one for each `stride`-th point.
+local function plans_of(options, mode, unfaulted)
+  local stride, first = options.stride, options.first
+  if mode == "memory at" then
+    return plans_of_places(options)
+  end
   local n = first
   local last, step = unfaulted.report.points, stride
   if mode:find "ceiling" then
@@ -187,7 +255,7 @@ function M.explore(options, scenario, mode)
   local unfaulted
   local root = options.root
   play_all(options.program, scenario, root, 1, coroutine.wrap(function()
-    coroutine.yield(("%s %d"):format(mode, NEVER))
+    coroutine.yield(mode == "memory at" and NOWHERE or mode .. " " .. NEVER)
     while true do
       coroutine.yield()
     end
@@ -206,7 +274,7 @@ function M.explore(options, scenario, mode)
       unfaulted.stderr), 0)
   end
   play_all(options.program, scenario, root, options.jobs,
-    plans_of(mode, unfaulted, options.stride, options.first), function(plan, result)
+    plans_of(options, mode, unfaulted), function(plan, result)
       count = count + 1
       local what = M.judge(scenario, result, unfaulted)
       if what then

@@ -10,7 +10,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "core/error.h"
+#include "core/timerq.h"
 #include "starve/starve.h"
 
 #define SLACK_BYTES 16384
@@ -29,6 +34,12 @@ void __libc_free(void *block);
 
 void *__real_dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size);
 void *__wrap_dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size);
+
+struct lua_State;
+int __real_lua_checkstack(struct lua_State *L, int n);
+int __wrap_lua_checkstack(struct lua_State *L, int n);
+int __real_dh_timerq_arm(struct dh_timerq *q, struct dh_timer *timer, uint64_t deadline_ns);
+int __wrap_dh_timerq_arm(struct dh_timerq *q, struct dh_timer *timer, uint64_t deadline_ns);
 
 bool __real_dh_slack_of_memory(void);
 /* What libraries do when they are unloaded is not ours, and libc ends the process when it has no memory
@@ -64,7 +75,7 @@ static bool is_refused(size_t growth) {
         slack_bytes -= growth;
         return false;
     }
-    if (is_pools || !starve_is_memory_refused(growth)) {
+    if (is_pools ? !starve_is_place_refused() : !starve_is_memory_refused(growth)) {
         return false;
     }
     errno = ENOMEM;
@@ -170,6 +181,27 @@ VISIBLE int pthread_create(pthread_t *ret_thread, const pthread_attr_t *attribut
         return EAGAIN;
     }
     return real(ret_thread, attributes, start, arg);
+}
+
+/* What needs memory now and then. */
+
+VISIBLE void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset) {
+    if (fd == -1 && starve_is_place_refused()) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
+}
+
+int __wrap_lua_checkstack(struct lua_State *L, int n) {
+    return starve_is_place_refused() ? 0 : __real_lua_checkstack(L, n);
+}
+
+int __wrap_dh_timerq_arm(struct dh_timerq *q, struct dh_timer *timer, uint64_t deadline_ns) {
+    if (!dh_timer_is_armed(timer) && starve_is_place_refused()) {
+        return DH_ENOMEM;
+    }
+    return __real_dh_timerq_arm(q, timer, deadline_ns);
 }
 
 bool __wrap_dh_slack_of_memory(void) {

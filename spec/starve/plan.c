@@ -17,25 +17,22 @@
 
 #define SITES (1u << 18)
 #define DEPTH 24
+#define DEPTH_OF_PLACES 64
+#define STACKS (1u << 16)
 
-enum mode { ONCE, TWICE, ON, CEILING, EINTR_AT, EAGAIN_AT, SHORT_AT, EACH_SHORT };
+enum mode { ONCE, TWICE, ON, CEILING, AT, EINTR_AT, EAGAIN_AT, SHORT_AT, EACH_SHORT };
 
 static const struct {
     const char *kind, *mode;
     enum starve_kind as_kind;
     enum mode as_mode;
 } words[] = {
-    {"memory", "once", STARVE_MEMORY, ONCE},
-    {"memory", "twice", STARVE_MEMORY, TWICE},
-    {"memory", "on", STARVE_MEMORY, ON},
-    {"memory", "ceiling", STARVE_MEMORY, CEILING},
-    {"files", "once", STARVE_FILES, ONCE},
-    {"files", "twice", STARVE_FILES, TWICE},
-    {"files", "on", STARVE_FILES, ON},
-    {"calls", "eintr", STARVE_CALLS, EINTR_AT},
-    {"calls", "eagain", STARVE_CALLS, EAGAIN_AT},
-    {"calls", "short", STARVE_CALLS, SHORT_AT},
-    {"calls", "each-short", STARVE_CALLS, EACH_SHORT},
+    {"memory", "once", STARVE_MEMORY, ONCE},    {"memory", "twice", STARVE_MEMORY, TWICE},
+    {"memory", "on", STARVE_MEMORY, ON},        {"memory", "ceiling", STARVE_MEMORY, CEILING},
+    {"memory", "at", STARVE_MEMORY, AT},        {"files", "once", STARVE_FILES, ONCE},
+    {"files", "twice", STARVE_FILES, TWICE},    {"files", "on", STARVE_FILES, ON},
+    {"calls", "eintr", STARVE_CALLS, EINTR_AT}, {"calls", "eagain", STARVE_CALLS, EAGAIN_AT},
+    {"calls", "short", STARVE_CALLS, SHORT_AT}, {"calls", "each-short", STARVE_CALLS, EACH_SHORT},
 };
 
 /* Where a block that is held was allocated. */
@@ -53,8 +50,13 @@ static struct {
     uint64_t for_ns;
     const char *thread; /* "main", "other", or NULL: all */
     const char *report;
+    const char *places;
     bool is_tracing;
 } plan;
+
+/* By the linker: where the program lies. */
+extern const char __executable_start[];
+extern const char etext[];
 
 static atomic_bool is_armed;
 static atomic_uint arms;
@@ -97,16 +99,19 @@ static void __attribute__((constructor)) read_plan(void) {
         }
         plan.kind = words[i].as_kind;
         plan.mode = words[i].as_mode;
-        plan.n = n;
+        plan.n = plan.mode == AT ? strtoull(text + strlen("memory at"), NULL, 16) : n;
         plan.k = k;
     }
     plan.for_ns = number_of(getenv("DECNET_STARVE_MS")) * 1000000u;
     plan.thread = getenv("DECNET_STARVE_THREAD");
     plan.report = getenv("DECNET_STARVE_REPORT");
+    plan.places = getenv("DECNET_STARVE_PLACES");
     plan.is_tracing = getenv("DECNET_STARVE_TRACE") != NULL;
-    if (plan.is_tracing) {
+    if (plan.is_tracing || plan.places != NULL || plan.mode == AT) {
         void *frames[DEPTH];
         backtrace(frames, DEPTH); /* loads what it needs */
+    }
+    if (plan.is_tracing) {
         sites = mmap(NULL, SITES * sizeof(*sites), PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     }
@@ -167,6 +172,49 @@ static bool is_on(uint64_t number) {
     return true;
 }
 
+/* Write down a stack, unless it was; where its hash is in use it was. */
+static void note_places(void *const *frames, int depth) {
+    static atomic_bool was_seen[STACKS];
+    static _Atomic int fd;
+    uint64_t hash = 0;
+    char text[DEPTH_OF_PLACES * 17 + 1];
+    int len = 0;
+    for (int i = 0; i < depth; i++) {
+        const char *at = frames[i];
+        hash = (hash ^ (uintptr_t)at) * UINT64_C(0x9e3779b97f4a7c15);
+        if (at >= __executable_start && at < etext) {
+            len +=
+                snprintf(text + len, sizeof(text) - (size_t)len, "%tx ", at - __executable_start);
+        }
+    }
+    if (atomic_exchange(&was_seen[hash >> 48], true)) {
+        return;
+    }
+    if (atomic_load(&fd) == 0) {
+        atomic_store(&fd, (int)syscall(SYS_openat, AT_FDCWD, plan.places,
+                                       O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
+    }
+    text[len++] = '\n';
+    ssize_t written = syscall(SYS_write, atomic_load(&fd), text, len);
+    (void)written;
+}
+
+/* Is it the plan's place that asks? */
+static bool is_at_place(void) {
+    void *frames[DEPTH_OF_PLACES];
+    is_inside = true;
+    int depth = backtrace(frames, DEPTH_OF_PLACES);
+    if (plan.places != NULL) {
+        note_places(frames, depth);
+    }
+    is_inside = false;
+    int i = 0;
+    while (i < depth && (const char *)frames[i] != __executable_start + plan.n) {
+        i++;
+    }
+    return i < depth && is_on(plan.n);
+}
+
 static bool is_hit(uint64_t number, size_t growth) {
     switch (plan.mode) {
         case TWICE:
@@ -179,6 +227,8 @@ static bool is_hit(uint64_t number, size_t growth) {
                 return false;
             }
             return is_on(plan.n);
+        case AT:
+            return is_at_place();
         case EACH_SHORT:
             return number >= plan.n;
         default:
@@ -214,6 +264,10 @@ static bool is_refused(enum starve_kind kind, size_t growth) {
 
 bool starve_is_memory_refused(size_t growth) {
     return !is_inside && is_refused(STARVE_MEMORY, growth);
+}
+
+bool starve_is_place_refused(void) {
+    return plan.mode == AT && starve_is_memory_refused(0);
 }
 
 bool starve_is_file_refused(void) {

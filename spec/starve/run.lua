@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- ./dev starve: decnet-host lua spec/starve/run.lua [--stride N] [--first N] [--jobs N]
---   [--mode "memory once"] [SCENARIO...]
+--   [--mode "memory once"] [--place PATTERN] [SCENARIO...]
 local uv = require "luv"
 package.path = uv.cwd() .. "/?.lua;" .. package.path
 local drive = require "spec.starve.drive"
@@ -16,6 +16,10 @@ while arg[at] do
   local name = arg[at]:match "^%-%-(%l+)$"
   if name == "mode" then
     wanted_mode = arg[at + 1]
+    at = at + 1
+  elseif name == "place" then
+    local pattern = arg[at + 1]
+    options.is_wanted = function(text) return text:find(pattern) end
     at = at + 1
   elseif name then
     options[name] = assert(tonumber(arg[at + 1]), arg[at])

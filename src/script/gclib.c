@@ -179,8 +179,11 @@ static int l_collectgarbage(lua_State *L) {
         return 1;
     }
     struct dh_gc_modes modes;
-    if (run->unit == NULL || dh_unit_trouble(run->unit) == NULL) {
+    if (run->unit == NULL) {
         return luaL_error(L, "collectgarbage: only a worker has modes of its own");
+    }
+    if (dh_unit_trouble(run->unit) == NULL) {
+        return luaL_error(L, "collectgarbage: out of memory");
     }
     modes = modes_of(run);
     int n = change(L, &modes, option); /* raises */

@@ -25,7 +25,8 @@ struct dh_task *dh_spawn(lua_State *L, struct dh_run *run, int nargs) {
     lua_insert(L, -2 - nargs);
     lua_State *co = lua_newthread(L);
     lua_setiuservalue(L, -3 - nargs, 1);
-    if (!lua_checkstack(co, nargs + 5)) { /* not luaL_checkstack: nobody would catch an error of co */
+    if (!lua_checkstack(co,
+                        nargs + 5)) { /* not luaL_checkstack: nobody would catch an error of co */
         luaL_error(L, "out of memory: no stack for a task with %d arguments", nargs);
     }
     lua_xmove(L, co, nargs + 1);
