@@ -166,9 +166,9 @@ local function play_all(program, scenario, root, jobs, next_plan, each)
   uv.run()
 end
 
---- Where in src/ the stacks stand that the program has written down, each by its innermost function there:
--- a list of { at = "1f3a", text = "src/script/plain.c:39" }. What core has armed once it may arm
--- again: of the deadlines of env_arm none is refused.
+-- Where in src/ the stacks stand that the program has written down, each by its innermost function
+-- there: a list of { at = "1f3a", text = "src/script/plain.c:39" }. What core has armed once it may
+-- arm again: of the deadlines of env_arm none is refused.
 local function read_places(program, path)
   local stacks, addresses, seen = {}, {}, {}
   for line in io.lines(path) do
@@ -211,8 +211,8 @@ local function read_places(program, path)
   return places
 end
 
--- A plan for each place, from the first one on each `stride`-th; options.is_wanted(text), if given, has
--- a say.
+-- A plan for each place, from the first one on each `stride`-th, of those that
+-- options.is_wanted(place), if given, wants.
 local function plans_of_places(options)
   local places = read_places(options.program, options.root .. "/1/places")
   local n = options.first - options.stride
@@ -220,7 +220,7 @@ local function plans_of_places(options)
     repeat
       n = n + options.stride
       local place = places[n]
-      if place and (not options.is_wanted or options.is_wanted(place.text)) then
+      if place and (not options.is_wanted or options.is_wanted(place)) then
         return ("memory at %s %s"):format(place.at, place.text)
       end
     until not place

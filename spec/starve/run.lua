@@ -19,7 +19,7 @@ while arg[at] do
     at = at + 1
   elseif name == "place" then
     local pattern = arg[at + 1]
-    options.is_wanted = function(text) return text:find(pattern) end
+    options.is_wanted = function(place) return place.text:find(pattern) end
     at = at + 1
   elseif name then
     options[name] = assert(tonumber(arg[at + 1]), arg[at])

@@ -114,6 +114,26 @@ local steps = {
     called(function(resume) uv.fs_mkdtemp(name "XXXXXX", resume) end)
     called(function(resume) uv.fs_scandir("/", resume) end)
   end,
+  function() called(function(resume) uv.fs_opendir("/", resume) end) end,
+  function()
+    for _ = 1, 70 do
+      assert(uv.fs_open("/dev/null", "r", 0))
+    end
+  end,
+  function()
+    for _ = 1, 100 do
+      uv.fs_stat("/", function() end)
+    end
+  end,
+  function()
+    local timer = decnet.shared(function()
+      local timer = assert(uv.new_timer())
+      timer:start(1, 0, function() end)
+      return timer
+    end)
+    decnet.sleep(0.002)
+    decnet.shared(timer.close, timer)
+  end,
   function() called(function(resume) uv.getaddrinfo("127.0.0.1", nil, nil, resume) end) end,
   function() called(function(resume) uv.random(8, nil, resume) end) end,
   function() called(function(resume) uv.cancel(assert(uv.fs_stat("/", resume))) end) end,

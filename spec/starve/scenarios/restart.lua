@@ -3,11 +3,11 @@
 local scenario = require "spec.starve.common"
 local starve = require "starve"
 local decnet = require "decnet"
-decnet.worker("victim", function(self)
-  if self.run == 1 then
+decnet.worker { name = "victim", max_memory = "64M", run = function(self)
+  if self.run <= 2 then
     decnet.sleep(0.003)
     error "boom"
-  elseif self.run == 2 then
+  elseif self.run == 3 then
     local t = decnet.spawn(function() return decnet.sleep(0.0001) end)
     t:join()
     local channel = decnet.channel(1)
@@ -17,7 +17,7 @@ decnet.worker("victim", function(self)
   end
   starve.disarm()
   decnet.park()
-end)
+end }
 decnet.on("crash", function(ev)
   if ev.worker == "victim" and ev.run == 1 then
     starve.arm()

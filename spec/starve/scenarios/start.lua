@@ -12,6 +12,9 @@ for i = 1, 3 do
     decnet.park()
   end }
 end
-scenario.verify(function() return scenario.are_running "w3" end)
+for i = 1, 70 do
+  decnet.worker("crowd" .. i, decnet.park)
+end
+scenario.verify(function() return scenario.are_running("w3", "crowd70") end)
 scenario.has_begun()
 starve.arm()

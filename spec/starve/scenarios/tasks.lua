@@ -103,13 +103,44 @@ local steps = {
   function() decnet.status() end,
   function() decnet.get "calm":status() end,
   function()
-    local extra = decnet.worker("extra", function() decnet.park() end)
+    local extra = decnet.worker { name = "extra", max_memory = "64M", run = function()
+      io.write "begun"
+      print(("x"):rep(5000))
+      decnet.park()
+    end }
     decnet.sleep(0.001)
     ends_soon(extra.remove, extra)
   end,
   function() decnet.group("group", { strategy = "one_for_all" }) end,
   function() decnet.shared(function() return io.open "/dev/null" end) end,
   function() decnet.await(function(resume) resume(1) end, 0.1) end,
+  function() decnet.await(function() return function() end end, 0.001) end,
+  function()
+    local parked
+    decnet.spawn(function()
+      parked = coroutine.running()
+      coroutine.yield()
+    end)
+    decnet.yield()
+    coroutine.resume(parked, 1, 2, 3)
+    decnet.yield()
+  end,
+  function() coroutine.wrap(function() error "boom" end)() end,
+  function()
+    local co = coroutine.create(function() end)
+    debug.sethook(co, function() end, "l")
+    debug.gethook(co)
+  end,
+  function()
+    local generators = {}
+    for i = 1, 3 do
+      generators[i] = coroutine.wrap(function()
+        local _ <close> = setmetatable({}, { __close = function() end })
+        coroutine.yield()
+      end)
+      generators[i]()
+    end
+  end,
   function() decnet.atomic(function() return 1 end) end,
   function() decnet.on("ready", function() end) end,
 }
