@@ -1,10 +1,25 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "script/pool.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "core/check.h"
+
+static bool has_no_slabs;
+
+/* In front of libc's. */
+void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset) {
+    if (has_no_slabs) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
+}
 
 static uint64_t held(struct dh_pool *pool, uint32_t id) {
     return dh_account_held(dh_pool_ledger(pool), id, DH_ACCOUNT_NO_LINE);
@@ -224,6 +239,67 @@ static void whatever_moves_each_bill_is_exact_and_no_byte_is_lost(void) {
     dh_pool_free(pool);
 }
 
+/* Lua counts on shrinking. In a sanitised build there are no slabs, and nothing is refused. */
+static void without_slabs_a_block_shrinks_where_it_is_and_grows_nowhere(void) {
+    struct dh_pool *pool = dh_pool_new();
+    char *block = dh_pool_realloc(pool, NULL, 0, 200);
+    memset(block, 'x', 200);
+    has_no_slabs = true;
+    char *larger = dh_pool_realloc(pool, block, 200, 300);
+    block = larger != NULL ? larger : block;
+    block = dh_pool_realloc(pool, block, larger != NULL ? 300 : 200, 100);
+    has_no_slabs = false;
+    CHECK(block != NULL);
+    CHECK_EQ(block[99], 'x');
+    CHECK_EQ(held(pool, DH_ACCOUNT_HOST), 100);
+    dh_pool_realloc(pool, block, 100, 0);
+    CHECK_EQ(held(pool, DH_ACCOUNT_HOST), 0);
+    dh_pool_free(pool);
+}
+
+/* In a sanitised build it shrinks. */
+static void without_slabs_what_malloc_made_does_not_shrink_into_one(void) {
+    struct dh_pool *pool = dh_pool_new();
+    char *block = dh_pool_realloc(pool, NULL, 0, 2000);
+    has_no_slabs = true;
+    char *smaller = dh_pool_realloc(pool, block, 2000, 100);
+    has_no_slabs = false;
+    CHECK_EQ(held(pool, DH_ACCOUNT_HOST), smaller != NULL ? 100 : 2000);
+    dh_pool_realloc(pool, smaller != NULL ? smaller : block, smaller != NULL ? 100 : 2000, 0);
+    dh_pool_free(pool);
+}
+
+static void a_line_that_nobody_watches_is_none(void) {
+    struct dh_pool *pool = dh_pool_new();
+    dh_pool_ledger(pool)->line = 10;
+    void *block = dh_pool_realloc(pool, NULL, 0, 100);
+    CHECK(block != NULL);
+    dh_pool_realloc(pool, block, 100, 0);
+    dh_pool_free(pool);
+}
+
+static void who_finds_no_account_is_the_hosts(void) {
+    struct dh_pool *pool = dh_pool_new();
+    struct dh_ledger *ledger = dh_pool_ledger(pool);
+    uint32_t count = ledger->count, capacity = ledger->capacity;
+    ledger->count = ledger->capacity = DH_ACCOUNTS_MAX;
+    CHECK_EQ(dh_account_open(ledger), DH_ACCOUNT_HOST);
+    ledger->count = count;
+    ledger->capacity = capacity;
+    dh_pool_free(pool);
+}
+
+static void a_block_of_more_than_half_of_the_addresses_is_refused(void) {
+    struct dh_pool *pool = dh_pool_new();
+    CHECK(dh_pool_realloc(pool, NULL, 0, SIZE_MAX) == NULL);
+    char *block = dh_pool_realloc(pool, NULL, 0, 2000);
+    CHECK(dh_pool_realloc(pool, block, 2000, SIZE_MAX) == NULL);
+    CHECK_EQ(held(pool, DH_ACCOUNT_HOST), 2000);
+    dh_pool_realloc(pool, block, 2000, 0);
+    dh_pool_free(pool);
+    dh_pool_free(NULL);
+}
+
 int main(void) {
     RUN(a_block_is_billed_to_the_current_account_until_it_is_freed);
     RUN(blocks_of_one_size_make_room_for_another);
@@ -231,5 +307,10 @@ int main(void) {
     RUN(a_growth_past_the_line_of_the_current_account_is_asked_for);
     RUN(a_line_for_all_together_is_kept_too);
     RUN(whatever_moves_each_bill_is_exact_and_no_byte_is_lost);
+    RUN(without_slabs_a_block_shrinks_where_it_is_and_grows_nowhere);
+    RUN(without_slabs_what_malloc_made_does_not_shrink_into_one);
+    RUN(a_line_that_nobody_watches_is_none);
+    RUN(who_finds_no_account_is_the_hosts);
+    RUN(a_block_of_more_than_half_of_the_addresses_is_refused);
     return check_report();
 }

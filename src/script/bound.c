@@ -136,7 +136,7 @@ static int own_result(lua_State *L) {
     struct dh_run *run = lua_touserdata(L, 1);
     if (lua_isinteger(L, 2)) {
         dh_files_add_fd(L, run, (int)lua_tointeger(L, 2));
-    } else if (lua_isuserdata(L, 2)) {
+    } else {
         dh_files_add_value(L, run);
     }
     return 0;

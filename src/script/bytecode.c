@@ -51,10 +51,8 @@ static int write_dump(lua_State *L, const void *bytes, size_t len, void *arg) {
     if (!grow((void **)&b->dump, &b->dump_cap, b->dump_len + len, 1)) {
         return 1;
     }
-    if (len > 0) {
-        memcpy(b->dump + b->dump_len, bytes, len);
-        b->dump_len += len;
-    }
+    memcpy(b->dump + b->dump_len, bytes, len);
+    b->dump_len += len;
     return 0;
 }
 

@@ -23,7 +23,7 @@ static struct dh_cap *cap_of(const struct dh_run *run) {
 }
 
 static int64_t line_of(const struct dh_run *run) {
-    const struct dh_trouble *trouble = run->unit != NULL ? run->unit->trouble : NULL;
+    const struct dh_trouble *trouble = run->unit->trouble;
     return trouble != NULL && trouble->cap.line != 0 ? trouble->cap.line : DH_ACCOUNT_NO_LINE;
 }
 
@@ -83,8 +83,7 @@ void dh_cap_push_error(lua_State *L, const struct dh_run *run) {
 }
 
 struct dh_failure *dh_cap_explain(const struct dh_run *run) {
-    if (cap_bytes(run) == NO_CAP || run->instance->vm->ledger == NULL ||
-        cap_of(run)->refused == 0) {
+    if (cap_bytes(run) == NO_CAP || cap_of(run)->refused == 0) {
         return NULL;
     }
     char text[DH_CAP_TEXT];
@@ -156,11 +155,14 @@ static bool is_deaf(const struct dh_vm *vm, const struct dh_run *run) {
 
 bool dh_cap_postpone(struct dh_vm *vm, struct dh_task *t) {
     uint64_t max = cap_bytes(t->run);
-    uint64_t held = dh_cap_held(vm, t->run);
     if (vm->ledger->held > vm->ledger->line) {
         vm->ledger->line += vm->ceiling.bytes / 8;
     }
-    if (max == NO_CAP || held <= max) {
+    if (max == NO_CAP) {
+        return false;
+    }
+    uint64_t held = dh_cap_held(vm, t->run);
+    if (held <= max) {
         return false;
     }
     if (held <= max + max / 2 || t->is_killed) {

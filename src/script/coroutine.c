@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "script/coroutine.h"
 
+#include <assert.h>
 #include <lauxlib.h>
 #include <lualib.h>
 
@@ -106,36 +107,30 @@ static int resume_k(lua_State *L, int status, lua_KContext ctx);
 static int wrap_k(lua_State *L, int status, lua_KContext ctx);
 
 static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool is_wrap) {
-    for (;;) {
-        bool can_yield = lua_isyieldable(L);
-        lua_State *boundary = vm->boundary;
-        int n = 0;
-        if (!can_yield) {
-            vm->boundaries++;
-            vm->boundary = L;
-        }
-        vm->preempt.running = co;
-        int status = lua_resume(co, L, nargs, &n);
-        dh_preempt_back(&vm->preempt, L);
-        vm->boundaries -= !can_yield;
-        vm->boundary = boundary;
-        if (status == LUA_YIELD && vm->is_host_yield) {
-            if (!can_yield) {
-                vm->is_host_yield = false;
-                nargs = 0;
-                continue;
-            }
-            dh_tag_set(co, L, DH_TAG_NESTED);
-            return lua_yieldk(L, 0, (lua_KContext)co, is_wrap ? wrap_k : resume_k);
-        }
-        if (status == LUA_YIELD && dh_tag_is_unlisted(co)) {
-            dh_idle_list(L, vm, co);
-        }
-        if (status == LUA_OK || status == LUA_YIELD) {
-            return pass_results(L, co, n, is_wrap);
-        }
-        return pass_error(L, co, is_wrap);
+    bool can_yield = lua_isyieldable(L);
+    lua_State *boundary = vm->boundary;
+    int n = 0;
+    if (!can_yield) {
+        vm->boundaries++;
+        vm->boundary = L;
     }
+    vm->preempt.running = co;
+    int status = lua_resume(co, L, nargs, &n);
+    dh_preempt_back(&vm->preempt, L);
+    vm->boundaries -= !can_yield;
+    vm->boundary = boundary;
+    if (status == LUA_YIELD && vm->is_host_yield) {
+        assert(can_yield); /* within a boundary nobody waits, or is preempted */
+        dh_tag_set(co, L, DH_TAG_NESTED);
+        return lua_yieldk(L, 0, (lua_KContext)co, is_wrap ? wrap_k : resume_k);
+    }
+    if (status == LUA_YIELD && dh_tag_is_unlisted(co)) {
+        dh_idle_list(L, vm, co);
+    }
+    if (status == LUA_OK || status == LUA_YIELD) {
+        return pass_results(L, co, n, is_wrap);
+    }
+    return pass_error(L, co, is_wrap);
 }
 
 /* What a task that was preempted in co has to raise: co is closed, as if it had raised. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "script/errfunc.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 /* The field stands before the 22nd word in every 5.4 that needs this, on 64 bits. */
@@ -28,7 +29,9 @@ static void look_with(lua_State *co, int msgh, struct look *look) {
 
 /* An offset into the stack, of a slot one further for the second handler. */
 static int is_it(ptrdiff_t none, ptrdiff_t first, ptrdiff_t second) {
-    return none == 0 && first > 0 && first < 4096 && second - first >= 8 && second - first <= 16;
+    bool is_place = (size_t)first - 1 < 4095;
+    bool is_next = (size_t)(second - first) - 8 <= 8;
+    return none == 0 && is_place && is_next;
 }
 
 size_t dh_errfunc_find(lua_State *L) {
@@ -58,7 +61,7 @@ size_t dh_errfunc_find(lua_State *L) {
 }
 
 void dh_errfunc_clear(lua_State *co, size_t at) {
-    if (at != 0) {
+    if (at != 0) { /* unreached: of another Lua it may not be known */
         memset((char *)co + at, 0, sizeof(ptrdiff_t));
     }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "script/failure.h"
 
+#include <assert.h>
 #include <lauxlib.h>
 #include <math.h>
 #include <stdio.h>
@@ -78,7 +79,7 @@ size_t dh_traceback_write(lua_State *co, int level, char *dst, size_t cap) {
         lua_getinfo(co, "Slnt", &ar);
         lua_Debug next;
         is_next = lua_getstack(co, ++level, &next);
-        if (is_next || *ar.what != 'C' || *ar.namewhat != '\0') {
+        if (is_next || *ar.what != 'C') {
             append_level(&t, &ar); /* all but the host's own entry at the bottom */
         }
         ar = next;
@@ -96,8 +97,9 @@ static int call_tostring(lua_State *L) {
 }
 
 static size_t print(char *dst, size_t cap, const char *fmt, const char *arg) {
-    int n = snprintf(dst, cap, fmt, arg);
-    return (size_t)n >= cap ? cap - 1 : (size_t)n;
+    size_t n = (size_t)snprintf(dst, cap, fmt, arg);
+    assert(n < cap); /* names of types, and less than a line */
+    return n;
 }
 
 /* The string at -1, cut and made printable; pops it. */
@@ -286,7 +288,7 @@ static uint64_t mix_text(uint64_t hash, const char *text) {
 }
 
 /* A hash of what a traceback from 'level' on is made of, but for the names of functions, which
-** follow from it. Never 0. */
+** follow from it. */
 static uint64_t place_of(lua_State *co, int level) {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     lua_Debug ar;
@@ -295,7 +297,7 @@ static uint64_t place_of(lua_State *co, int level) {
         hash = mix(hash, (uint64_t)(unsigned)ar.currentline << 32 | (unsigned)ar.linedefined);
         hash = mix_text(hash, ar.short_src);
     }
-    return hash != 0 ? hash : 1;
+    return hash;
 }
 
 /* What message says, of co's stack from 'level' on. */

@@ -277,7 +277,7 @@ static int call_io(lua_State *L) {
 /* The result at -n, if it is a file, is the caller's. */
 static int owned_result(lua_State *L, int n) {
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
-    if (run != NULL && n > 0 && luaL_testudata(L, -n, LUA_FILEHANDLE) != NULL) {
+    if (run != NULL && luaL_testudata(L, -n, LUA_FILEHANDLE) != NULL) {
         lua_pushvalue(L, -n);
         dh_files_add_value(L, run);
         lua_pop(L, 1);
@@ -330,7 +330,7 @@ static int l_lines(lua_State *L) {
         check_default_input(L, "io.lines");
     }
     int n = call_io(L);
-    if (n == 4 && has_name) { /* iterator, nil, nil, file */
+    if (n == 4) { /* iterator, nil, nil, file: a name was given */
         owned_result(L, 1);
     }
     return n;

@@ -618,9 +618,7 @@ static int l_fingerprints(lua_State *L) {
     lua_newtable(L);
     lua_setiuservalue(L, -2, VALUES);
     for (int i = 0; i < 4; i++) {
-        if (lua_getfield(L, 1, names[i]) != LUA_TTABLE) {
-            return luaL_error(L, "%s: a table expected", names[i]);
-        }
+        lua_getfield(L, 1, names[i]);
         lua_setiuservalue(L, -2, FOREIGN + i);
     }
     return 1;

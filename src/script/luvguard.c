@@ -208,12 +208,7 @@ static void on_getnameinfo(uv_getnameinfo_t *req, int status, const char *host,
 }
 
 /* Ours takes the place of luv's in a new request, which is kept. */
-#define GUARD(place, kept, ours)                                                                   \
-    do {                                                                                           \
-        assert((place) != NULL && (place) != (ours));                                              \
-        (kept) = (place);                                                                          \
-        (place) = (ours);                                                                          \
-    } while (0)
+#define GUARD(place, kept, ours) ((kept) = (place), (place) = (ours))
 
 void dh_luvguard_request(struct dh_vm *vm, uv_req_t *req) {
     struct dh_luvguard *g = &vm->luvguard;

@@ -240,7 +240,7 @@ static void *block_of(struct large *large) {
 }
 
 static void *take_large(size_t size, uint32_t payer) {
-    struct large *large = size <= SIZE_MAX - sizeof(*large) ? malloc(sizeof(*large) + size) : NULL;
+    struct large *large = malloc(sizeof(*large) + size); /* of a size that may_grow has seen */
     if (large == NULL) {
         return NULL;
     }
@@ -250,10 +250,7 @@ static void *take_large(size_t size, uint32_t payer) {
 
 static void *resize_large(void *block, size_t size) {
     struct large *large = large_of(block);
-    struct large *new = NULL;
-    if (size <= SIZE_MAX - sizeof(*large)) {
-        new = realloc(large, sizeof(*large) + size);
-    }
+    struct large *new = realloc(large, sizeof(*large) + size);
     if (new == NULL) {
         block_of(large);
         return NULL;

@@ -48,8 +48,7 @@ static int close_k(lua_State *L, int status, lua_KContext ctx) {
 }
 
 static bool can_wait(lua_State *L, const struct dh_task *t) {
-    return t != NULL && lua_isyieldable(L) && dh_vm_of(L)->boundaries == 0 && !t->is_killed &&
-           !t->forbids_waits && t->atomic_depth == 0;
+    return t != NULL && lua_isyieldable(L) && dh_vm_of(L)->boundaries == 0 && !t->forbids_waits;
 }
 
 /* closef: by file:close(), __close or the collector; the last cannot wait. */

@@ -107,10 +107,7 @@ bool dh_port_is_settled(const struct dh_unit *unit) {
 
 void dh_port_stop(struct dh_instance *instance, bool is_now) {
     struct dh_host *host = &instance->host;
-    if (host->stops == 0) {
-        dh_host_stop(host);
-    }
-    if (is_now && host->stops == 1) {
+    for (unsigned wanted = is_now ? 2 : 1; host->stops < wanted;) {
         dh_host_stop(host);
     }
 }

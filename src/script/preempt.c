@@ -212,13 +212,16 @@ static void obey(struct dh_preempt *p, lua_State *L) {
     }
 }
 
-static void on_count(lua_State *L, lua_Debug *ar) {
-    struct dh_preempt *p = mine;
-    (void)ar;
-    if (p == NULL) { /* the host has ended since */
+/* A hook of ours has come in L. If the host has ended since, there are no more. */
+static void serve(lua_State *L, void (*act)(struct dh_preempt *p, lua_State *L)) {
+    if (mine != NULL) {
+        act(mine, L);
+    } else {
         lua_sethook(L, NULL, 0, 0);
-        return;
     }
+}
+
+static void count(struct dh_preempt *p, lua_State *L) {
     restore_user_hook(p, L);
     if (p->raises_in == L) {
         p->raises_in = NULL;
@@ -229,28 +232,37 @@ static void on_count(lua_State *L, lua_Debug *ar) {
     }
 }
 
-/* A hook that returns cannot yield: the next instruction does. */
-static void on_return(lua_State *L, lua_Debug *ar) {
-    struct dh_preempt *p = mine;
+static void on_count(lua_State *L, lua_Debug *ar) {
     (void)ar;
-    if (p == NULL) {
-        lua_sethook(L, NULL, 0, 0);
-    } else if (!dh_preempt_is_refused(p)) {
+    serve(L, count);
+}
+
+/* A hook that returns cannot yield: the next instruction does. */
+static void watch_return(struct dh_preempt *p, lua_State *L) {
+    if (!dh_preempt_is_refused(p)) {
         restore_user_hook(p, L);
     } else if (dh_preempt_can_yield(p->vm, L)) {
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     }
 }
 
-/* For tests: stays armed, and new coroutines inherit it. */
-static void on_forced_count(lua_State *L, lua_Debug *ar) {
-    struct dh_preempt *p = mine;
+static void on_return(lua_State *L, lua_Debug *ar) {
     (void)ar;
-    if (p == NULL || p->force_count == 0) {
+    serve(L, watch_return);
+}
+
+/* For tests: stays armed, and new coroutines inherit it. */
+static void force(struct dh_preempt *p, lua_State *L) {
+    if (p->force_count == 0) {
         lua_sethook(L, NULL, 0, 0);
     } else if (dh_preempt_can_yield(p->vm, L)) {
         yield_to_scheduler(p->vm, L);
     }
+}
+
+static void on_forced_count(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    serve(L, force);
 }
 
 void dh_preempt_in_hook(lua_State *L) {

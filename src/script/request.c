@@ -59,17 +59,13 @@ void dh_request_push_message(lua_State *L, const char *name) {
         UV_ERRNO_MAP(MESSAGE)
 #undef MESSAGE
     };
-    const char *text = NULL;
+    const char *text = "unknown error";
     for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
         if (strcmp(messages[i].name, name) == 0) {
             text = messages[i].text;
         }
     }
-    if (text != NULL) {
-        lua_pushfstring(L, "%s: %s", name, text);
-    } else {
-        lua_pushstring(L, name);
-    }
+    lua_pushfstring(L, "%s: %s", name, text);
 }
 
 /* uv_message(code): "ENOENT: no such file or directory" for "ENOENT". */

@@ -199,7 +199,7 @@ static void enter_handles(struct dh_run *run) {
 
 /* The last deferred function, taken off the list: pushed, or false and nothing. */
 static bool take_defer(lua_State *L, const struct dh_run *run) {
-    if (run->owned == NULL || run->owned->defers == 0) {
+    if (run->owned->defers == 0) {
         return false;
     }
     dh_vm_push_anchored(run->instance->vm, L, run->owned->defers);
@@ -314,7 +314,7 @@ static void cancel_tasks(struct dh_run *run) {
     }
 }
 
-/* The run has a reason to end: report it, cancel what is left. */
+/* A worker's run has a reason to end: report it, cancel what is left. */
 static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *failure) {
     struct dh_host *host = &run->instance->host;
     struct dh_closing *c = run->closing;
@@ -331,23 +331,21 @@ static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *fa
         c->outcome.is_fatal = failure->is_fatal;
         c->outcome.retry_after_ns = failure->retry_after_ns;
     }
-    if (run->unit != NULL) {
-        dh_sup_on_ended(&host->sup, &run->unit->worker, run->number, &c->outcome);
-        uint64_t timeout = run->unit->worker.policy->stop_timeout_ns;
-        bool may_last = run->task_count > 0 || has_cleanup(run);
-        if (may_last && timeout != DH_NEVER) {
-            const struct dh_worker *w = &run->unit->worker;
-            /* the polite time counts from the order to stop, if there was one */
-            uint64_t from_ns = w->state == DH_STOPPING ? w->since_ns : c->outcome.ended_ns;
-            limit_end(run, from_ns + timeout);
-        }
+    const struct dh_worker *w = &run->unit->worker;
+    dh_sup_on_ended(&host->sup, &run->unit->worker, run->number, &c->outcome);
+    uint64_t timeout = w->policy->stop_timeout_ns;
+    bool may_last = run->task_count > 0 || has_cleanup(run);
+    if (may_last && timeout != DH_NEVER) {
+        /* the polite time counts from the order to stop, if there was one */
+        uint64_t from_ns = w->state == DH_STOPPING ? w->since_ns : c->outcome.ended_ns;
+        limit_end(run, from_ns + timeout);
     }
     cancel_tasks(run);
 }
 
 /* What the run was ended for, if that was its own fault: taken over by the caller. */
 static struct dh_failure *take_cause(const struct dh_run *run) {
-    struct dh_trouble *trouble = run->unit != NULL ? run->unit->trouble : NULL;
+    struct dh_trouble *trouble = run->unit->trouble;
     struct dh_failure *cause = trouble != NULL ? trouble->cause : NULL;
     if (cause != NULL) {
         trouble->cause = NULL;
@@ -362,7 +360,7 @@ static bool is_spare(const struct dh_instance *instance, const struct dh_closing
 }
 
 void dh_closing_free(struct dh_instance *instance, struct dh_closing *closing) {
-    if (closing != NULL && is_spare(instance, closing)) {
+    if (is_spare(instance, closing)) {
         memset(closing, 0, sizeof(*closing));
     } else {
         free(closing);
@@ -371,7 +369,7 @@ void dh_closing_free(struct dh_instance *instance, struct dh_closing *closing) {
 
 /* When memory is out. */
 static struct dh_closing *find_spare_closing(struct dh_instance *instance) {
-    for (unsigned i = 0; i < DH_SPARE_CLOSINGS; i++) {
+    for (unsigned i = 0; i < DH_SPARE_CLOSINGS; i++) { /* unreached: the end, which ends the host */
         if (!instance->spare_closings[i].is_taken) {
             return &instance->spare_closings[i];
         }
@@ -436,10 +434,8 @@ void dh_run_crash(struct dh_run *run, struct dh_failure *failure) {
         dh_instance_report_cleanup(run, failure);
         return;
     }
+    assert(run->task_count > 0); /* its main task ends a live run */
     begin_end(run, DH_RAISED, failure);
-    if (run->task_count == 0) {
-        advance(run);
-    }
 }
 
 void dh_run_cancel(struct dh_run *run) {

@@ -71,7 +71,7 @@ static int events_of(unsigned pevents) {
 static void rest(struct series *s) {
     if (dh_stream_is(s->handle)) {
         uv_stream_t *stream = (uv_stream_t *)s->handle;
-        if (uv_is_closing(s->handle) || stream->read_cb == NULL) {
+        if (stream->read_cb == NULL) { /* what was kept is handed over, and reading did not begin */
             return;
         }
         s->rest.stream.alloc_cb = stream->alloc_cb;
@@ -80,9 +80,6 @@ static void rest(struct series *s) {
         s->is_resting = true;
     } else if (s->handle->type == UV_UDP) {
         uv_udp_t *udp = (uv_udp_t *)s->handle;
-        if (uv_is_closing(s->handle) || udp->recv_cb == NULL) {
-            return;
-        }
         s->rest.udp.alloc_cb = udp->alloc_cb;
         s->rest.udp.recv_cb = udp->recv_cb;
         uv_udp_recv_stop(udp);
@@ -97,7 +94,7 @@ static void rest(struct series *s) {
 }
 
 static void go_on(struct series *s) {
-    if (!s->is_resting || s->is_over || uv_is_closing(s->handle)) {
+    if (!s->is_resting || uv_is_closing(s->handle)) {
         return;
     }
     s->is_resting = false;
@@ -331,7 +328,7 @@ bool dh_series_is_resting(lua_State *L, int handle_idx) {
     const struct series *s =
         push_entry(L, handle_idx) == LUA_TUSERDATA ? lua_touserdata(L, -1) : NULL;
     lua_pop(L, 1);
-    return s != NULL && s->is_resting && !s->is_over;
+    return s != NULL && s->is_resting;
 }
 
 int dh_series_take_kept(lua_State *L, int handle_idx) {
@@ -345,15 +342,11 @@ int dh_series_take_kept(lua_State *L, int handle_idx) {
     return unpack(L);
 }
 
-static bool is_at_rest(const struct series *s) {
-    return !s->is_over && !s->is_busy && !s->is_resting && s->first > s->last;
-}
-
 bool dh_series_resume(lua_State *L, int handle_idx, const struct dh_run *run, int fn_idx) {
     int top = lua_gettop(L);
     const struct series *s =
         push_entry(L, handle_idx) == LUA_TUSERDATA ? lua_touserdata(L, -1) : NULL;
-    bool goes_on = s != NULL && s->run == run && is_at_rest(s) &&
+    bool goes_on = s != NULL && s->run == run && !s->is_busy && !s->is_resting &&
                    lua_getiuservalue(L, -1, IN_CALLBACK) == LUA_TFUNCTION;
     if (goes_on) {
         lua_pushvalue(L, fn_idx);

@@ -32,7 +32,7 @@ static bool try_threads(void) {
     unsigned wanted = pool_size();
     unsigned count = 0;
     uv_sem_t sem;
-    if (uv_sem_init(&sem, 0) != 0) {
+    if (uv_sem_init(&sem, 0) != 0) { /* unreached: it has no limit but its number */
         return false;
     }
     while (count < wanted && uv_thread_create(&threads[count], wait_for_all, &sem) == 0) {

@@ -83,7 +83,7 @@ int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns, 
     p->backend_fd = uv_backend_fd(&vm->loop.uv);
     p->loop_thread = uv_thread_self();
     p->uses_cpu_time = vm->instance->host.options.is_virtual;
-    if (pthread_getcpuclockid(p->loop_thread, &p->cpu_clock) != 0) {
+    if (pthread_getcpuclockid(p->loop_thread, &p->cpu_clock) != 0) { /* unreached: on Linux */
         p->cpu_clock = CLOCK_PROCESS_CPUTIME_ID;
     }
     void *pool;
@@ -96,11 +96,11 @@ int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns, 
     }
     dh_preempt_take_signal();
     int err = uv_sem_init(&p->unpark, 0);
-    if (err != 0) {
+    if (err != 0) { /* unreached: neither has a limit on Linux */
         return err;
     }
     err = uv_mutex_init(&p->mutex);
-    if (err != 0) {
+    if (err != 0) { /* unreached: as above */
         goto err_after_sem;
     }
     err = uv_thread_create(&p->monitor, dh_preempt_monitor, p);

@@ -66,9 +66,6 @@ static int l_spawn(lua_State *L) {
     if (t == NULL || t->run->is_loading) {
         return luaL_error(L, "spawn: only a worker has tasks: call it inside one");
     }
-    if (dh_run_is_over(t->run)) {
-        return luaL_error(L, "spawn: this run has ended");
-    }
     if (t->run->is_killed) {
         return luaL_error(L, "spawn: this run is being killed and can start no more tasks");
     }

@@ -304,9 +304,8 @@ static int l_read(lua_State *L) {
 /* Can the caller wait, and is no cancellation in force? */
 static bool can_wait(lua_State *L, const struct dh_vm *vm) {
     const struct dh_task *t = vm->current;
-    return t != NULL && !t->run->is_loading && !t->is_killed && !t->forbids_waits &&
-           t->atomic_depth == 0 && vm->boundaries == 0 && lua_isyieldable(L) &&
-           !dh_task_is_cancelled(t);
+    return t != NULL && !t->run->is_loading && !t->forbids_waits && vm->boundaries == 0 &&
+           lua_isyieldable(L) && !dh_task_is_cancelled(t);
 }
 
 /* write_at_once(stream, data): what a socket takes at once needs no request, as a send needs no wait

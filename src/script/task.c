@@ -349,10 +349,7 @@ void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
 }
 
 void dh_task_kill(struct dh_vm *vm, struct dh_task *t) {
-    assert(t->state != DH_TASK_RUNNING);
-    if (t->state == DH_TASK_ENDED) {
-        return;
-    }
+    assert(t->state == DH_TASK_WAITING || t->state == DH_TASK_READY);
     if (t->state == DH_TASK_WAITING) {
         dh_wake(vm, t, DH_WAKE_CANCEL, 0);
     }

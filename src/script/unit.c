@@ -103,9 +103,7 @@ void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit) {
 }
 
 void dh_unit_detach(struct dh_unit *unit) {
-    if (unit->instance != NULL) {
-        dh_spare_drop(unit->instance->vm, unit);
-    }
+    dh_spare_drop(unit->instance->vm, unit);
     if (unit->trouble != NULL) {
         dh_failure_free(unit->trouble->failure);
         dh_failure_free(unit->trouble->cause);
@@ -113,11 +111,9 @@ void dh_unit_detach(struct dh_unit *unit) {
         free(unit->trouble);
         unit->trouble = NULL;
     }
-    if (unit->instance != NULL) {
-        dh_vm_release(unit->instance->vm, unit->anchor);
-        unit->anchor = LUA_NOREF;
-        unit->instance = NULL;
-    }
+    dh_vm_release(unit->instance->vm, unit->anchor);
+    unit->anchor = LUA_NOREF;
+    unit->instance = NULL;
 }
 
 struct dh_trouble *dh_unit_trouble(struct dh_unit *unit) {

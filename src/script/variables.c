@@ -124,7 +124,7 @@ static void describe_table(lua_State *L, int idx, char *dst, size_t cap) {
         describe_field(L, field, sizeof(field));
         if (++visited > TABLE_FIELDS || n + strlen(field) + 8 > cap) {
             lua_pop(L, 2);
-            snprintf(dst + n, cap - n, "%s...}", shown > 0 ? ", " : "");
+            snprintf(dst + n, cap - n, ", ...}"); /* the first one always fits */
             return;
         }
         n += (size_t)snprintf(dst + n, cap - n, "%s%s", shown++ > 0 ? ", " : "", field);

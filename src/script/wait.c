@@ -248,13 +248,11 @@ void dh_wake_line(struct dh_vm *vm, lua_State *L, struct dh_line *line, int nres
 }
 
 uint64_t dh_wait_deadline(const struct dh_vm *vm, double seconds) {
-    uint64_t now = dh_vm_now(vm);
     double ns = seconds * 1e9;
-    if (!(ns < (double)(DH_NEVER - now))) {
+    if (!(ns < (double)(INT64_MAX / 2))) { /* 146 years: the sum with any clock has room */
         return DH_NEVER;
     }
-    uint64_t at = now + (uint64_t)llround(ns);
-    return at >= now ? at : DH_NEVER;
+    return dh_vm_now(vm) + (uint64_t)llround(ns);
 }
 
 double dh_wait_seconds(lua_State *L, int arg, const char *name) {
