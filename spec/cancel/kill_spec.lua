@@ -464,6 +464,45 @@ describe("self:defer", function()
     end)
   end)
 
+  it("has no bound where hang_timeout is none", function()
+    testing.run(function(t)
+      local cleaned
+      decnet.worker { name = "w", stop_timeout = 0, hang_timeout = math.huge, run = function(self)
+        self:defer(function() cleaned = true end)
+        decnet.park()
+      end }
+      t:advance(1)
+      decnet.get "w":stop()
+      t:advance(1)
+      assert.is_true(cleaned)
+      assert.equal("stopped", t:status "w".state)
+    end)
+  end)
+
+  it("can say nothing more about its run", function()
+    testing.run(function(t)
+      local kept
+      decnet.worker { name = "w", notify = true, watchdog = 10, run = function(self)
+        kept = self
+        self:defer(function()
+          self:ready()
+          self:beat()
+          self:healthy()
+        end)
+      end }
+      t:advance(1)
+      assert.equal("done", t:status "w".state)
+      kept:ready()
+      kept:beat()
+      assert.has_error(function() kept:defer(print) end)
+      local ready = 0
+      for _, event in ipairs(t:events()) do
+        ready = ready + (event.event == "ready" and 1 or 0)
+      end
+      assert.equal(0, ready)
+    end)
+  end)
+
   it("names a bad function at the caller's line", function()
     run.worker(function(self)
       local _, err = pcall(function()

@@ -105,7 +105,7 @@ describe("a library in the style of luvit", function()
 
   it("can be resumed before it yields", function()
     testing.run(function(t)
-      local thread, resumed, got
+      local thread, resumed, again, got
       decnet.worker("early", function()
         thread = coroutine.running()
         while not resumed do end -- it is preempted here
@@ -117,13 +117,34 @@ describe("a library in the style of luvit", function()
           decnet.yield()
         end
         resumed = { coroutine.resume(thread, "early", nil, 3) }
+        again = { coroutine.resume(thread) }
       end)
       t:advance(1)
       assert.same({ true }, resumed)
+      assert.same({ false, "cannot resume a task that is ready to run" }, again)
       assert.equal("early", got[1])
       assert.equal(3, got[3])
       assert.equal("done", t:status("early").state)
       assert.equal("done", t:status("resumer").state)
+    end, { preempt_every = 50 })
+  end)
+
+  it("can be resumed though it never yields", function()
+    testing.run(function(t)
+      local thread, resumed
+      decnet.worker("early", function()
+        thread = coroutine.running()
+        while not resumed do end -- it is preempted here
+      end)
+      decnet.worker("resumer", function()
+        while not thread do
+          decnet.yield()
+        end
+        resumed = { coroutine.resume(thread, "for nobody") }
+      end)
+      t:advance(1)
+      assert.same({ true }, resumed)
+      assert.equal("done", t:status("early").state)
     end, { preempt_every = 50 })
   end)
 

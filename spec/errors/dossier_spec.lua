@@ -170,12 +170,15 @@ describe("the crash dossier", function()
     local ending = dossier(function()
       local db_password, Token, secrets, api_key = "hunter2", "hunter2", { "hunter2" }, 12345
       local config = { user = "me", PassWord = "hunter2", keyring = "hunter2" }
-      error("no connection" .. #db_password .. #Token .. #secrets .. api_key .. config.user)
+      local no_password = nil
+      error("no connection" .. #db_password .. #Token .. #secrets .. api_key .. config.user
+        .. tostring(no_password))
     end)[1]
     local locals = ending.variables[1].locals
     for _, name in ipairs { "db_password", "Token", "secrets", "api_key" } do
       assert.equal("***", value_of(locals, name))
     end
+    assert.equal("nil", value_of(locals, "no_password"))
     local config = value_of(locals, "config")
     run.contains(config, 'user = "me"')
     run.contains(config, "PassWord = ***")
@@ -227,9 +230,27 @@ describe("the crash dossier", function()
     local ending = dossier(function() deep(100, huge) end)[1]
     assert.equal(8, #ending.variables)
     assert.is_true(size_of(ending) < 4096)
+    local function long(n)
+      local a, b, c, d = ("a"):rep(100), ("b"):rep(100), ("c"):rep(100), ("d"):rep(100)
+      local e, f, g, h = { a, b, c, d }, { a, b, c, d }, { a, b, c, d }, { a, b, c, d }
+      if n == 0 then
+        error "boom"
+      end
+      return long(n - 1), a, b, c, d, e, f, g, h
+    end
+    ending = dossier(function() long(100) end)[1]
+    assert.is_true(#ending.variables < 9)
+    assert.is_true(size_of(ending) < 4096)
     local many = dossier(load(table.concat(code, "\n")))[1]
     assert.equal(16, #many.variables[1].locals)
     assert.equal("150", value_of(many.variables[1].locals, "v150")) -- the innermost say most
+    local uses = {}
+    for i = 1, 40 do
+      uses[i] = "v" .. i
+    end
+    code[#code] = ('return (function() error("many" .. %s) end)()'):format(table.concat(uses, ".."))
+    many = dossier(load(table.concat(code, "\n")))[1]
+    assert.equal(15, #many.variables[1].upvalues) -- and _ENV
     code[#code] = 'for turn = 1, 3 do if turn == 2 then error "many" end end'
     many = dossier(load(table.concat(code, "\n")))[1]
     assert.equal("2", value_of(many.variables[1].locals, "turn"))

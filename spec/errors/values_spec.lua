@@ -9,6 +9,15 @@ describe("C14 an error value", function()
     { "false", false, "false" },
     { "a number", 42, "42" },
     { "a table", { code = 5, text = "x" }, 'code = 5' },
+    { "a table of many fields", { a = 1, b = 2, c = 3, d = 4, e = 5, f = 6, g = 7, h = 8, i = 9,
+      j = 10 }, "a = 1, b = 2, c = 3, d = 4, e = 5, f = 6, g = 7, h = 8}" },
+    { "a table of long fields", (function()
+      local fields = {}
+      for i = 1, 20 do
+        fields[("key%02d"):format(i) .. ("k"):rep(60)] = ("v"):rep(200)
+      end
+      return fields
+    end)(), "key01kkkk" },
     { "an empty table", {}, "table" },
     { "a function", print, "function" },
     { "a coroutine", coroutine.create(print), "thread" },

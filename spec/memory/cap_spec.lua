@@ -291,6 +291,64 @@ describe("the host's max_memory #host", function()
     end)
   end)
 
+  it("has a say in runs alone: who waits to start holds nothing", function()
+    limited(16 << 20, function(t)
+      decnet.worker { name = "slow", notify = true, run = decnet.park }
+      decnet.worker { name = "waits", after = { "slow" }, run = decnet.park }
+      decnet.worker { name = "stopping", stop_timeout = math.huge, run = function(self)
+        self:defer(function() decnet.shield(1000, decnet.park) end)
+        decnet.park()
+      end }
+      t:advance(1)
+      decnet.get("stopping"):stop()
+      decnet.worker { name = "hog", run = grow, restart = "never" }
+      t:run_until(function() return t:status "hog".state == "failed" end, 60)
+      assert.equal("waiting", t:status "waits".state)
+      assert.equal("closing", t:status "stopping".state)
+    end)
+  end)
+
+  it("crashes one without a bound of its own, also where the collector cannot be waited for",
+    function()
+      limited(8 << 20, function(t)
+        decnet.worker("modest", decnet.park)
+        decnet.worker { name = "hog", restart = "never", run = function()
+          local list = {}
+          decnet.atomic(function()
+            for i = 1, 300000 do
+              list[i] = { i }
+            end
+          end)
+          decnet.park()
+          return list
+        end }
+        t:run_until(function() return t:status "hog".state == "failed" end, 60)
+        assert.equal("failed", t:status "hog".state)
+        assert.equal("running", t:status "modest".state)
+      end)
+    end)
+
+  it("crashes nobody for what the host itself holds", function()
+    limited(4 << 20, function(t)
+      decnet.worker("modest", decnet.park)
+      t:advance(1)
+      local list = {}
+      for i = 1, 200000 do
+        list[i] = { i }
+      end
+      t:advance(1)
+      decnet.worker("churn", function()
+        for i = 1, 300000 do
+          local _ = { i }
+        end
+      end)
+      t:run_until(function() return has_ended(t, "churn") end, 60)
+      assert.equal("done", t:status "churn".state)
+      assert.equal("running", t:status "modest".state)
+      assert.equal(200000, #list)
+    end)
+  end)
+
   it("is not reached by garbage", function()
     limited(16 << 20, function(t)
       decnet.worker("churn", function()

@@ -115,8 +115,11 @@ describe("decnet.offload", function()
   it("ends a function when the host ends", function()
     testing.run(function(t)
       decnet.worker("w", function() decnet.offload(endless) end)
+      for i = 1, 2 * THREADS do
+        decnet.worker("waits" .. i, function() decnet.offload(endless) end)
+      end
       t.host:boot()
-      real.poll(t, function() return real.in_flight() == 1 end)
+      real.poll(t, function() return real.in_flight() == 1 + 2 * THREADS end)
     end)
     testing.run(function(t)
       real.poll(t, function() return real.in_flight() == 0 end)

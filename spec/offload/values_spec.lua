@@ -117,6 +117,8 @@ describe("decnet.offload refuses", function()
       local outer = 1
       run.raises("it uses 'outer', a local variable of another function", decnet.offload,
         function() return outer end)
+      local globals = _G
+      run.raises("it uses 'globals'", decnet.offload, function() return print and globals.print end)
       run.raises("it uses 'outer'", decnet.offload, function() return print(outer) end)
     end)
   end)

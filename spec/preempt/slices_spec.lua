@@ -221,6 +221,51 @@ describe("a worker that computes without waiting", function()
     end, { preempt_every = 50 })
   end)
 
+  it("leaves a worker alone that is not to be preempted", function()
+    testing.run(function(t)
+      local others, seen = 0, nil
+      decnet.worker { name = "alone", preempt = false, run = function()
+        local before = others
+        for _ = 1, 10000 do end
+        seen = others - before
+      end }
+      decnet.worker("other", function()
+        for _ = 1, 100 do
+          others = others + 1
+          decnet.yield()
+        end
+      end)
+      t:advance(1)
+      assert.equal(0, seen)
+      assert.equal(0, t:status("alone").preemptions)
+    end, { preempt_every = 50 })
+  end)
+
+  it("leaves no hook in coroutines that outlive the host", function()
+    local first, second
+    local function count()
+      local n = 0
+      for i = 1, 1000 do
+        n = n + i
+      end
+      return n
+    end
+    testing.run(function(t)
+      decnet.worker("w", function()
+        first, second = coroutine.create(count), coroutine.create(count)
+        count()
+      end)
+      t:advance(1)
+    end, { preempt_every = 50 })
+    assert.same({ true, 500500 }, { coroutine.resume(first) })
+    local got
+    testing.run(function(t)
+      decnet.worker("w", function() got = { coroutine.resume(second) } end)
+      t:advance(1)
+    end)
+    assert.same({ true, 500500 }, got)
+  end)
+
   it("keeps the user's own hook", function()
     run(function(t)
       local lines = 0

@@ -55,6 +55,10 @@ describe("a fingerprint", function()
       "local t = {} t.a = 1 t.b = {2} t[3] = 'x' return function() return t end",
       "local t = {} t[3] = 'x' t.b = {2} t.a = 1 return function() return t end",
     },
+    ["tables as keys, whatever their addresses"] = {
+      "local t = {[{1}] = 1, [{}] = {}} return function() return t end",
+      "local t = {[{}] = {}, [{1}] = 1} return function() return t end",
+    },
     ["cycles, wherever they are entered"] = {
       "local t = {} t.next = {prev = t} t.next.next = t return function() return t end",
       "local u = {} local t = {next = u} u.prev = t u.next = t return function() return t end",

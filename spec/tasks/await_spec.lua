@@ -325,6 +325,32 @@ describe("decnet.await", function()
     end)
   end)
 
+  it("takes anything but a function for no cleanup", function()
+    run.worker(function()
+      for _, value in ipairs { 5, "x", {}, false } do
+        assert.same({ nil, "timeout" }, { decnet.await(function() return value end, 0.1) })
+      end
+    end)
+  end)
+
+  it("calls the cleanup function of who was cancelled before the wait began", function()
+    testing.run(function(t)
+      local cleaned, message
+      decnet.worker("w", function()
+        decnet.await(function()
+          message = select(2, pcall(decnet.park))
+          return function() cleaned = true end
+        end)
+      end)
+      t:advance(1)
+      decnet.get "w":stop()
+      t:advance(1)
+      assert.equal(decnet.cancelled, message)
+      assert.is_true(cleaned)
+      assert.equal("stopped", t:status "w".state)
+    end)
+  end)
+
   it("nests", function()
     run.worker(function()
       local got = decnet.await(function(outer)

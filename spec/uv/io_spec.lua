@@ -4,6 +4,7 @@ local decnet = require "decnet"
 local testing = require "decnet.testing"
 local real = require "spec.support.real"
 local run = require "spec.support.run"
+local uv = require "luv"
 
 describe("io in a worker", function()
   it("refuses the host's own streams, and lets each run have its own", function()
@@ -36,7 +37,70 @@ describe("io in a worker", function()
       assert.has_error(function() io.open(path, "wrong") end)
       assert.has_error(function() io.write({}) end)
       assert.has_error(function() io.stdout.write(5, "x") end)
+      assert.has_error(function() io.stdin.read(5) end)
+      local closed = assert(io.open(path))
+      closed:close()
+      assert.has_error(function() closed:read() end)
+      assert.has_error(function() closed:write "x" end)
       os.remove(path)
+    end)
+  end)
+
+  it("is as ever outside of one", function()
+    testing.run(function()
+      local path = os.tmpname()
+      io.output(path)
+      io.write "one\n"
+      io.close()
+      io.output(io.stdout)
+      io.input(path)
+      assert.equal("one", io.read())
+      io.input():close()
+      io.input(io.stdin)
+      assert.is_function(io.stdin:lines())
+      os.remove(path)
+    end)
+  end)
+
+  it("keeps the host's streams the host's in what the host owns", function()
+    run.worker(function()
+      local failed
+      local timer = decnet.shared(function()
+        local timer = uv.new_timer()
+        timer:start(0, 0, function()
+          failed = not pcall(io.output, io.stdout) or pcall(io.close)
+          decnet.stop()
+        end)
+        return timer
+      end)
+      while failed == nil do
+        decnet.yield()
+      end
+      decnet.shared(timer.close, timer)
+      assert.is_false(failed)
+    end)
+  end)
+
+  it("closes no descriptor that is none, nor one of another run", function()
+    testing.run(function(t)
+      local fds
+      decnet.worker("owner", function()
+        fds = uv.pipe()
+        decnet.park()
+      end)
+      t:advance(0)
+      decnet.worker("other", function()
+        assert.same({ nil, "EBADF: bad file descriptor", "EBADF" }, { uv.fs_close(fds.read) })
+        assert.same({ nil, "EBADF: bad file descriptor", "EBADF" }, { uv.fs_close(-1) })
+        assert.same({ nil, "EBADF: bad file descriptor", "EBADF" },
+          { uv.new_pipe(false):open(fds.read) })
+        assert.same({ nil, "EBADF: bad file descriptor", "EBADF" }, { uv.new_tty(fds.read, true) })
+      end)
+      t:advance(0)
+      assert.equal("done", t:status("other").state)
+      local pipe = uv.new_pipe(false) -- the host may
+      assert(pipe:open(fds.read))
+      pipe:close()
     end)
   end)
 
@@ -61,6 +125,11 @@ describe("io in a worker", function()
         table.sort({ 1, 2 }, function() return pipe:close() and false end)
       end,
       atomic = function(pipe) decnet.atomic(pipe.close, pipe) end,
+      ["two who wait"] = function(pipe)
+        local second = decnet.spawn(pipe.close, pipe)
+        pcall(pipe.close, pipe)
+        pcall(second.join, second)
+      end,
       ["a gsub"] = function(pipe) string.gsub("x", ".", function() pipe:close() end) end,
     } do
       run.worker(function()
@@ -80,6 +149,15 @@ describe("io in a worker", function()
       t:advance(0.01)
       decnet.get("w"):stop()
       t:run_until(function() return t:status("w").state == "stopped" end, 10)
+      assert.equal("closed file", io.type(pipe))
+      decnet.worker { name = "deferred", stop_timeout = 0, run = function(self)
+        pipe = io.popen "exec sleep 60"
+        self:defer(function() pipe:close() end)
+        decnet.park()
+      end }
+      t:advance(0.01)
+      decnet.get("deferred"):stop()
+      t:run_until(function() return t:status("deferred").state == "stopped" end, 10)
       assert.equal("closed file", io.type(pipe))
       pipe = assert(io.popen "true") -- of nobody
       pipe:close()
