@@ -29,6 +29,9 @@
 /* Slots of a deadline queue's first block; doubled from there. */
 #define DH_TIMERQ_FIRST 16
 
+/* Bytes that a CPU fetches at once, on all machines that matter. */
+#define DH_CACHE_LINE 64u
+
 /* Buckets of the name table's first block; doubled when there are more workers than buckets. */
 #define DH_NAMES_FIRST 16
 

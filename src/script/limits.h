@@ -41,10 +41,12 @@
 #define DH_BACKLOG_MAX 64
 #define DH_BACKLOG_NS 100000000u
 
-/* What is fetched of a coroutine before its turn: about so long is a lua_State of 5.4, in lines of all
-** machines that matter. */
+/* What is fetched of a coroutine before its turn: about so long is a lua_State of 5.4. */
 #define DH_COROUTINE_BYTES 208u
-#define DH_CACHE_LINE 64u
+
+/* ... and of its innermost frames: the record of a call, and the values of a few calls. */
+#define DH_FRAME_BYTES 64u
+#define DH_STACK_BYTES 192u
 
 /* What one read of decnet.uv.read may bring: as much as libuv suggests to anybody. */
 #define DH_READ_BYTES 65536u

@@ -129,9 +129,14 @@ static void serve_tasks(struct dh_vm *vm, struct dh_run *run, struct dh_budget *
     } while (--n > 0 && run->awake.first != NULL && !run->has_preempted && !is_used_up(vm, b));
 }
 
+/* Who is the next to go on is fetched while this one runs. */
 static void serve_first(struct dh_vm *vm, struct dh_budget *b) {
     struct dh_run *run = vm->queue.first_run;
     step_out(&vm->queue, run);
+    const struct dh_run *next = vm->queue.first_run;
+    if (next != NULL && next->awake.first != NULL) {
+        dh_fetch_frames(&vm->fetch, next->awake.first->co);
+    }
     if (run->has_work) {
         do {
             dh_run_work(run);

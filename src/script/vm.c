@@ -143,6 +143,7 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     vm->anchors = luaL_ref(L, LUA_REGISTRYINDEX);
     open_cancelled(L, vm);
     vm->errfunc_at = dh_errfunc_find(L);
+    vm->fetch = dh_fetch_find(L);
     int err = dh_slack_of_memory() ? dh_loop_init(&vm->loop) : UV_ENOMEM;
     if (err != 0) {
         luaL_error(L, "decnet: cannot create an event loop: %s", uv_strerror(err));

@@ -14,6 +14,7 @@
 #include "script/account.h"
 #include "script/cap.h"
 #include "script/collector.h"
+#include "script/fetch.h"
 #include "script/files.h"
 #include "script/luvguard.h"
 #include "script/preempt.h"
@@ -56,6 +57,7 @@ struct dh_vm {
     int cancelled; /* reference of the cancellation value */
     const void *cancelled_id;
     size_t errfunc_at; /* see errfunc.h */
+    struct dh_fetch fetch;
     size_t libraries;  /* of C that were looked at, see spare.h */
     uint64_t listed;   /* idle coroutines: numbers them, see idle.h */
     unsigned closings; /* coroutines being closed, each in a __close of the one before */

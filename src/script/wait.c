@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "script/fetch.h"
 #include "script/instance.h"
 #include "script/limits.h"
 #include "script/tag.h"
@@ -207,20 +208,12 @@ int dh_wait_answer(lua_State *L, const char *why) {
     return 2;
 }
 
-/* A coroutine that has slept for long is in no cache. Its turn comes when all who were woken by the same
-** look at the world have been. */
-static void fetch_early(lua_State *co) {
-    for (size_t at = 0; at < DH_COROUTINE_BYTES; at += DH_CACHE_LINE) {
-        __builtin_prefetch((const char *)co + at, 1);
-    }
-}
-
 bool dh_wake(struct dh_vm *vm, struct dh_task *t, enum dh_wake wake, int nresults) {
     if (t->state != DH_TASK_WAITING) {
         vm->late_wakeups++;
         return false;
     }
-    fetch_early(t->co);
+    dh_fetch_coroutine(t->co);
     dh_timerq_disarm(&vm->instance->host.timers, &t->timer);
     t->state = DH_TASK_READY;
     if (wake != DH_WAKE_DONE && t->wait->withdraw != NULL) {
