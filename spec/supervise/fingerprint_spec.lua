@@ -45,6 +45,25 @@ local function link(text, code)
 end
 
 describe("a fingerprint", function()
+  it("is the closure's own, in whatever order many of the same code are read", function()
+    local made = load_value [[
+      local list = {}
+      for i = 1, 3 do
+        list[i] = function() return i end
+        list[i + 3] = function() i = i + 1 return i end
+      end
+      return list
+    ]]
+    local one = session()
+    for _, order in ipairs { { 1, 2, 3, 4, 5, 6 }, { 1, 4, 2, 5, 3, 6 }, { 6, 6, 1, 1, 5, 2 } } do
+      for _, i in ipairs(order) do
+        assert.equal(session():hash(made[i]), one:hash(made[i]))
+        assert.equal(session():hash(made[i]), session():hash(made[i]))
+        assert.not_equal(one:hash(made[i % 6 + 1]), one:hash(made[i]))
+      end
+    end
+  end)
+
   local SAME = {
     ["moved to another line, with comments and other names"] = {
       "local a = 1 return function(x) return function() return x + a end end",

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "script/bytecode.h"
+#include "script/closure.h"
 #include "script/table.h"
 #include "script/unit.h"
 
@@ -71,7 +72,9 @@ struct session {
     size_t base;     /* the node whose value is the first in VALUES */
     uint32_t met;
     uint32_t cycle_count;
-    struct dh_bytecode code;
+    struct dh_bytecode code; /* of the last function, */
+    const void *code_read;   /* which is this; NULL: none is known */
+    size_t code_at;          /* see closure.h */
 };
 
 static void *grow(lua_State *L, void *list, size_t *cap, size_t need, size_t size) {
@@ -299,13 +302,24 @@ static void add_cell(lua_State *L, int session, struct session *s, int idx, int 
     add_edge(L, s, e);
 }
 
-static uint64_t explore_function(lua_State *L, int session, struct session *s, int idx) {
+/* A hundred thousand closures of one piece of code, one after the other, are read once. */
+static void read_code(lua_State *L, struct session *s, int idx) {
+    const void *code = dh_closure_code(L, idx, s->code_at);
+    if (code != NULL && code == s->code_read) {
+        return;
+    }
+    s->code_read = NULL;
     lua_pushvalue(L, idx);
     bool is_read = dh_bytecode_read(&s->code, L);
     lua_pop(L, 1);
     if (!is_read) {
         luaL_error(L, "not enough memory");
     }
+    s->code_read = code;
+}
+
+static uint64_t explore_function(lua_State *L, int session, struct session *s, int idx) {
+    read_code(L, s, idx);
     for (int i = 0; lua_getupvalue(L, idx, i + 1) != NULL; i++) {
         bool is_env = lua_istable(L, -1) && is_in(L, session, ENVIRONMENTS, lua_gettop(L));
         if (is_env && !dh_bytecode_has(s->code.escapes, i)) {
@@ -615,6 +629,7 @@ static int l_fingerprints(lua_State *L) {
     struct session *s = lua_newuserdatauv(L, sizeof(*s), CODE);
     memset(s, 0, sizeof(*s));
     luaL_setmetatable(L, SESSION_TYPE);
+    s->code_at = dh_closure_find_code(L);
     lua_newtable(L);
     lua_setiuservalue(L, -2, VALUES);
     for (int i = 0; i < 4; i++) {
