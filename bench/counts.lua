@@ -17,6 +17,7 @@ local RENEW = "./dev bench --counts --renew"
 
 -- name, sizes, and how many there are for each of a size
 local COUNTED = {
+  { name = "start", small = 1000, large = 6000, each = 1, what = "a worker's start" },
   { name = "switch", small = 20, large = 220, each = 200, what = "giving way" },
   { name = "wakeup", small = 20, large = 120, each = 200, what = "a wake-up" },
   { name = "restart", small = 20, large = 70, each = 200, what = "a restart" },
@@ -32,31 +33,50 @@ local function output_of(command)
   return is_ok and text, text
 end
 
-local function command_of(host, name, size)
-  return ("%s run --no-control --log-level error bench/counts/%s.lua %d"):format(host, name, size)
+local function command_of(host, name, arguments)
+  return ("%s run --no-control --log-level error bench/counts/%s.lua %s"):format(host, name,
+    arguments)
 end
 
 local READ = {
-  instructions = function(host, name, size)
-    local text, all = output_of("timeout -s KILL 300 valgrind --tool=callgrind "
-      .. "--callgrind-out-file=/dev/null " .. command_of(host, name, size) .. " 2>&1 >/dev/null")
+  instructions = function(host, name, arguments)
+    local text, all = output_of("timeout -s KILL 1200 valgrind --tool=callgrind "
+      .. "--callgrind-out-file=/dev/null " .. command_of(host, name, arguments)
+      .. " 2>&1 >/dev/null")
     return tonumber(text and text:match "Collected : (%d+)"), all
   end,
-  calls = function(host, name, size)
+  calls = function(host, name, arguments)
     local text, all = output_of("timeout -s KILL 300 strace -c -U calls,name -o /dev/stdout "
-      .. command_of(host, name, size) .. " 2>/dev/null")
+      .. command_of(host, name, arguments) .. " 2>/dev/null")
     return tonumber(text and text:match "(%d+)%s+total"), all
   end,
 }
 
-local function count(host, counted, kind)
-  local small, said = READ[kind](host, counted.name, counted.small)
-  local large = small and READ[kind](host, counted.name, counted.large)
-  if not large then
+local function difference(host, kind, name, small, large)
+  local less, said = READ[kind](host, name, small)
+  local more = less and READ[kind](host, name, large)
+  if not more then
     error(("%s of %s were not counted; are valgrind and strace installed (./dev bench --counts "
-      .. "does it)? They said: %s"):format(kind, counted.name, said:sub(-500)), 0)
+      .. "does it)? They said: %s"):format(kind, name, said:sub(-500)), 0)
   end
-  return (large - small) / ((counted.large - counted.small) * counted.each)
+  return more - less
+end
+
+local function count(host, counted, kind)
+  return difference(host, kind, counted.name, counted.small, counted.large)
+    / ((counted.large - counted.small) * counted.each)
+end
+
+--- Instructions of the start of a worker, where there are so many.
+function M.of_start(host, workers)
+  local few = workers // 2
+  return difference(host, "instructions", "start", few, workers) / (workers - few)
+end
+
+--- Instructions of a wake-up, where there are so many workers.
+function M.of_wakeup(host, workers)
+  return difference(host, "instructions", "wakeup", "2 " .. workers, "4 " .. workers)
+    / (2 * workers)
 end
 
 local function read_baseline()

@@ -28,7 +28,7 @@ local HELP = [[
   --rounds N      how often each program runs, in turn with the others (3)
   --scale X       so many times the workers and the seconds (1)
   --cores LIST    the CPUs that programs are bound to, as taskset takes them (0)
-  --growth        ours alone, from 1,000 to 1,000,000 workers
+  --growth        ours alone, from 10 to 1,000,000 workers
   --counts        instructions and system calls of one wake-up, restart, message, request; fails if
                   one is over 5 % above bench/counts.txt
   --renew         with --counts: write bench/counts.txt
@@ -337,7 +337,8 @@ end
 
 -- ---- growth ------------------------------------------------------------------------------------
 
-local SIZES = { 1000, 10000, 100000, 1000000 }
+local SIZES = { 10, 100, 1000, 10000, 100000, 1000000 }
+local MOST_WAKEUPS = 200000 -- a second: what one CPU can do, however many workers there are
 local GROWING = {
   { "idle", "bytes_per_worker", "bytes a worker" },
   { "idle", "start_ms", "started, ms" },
@@ -345,37 +346,50 @@ local GROWING = {
   { "timers", "p99_ms", "p99 ms late" },
   { "shutdown", "cleaned_ms", "stopped, ms" },
 }
+local COUNTED_FROM = 1000 -- below that what the host does besides is too much of it
+
+-- Our own program for so many workers. One measures as long as at full scale; timers sleep so much
+-- longer that there are no more wake-ups than at 100,000.
+local function job_for(bench, workers, options)
+  local scale = workers / bench.count
+  local job = jobs_of(bench, {}, { scale = scale, cores = options.cores })[1]
+  job.argv[#job.argv] = tostring(bench.seconds)
+  if bench.name == "timers" then
+    job.argv[#job.argv + 1] = tostring(math.max(1, 2 * workers / MOST_WAKEUPS))
+  end
+  return job
+end
 
 local function growth(options)
   local by_name, rows, is_complete = {}, {}, true
   for _, bench in ipairs(benches) do
     by_name[bench.name] = bench
   end
-  local measured = {}
-  for _, size in ipairs(SIZES) do
-    local count = math.max(1, size * options.scale // 1 | 0)
-    local row = { tables.number(count) }
-    for i, column in ipairs(GROWING) do
+  for i, size in ipairs(SIZES) do
+    local workers = math.max(1, size * options.scale // 1 | 0)
+    local row, results = { ("%d"):format(workers) }, {}
+    for j, column in ipairs(GROWING) do
       local bench = by_name[column[1]]
-      local id = column[1] .. count
-      if not measured[id] then
-        local scale = count / bench.count
-        local jobs = { jobs_of(bench, {}, { scale = scale, cores = options.cores })[1] }
-        -- as long as at full scale, whatever the number
-        jobs[1].argv[#jobs[1].argv] = tostring(bench.seconds)
-        local results, _, is_whole = measure(bench, jobs, options.rounds)
-        measured[id] = results[jobs[1].name]
+      if not results[bench.name] then
+        local job = job_for(bench, workers, options)
+        local measured, _, is_whole = measure(bench, { job }, options.rounds)
+        results[bench.name] = measured[job.name]
         is_complete = is_complete and is_whole
       end
-      local values = measured[id][column[2]]
-      row[i + 1] = values and tables.number(tables.median(values)) or "-"
+      local values = results[bench.name][column[2]]
+      row[j + 1] = values and tables.number(tables.median(values)) or "-"
     end
-    rows[#rows + 1] = row
+    for _, what in ipairs { "of_start", "of_wakeup" } do
+      row[#row + 1] = workers >= COUNTED_FROM and tables.number(counts[what](HOST, workers)) or "-"
+    end
+    rows[i] = row
   end
   local titles = { "workers" }
-  for i, column in ipairs(GROWING) do
-    titles[i + 1] = column[3]
+  for _, column in ipairs(GROWING) do
+    titles[#titles + 1] = column[3]
   end
+  titles[#titles + 1] = "instructions a start"
+  titles[#titles + 1] = "instructions a wake-up"
   publish(heading(options) .. "\n" .. tables.grid(titles, rows), "growth", options.into)
   return is_complete
 end

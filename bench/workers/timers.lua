@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
--- C: COUNT workers that sleep 1 to 1000 ms again and again; how late they wake.
---   decnet-host bench/workers/timers.lua COUNT SECONDS
+-- C: COUNT workers that sleep 1 to 1000 ms (or TIMES that) again and again; how late they wake.
+--   decnet-host bench/workers/timers.lua COUNT SECONDS [TIMES]
 
 local decnet = require "decnet"
 local measure = require "measure"
 
-local COUNT, SECONDS = tonumber(arg[1]), tonumber(arg[2])
+local COUNT, SECONDS, TIMES = tonumber(arg[1]), tonumber(arg[2]), tonumber(arg[3] or 1)
 local BUCKETS_PER_MS = 100
 
 local is_measuring, wakes, worst = false, 0, 0
@@ -14,7 +14,7 @@ local late = {} -- bucket -> wakes
 local function churn()
   local sleep, now, random = decnet.sleep, decnet.now, math.random
   while true do
-    local delay = random(1, 1000) / 1000
+    local delay = random(1, 1000) / 1000 * TIMES
     local began = now()
     sleep(delay)
     if is_measuring then
