@@ -2,6 +2,7 @@
 -- Who gets the CPU on the real clock. A busy machine makes everything late, so nothing here asks
 -- for a time that only an idle one can keep.
 local process = require "spec.process.process"
+local uv = require "luv"
 
 describe("the CPU", function()
   lazy_teardown(process.cleanup)
@@ -166,6 +167,31 @@ describe("the CPU", function()
     { "a finalizer that never ends", [[
       setmetatable({}, { __gc = function() while true do end end }) while {} do end]] },
   }
+
+  -- What ends between two turns, by a deadline or a signal, in a host that was idle before: the monitor
+  -- had parked, and nobody took the CPU from it, ever.
+  local ENDINGS = {
+    { "by its stop_timeout", "0.2", [[
+      local _ <close> = setmetatable({}, { __close = function() while true do end end })
+      pcall(decnet.sleep, 3600)
+      decnet.shield(3600, decnet.sleep, 3600) ]] },
+    { "by a signal", "10", [[
+      decnet.await(function() return function() while true do end end end) ]] },
+  }
+  for _, ending in ipairs(ENDINGS) do
+    it("is taken from the endless cleanup of what an idle host ends " .. ending[1], function()
+      local child = process.run(([[
+        local decnet = require "decnet"
+        decnet.worker { name = "endless", hang_timeout = 0.1, stop_timeout = %s, run = function()
+          print "begun"
+          %s
+        end }
+      ]]):format(ending[2], ending[3]))
+      child:says "begun"
+      uv.sleep(100)
+      child:stop(process.TERM, 0)
+    end)
+  end
 
   it("is missed while a finalizer in nobody's slice never ends, and the log says so", function()
     local child = process.run [[

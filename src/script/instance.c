@@ -500,7 +500,7 @@ void dh_instance_call_cleanup(struct dh_task *t) {
     dh_vm_set_current(vm, t);
     vm->boundaries++;
     if (!has_slice) {
-        dh_preempt_begin_slice(&vm->preempt, vm->L);
+        dh_preempt_begin_slice_between_turns(&vm->preempt, vm->L);
     } else {
         dh_preempt_enter(&vm->preempt, vm->L);
     }

@@ -85,7 +85,8 @@ static double share(const struct watch *w, uint64_t slice, uint64_t now, uint64_
 
 static void park(struct dh_preempt *p, struct watch *w) {
     atomic_store(&p->is_parked, true);
-    if ((atomic_load(&p->turn) != w->looked_turn || atomic_load(&p->quits)) &&
+    if ((atomic_load(&p->turn) != w->looked_turn || atomic_load(&p->slice) != 0 ||
+         atomic_load(&p->quits)) &&
         atomic_exchange(&p->is_parked, false)) {
         return;
     }

@@ -32,7 +32,8 @@
 ** says so in the log while it lasts.
 **
 ** In C: the hooks and the handler (preempt.c), what the loop tells the monitor (slice.c), the monitor
-** (monitor.c). It parks when no turn has begun for a few looks: an idle host has no wake-ups.
+** (monitor.c). It parks when there was no turn and no slice for a few looks: an idle host has no
+** wake-ups.
 */
 #ifndef DH_SCRIPT_PREEMPT_H
 #define DH_SCRIPT_PREEMPT_H
@@ -142,6 +143,9 @@ void dh_preempt_end_turn(struct dh_preempt *p);
 /* A slice begins in co, ends. */
 void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co);
 void dh_preempt_end_slice(struct dh_preempt *p);
+
+/* As begin_slice, where no turn may be under way: the monitor may have parked. */
+void dh_preempt_begin_slice_between_turns(struct dh_preempt *p, lua_State *co);
 
 /* The number of the slice under way; 0: none. */
 static inline uint64_t dh_preempt_slice(const struct dh_preempt *p) {

@@ -455,7 +455,7 @@ static bool can_kill_more(const struct dh_run *run) {
 ** are closed, hang_timeout is what the others wait. */
 static void kill_tasks(struct dh_run *run, unsigned n) {
     struct dh_vm *vm = run->instance->vm;
-    dh_preempt_begin_slice(&vm->preempt, dh_run_first_task(run)->co);
+    dh_preempt_begin_slice_between_turns(&vm->preempt, dh_run_first_task(run)->co);
     while (can_kill_more(run) && (n > 0 || dh_preempt_is_overdue(&vm->preempt))) {
         dh_task_kill(vm, dh_run_first_task(run));
         n -= n > 0;

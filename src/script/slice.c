@@ -11,11 +11,15 @@
 #include "script/unit.h"
 #include "script/vm.h"
 
-void dh_preempt_begin_turn(struct dh_preempt *p) {
-    atomic_store(&p->turn, ++p->turns);
+static void unpark(struct dh_preempt *p) {
     if (atomic_load(&p->is_parked) && atomic_exchange(&p->is_parked, false)) {
         uv_sem_post(&p->unpark);
     }
+}
+
+void dh_preempt_begin_turn(struct dh_preempt *p) {
+    atomic_store(&p->turn, ++p->turns);
+    unpark(p);
 }
 
 void dh_preempt_end_turn(struct dh_preempt *p) {
@@ -42,6 +46,12 @@ void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
         dh_preempt_force(p, co);
     }
     atomic_store_explicit(&p->slice, ++p->number, memory_order_release);
+}
+
+void dh_preempt_begin_slice_between_turns(struct dh_preempt *p, lua_State *co) {
+    dh_preempt_begin_slice(p, co);
+    atomic_store(&p->slice, p->number); /* before the look at is_parked, as the turn's number is */
+    unpark(p);
 }
 
 void dh_preempt_bill(struct dh_preempt *p) {
@@ -123,9 +133,7 @@ void dh_preempt_stop(struct dh_preempt *p) {
         return;
     }
     atomic_store(&p->quits, true);
-    if (atomic_exchange(&p->is_parked, false)) {
-        uv_sem_post(&p->unpark);
-    }
+    unpark(p);
     uv_thread_join(&p->monitor);
     uv_mutex_destroy(&p->mutex);
     uv_sem_destroy(&p->unpark);

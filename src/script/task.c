@@ -195,7 +195,7 @@ static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
     vm->boundaries++;
     bool has_slice = dh_preempt_slice(&vm->preempt) != 0; /* of a whole run that is killed */
     if (!has_slice) {
-        dh_preempt_begin_slice(&vm->preempt, t->co);
+        dh_preempt_begin_slice_between_turns(&vm->preempt, t->co);
     }
     lua_State *co = t->is_started ? t->inner : t->co;
     while (co != t->co) {
