@@ -27,6 +27,10 @@ static int64_t line_of(const struct dh_run *run) {
     return trouble != NULL && trouble->cap.line != 0 ? trouble->cap.line : DH_ACCOUNT_NO_LINE;
 }
 
+uint64_t dh_cap_held(const struct dh_vm *vm, const struct dh_run *run) {
+    return dh_account_held(vm->ledger, run->account, line_of(run));
+}
+
 static void draw_line(struct dh_vm *vm, struct dh_run *run, uint64_t bytes) {
     int64_t to = bytes != NO_CAP ? (int64_t)bytes : DH_ACCOUNT_NO_LINE;
     dh_account_move_line(vm->ledger, run->account, line_of(run), to);
@@ -38,10 +42,31 @@ static void draw_next_line(struct dh_vm *vm, struct dh_run *run, uint64_t held) 
     uint64_t max = cap_bytes(run);
     uint64_t line = held + max / 4;
     draw_line(vm, run, line > max ? line : max);
+    vm->has_high_lines = vm->has_high_lines || line > max;
 }
 
-uint64_t dh_cap_held(const struct dh_vm *vm, const struct dh_run *run) {
-    return dh_account_held(vm->ledger, run->account, line_of(run));
+static bool has_high_line(const struct dh_run *run) {
+    int64_t line = line_of(run);
+    return line != DH_ACCOUNT_NO_LINE && (uint64_t)line > cap_bytes(run);
+}
+
+void dh_cap_on_cycle(struct dh_vm *vm) {
+    struct dh_sup *sup = &vm->instance->host.sup;
+    if (!vm->has_high_lines) {
+        return;
+    }
+    vm->has_high_lines = false;
+    for (struct dh_worker *w = dh_sup_first(sup); w != NULL; w = dh_sup_next(w)) {
+        struct dh_run *run = dh_unit_of(w)->run;
+        if (run == NULL || !has_high_line(run)) {
+            continue;
+        }
+        uint64_t held = dh_cap_held(vm, run);
+        if (held + cap_bytes(run) / 4 < (uint64_t)line_of(run)) {
+            draw_next_line(vm, run, held);
+        }
+        vm->has_high_lines = vm->has_high_lines || has_high_line(run);
+    }
 }
 
 int dh_cap_start(struct dh_vm *vm, struct dh_run *run) {

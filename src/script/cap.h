@@ -9,8 +9,9 @@
 ** A growth past the line only arms the hook; the hook takes the CPU from the task, which waits for a
 ** complete cycle (collector.h). What is held then is no garbage: if it is more than max_memory, the
 ** memory error is raised in the task where it was; a run that is still above it at its next check, and
-** has not let go of anything to speak of, is crashed and killed. Else the line is drawn anew, a quarter of max_memory above what is held, so
-** that a run which lives close below its max_memory does not collect all the time.
+** has not let go of anything to speak of, is crashed and killed. Else the line is drawn anew, a
+** quarter of max_memory above what is held, so that a run which lives close below its max_memory does not
+** collect all the time. It comes down again with what is held after a cycle.
 **
 ** Where the hook cannot yield, the line is moved on, and above 1.5 * max_memory the error is raised
 ** there. Above 2 * max_memory the allocator refuses. That costs a full collection of everybody's heap
@@ -68,6 +69,9 @@ bool dh_cap_postpone(struct dh_vm *vm, struct dh_task *t);
 /* The collector has done what it could for t, which waits for it; is_complete: a whole cycle. Returns
 ** false if t must wait on. Otherwise t may go on, with t->raises set, or its run has crashed. */
 bool dh_cap_check(struct dh_vm *vm, struct dh_task *t, bool is_complete);
+
+/* A cycle is complete: runs that have let go get their lines back. */
+void dh_cap_on_cycle(struct dh_vm *vm);
 
 /* The ceiling was crossed, and a cycle has been completed since: crash the run that holds most if that
 ** did not help. Returns whether it is settled; else to be called again after another cycle. */

@@ -141,6 +141,7 @@ static void act_on_cycle(struct dh_vm *vm) {
             vm->collector.base_bytes = dh_collector_held(vm);
         }
         dh_leftover_on_cycle(vm);
+        dh_cap_on_cycle(vm);
     }
 }
 

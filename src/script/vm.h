@@ -37,6 +37,7 @@ struct dh_vm {
     uint32_t *payer;              /* the account that allocations are billed to; never NULL */
     uint32_t nobody;              /* what 'payer' points to without a ledger */
     struct dh_ceiling ceiling;
+    bool has_high_lines; /* some run's line may be above its max_memory */
     struct dh_collector collector;
     struct dh_leftover *leftovers; /* of dead runs */
     struct dh_warning warning;
@@ -45,10 +46,10 @@ struct dh_vm {
     uint64_t uv_deadline_ns; /* of libuv's own timers when the turn began; DH_NEVER */
     unsigned boundaries;     /* resumes under way from where nobody can yield */
     lua_State *boundary; /* the coroutine of the innermost of them, NULL: none that has a name */
-    char *read_buffer;       /* of decnet.uv.read, made at its first call */
+    char *read_buffer;   /* of decnet.uv.read, made at its first call */
     unsigned writes_at_once; /* of decnet.uv.write, which counts them */
-    unsigned in_flight;  /* one-shot requests: the virtual clock stands for them */
-    bool is_host_yield;  /* the yield under way is the host's, not the user's */
+    unsigned in_flight;      /* one-shot requests: the virtual clock stands for them */
+    bool is_host_yield;      /* the yield under way is the host's, not the user's */
     bool has_loop;
     bool has_luv;
     bool has_pool; /* see slack.h */
