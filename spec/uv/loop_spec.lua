@@ -139,6 +139,30 @@ describe("uv.run in a worker", function()
     end)
   end)
 
+  -- luv read what it had freed, where it dumped a function of more than a kilobyte itself: what the
+  -- thread got was no function any more, or the process ended.
+  it("waits for work and threads whose functions are long", function()
+    real.worker(function(self)
+      local lines = {}
+      for i = 1, 200 do lines[i] = ("n = n + #%q"):format(("x"):rep(40) .. i) end
+      local code = "local n, path = ... " .. table.concat(lines, " ")
+      local length = 200 * 40 + 9 + 90 * 2 + 101 * 3
+      for _ = 1, 10 do
+        local result
+        uv.new_work(assert(load(code .. " return n")), function(n) result = n end):queue(0)
+        uv.run()
+        assert.equal(length, result)
+      end
+      local path = os.tmpname()
+      self:defer(function() os.remove(path) end)
+      local thread = assert(load(code .. " local f = io.open(path, 'w') f:write(n) f:close()"))
+      uv.new_thread({ stack_size = 0 }, thread, 0, path):join()
+      uv.new_thread(thread, 0, path):join()
+      local file <close> = io.open(path)
+      assert.equal(tostring(length), file:read "a")
+    end)
+  end)
+
   it("once: ends with the next callback", function()
     real.worker(function()
       local timer, n = uv.new_timer(), 0

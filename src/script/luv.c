@@ -46,9 +46,6 @@ void dh_luv_push_all(lua_State *L, struct dh_vm *vm) {
 
 /* The wrapper of luv's function uv.NAME. */
 static lua_CFunction wrapper_for(const char *name) {
-    if (strcmp(name, "new_thread") == 0) { /* its function runs in another state */
-        return dh_luv_call;
-    }
     lua_CFunction f = dh_luvloop_function(name);
     if (f == NULL) {
         f = dh_luvpool_function(name);

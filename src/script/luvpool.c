@@ -159,9 +159,47 @@ static int wrapped_closedir(lua_State *L) {
     return start_request(L, closedir_k);
 }
 
+/* Threads */
+
+struct code {
+    bool has_begun;
+    luaL_Buffer text;
+};
+
+static int add_piece(lua_State *L, const void *piece, size_t bytes, void *arg) {
+    struct code *code = arg;
+    if (!code->has_begun) { /* not before: lua_dump wants the function on top */
+        code->has_begun = true;
+        luaL_buffinit(L, &code->text);
+    }
+    luaL_addlstring(&code->text, piece, bytes);
+    return 0;
+}
+
+/* luv, where it dumps a function of more than a kilobyte itself, reads what it has freed (1.44.2). It takes
+** strings, too. What is no function of Lua's it refuses. */
+static void dump_function(lua_State *L, int at) {
+    struct code code = {.has_begun = false};
+    if (lua_type(L, at) != LUA_TFUNCTION || lua_iscfunction(L, at)) {
+        return;
+    }
+    lua_pushvalue(L, at);
+    (void)lua_dump(L, add_piece, &code, 1);
+    luaL_pushresult(&code.text);
+    lua_replace(L, at);
+    lua_pop(L, 1);
+}
+
+/* uv.new_thread([options,] fn, ...): fn runs in another state. */
+static int wrapped_new_thread(lua_State *L) {
+    dump_function(L, lua_istable(L, 1) ? 2 : 1);
+    return dh_luv_call(L);
+}
+
 /* uv.new_work(fn, after): fn runs in another state, 'after' is the run's. */
 static int wrapped_new_work(lua_State *L) {
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
+    dump_function(L, 1);
     if (run == NULL || !dh_bound_is_callable(L, 2)) {
         return dh_luv_call(L);
     }
@@ -206,14 +244,22 @@ static int wrapped_queue_work(lua_State *L) {
 static lua_CFunction named(const char *name) {
     static const luaL_Reg wrappers[] = {
         {"closedir", wrapped_closedir}, /* method of a directory */
-        {"fs_close", wrapped_fs_close},     {"fs_closedir", wrapped_closedir},
-        {"fs_mkstemp", wrapped_open},       {"fs_open", wrapped_open},
-        {"fs_opendir", wrapped_open},       {"fs_readdir", wrapped_readdir},
-        {"getaddrinfo", wrapped_pool},      {"getnameinfo", wrapped_pool},
-        {"new_work", wrapped_new_work},     {"pipe", wrapped_pair},
-        {"queue_work", wrapped_queue_work}, {"random", wrapped_pool},
+        {"fs_close", wrapped_fs_close},
+        {"fs_closedir", wrapped_closedir},
+        {"fs_mkstemp", wrapped_open},
+        {"fs_open", wrapped_open},
+        {"fs_opendir", wrapped_open},
+        {"fs_readdir", wrapped_readdir},
+        {"getaddrinfo", wrapped_pool},
+        {"getnameinfo", wrapped_pool},
+        {"new_thread", wrapped_new_thread},
+        {"new_work", wrapped_new_work},
+        {"pipe", wrapped_pair},
+        {"queue_work", wrapped_queue_work},
+        {"random", wrapped_pool},
         {"readdir", wrapped_readdir}, /* the same */
-        {"socketpair", wrapped_pair},       {NULL, NULL},
+        {"socketpair", wrapped_pair},
+        {NULL, NULL},
     };
     const luaL_Reg *w = wrappers;
     while (w->name != NULL && strcmp(w->name, name) != 0) {
