@@ -4,7 +4,7 @@ local testing = require "decnet.testing"
 local run = require "spec.support.run"
 
 describe("a channel", function()
-  it("of capacity 0 is a rendezvous: send returns when the value is taken", function()
+  it("of capacity 0 is a rendezvous: send returns when the value is taken #measures", function()
     run.worker(function()
       local ch, log = decnet.channel(), {}
       decnet.spawn(function()

@@ -51,7 +51,7 @@ describe("the bill of a run #host", function()
     end)
   end)
 
-  it("counts coroutines, strings, closures and userdata, and the tasks it spawns", function()
+  it("counts coroutines, strings, closures, userdata and spawned tasks #measures", function()
     testing.run(function(t)
       local function weighs(name, make)
         decnet.worker(name, function()

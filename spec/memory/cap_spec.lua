@@ -90,8 +90,8 @@ describe("max_memory #host", function()
     assert.equal(5, caught)
   end)
 
-  -- Each time it could hold a quarter more than the time before, up to twice its max_memory; there it got
-  -- Lua's own error, which says nothing.
+  -- Each time it could hold a quarter more than before, up to twice its max_memory; there it
+  -- got Lua's own error, which says nothing.
   it("is as low as before when a run has let go", function()
     local status = hog(function()
       for _ = 1, 8 do

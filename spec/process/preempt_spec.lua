@@ -168,8 +168,8 @@ describe("the CPU", function()
       setmetatable({}, { __gc = function() while true do end end }) while {} do end]] },
   }
 
-  -- What ends between two turns, by a deadline or a signal, in a host that was idle before: the monitor
-  -- had parked, and nobody took the CPU from it, ever.
+  -- What ends between two turns, by a deadline or a signal, in a host that was idle before: the
+  -- monitor had parked, and nobody took the CPU from it, ever.
   local ENDINGS = {
     { "by its stop_timeout", "0.2", [[
       local _ <close> = setmetatable({}, { __close = function() while true do end end })
