@@ -44,6 +44,9 @@
 /* What is fetched of a coroutine before its turn: about so long is a lua_State of 5.4. */
 #define DH_COROUTINE_BYTES 208u
 
+/* So many runs that are awake were asleep: of fewer, that give way to each other, all is at hand. */
+#define DH_FETCH_RUNS 3
+
 /* ... and of its innermost frames: the record of a call, and the values of a few calls. */
 #define DH_FRAME_BYTES 64u
 #define DH_STACK_BYTES 192u

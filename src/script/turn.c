@@ -134,7 +134,7 @@ static void serve_first(struct dh_vm *vm, struct dh_budget *b) {
     struct dh_run *run = vm->queue.first_run;
     step_out(&vm->queue, run);
     const struct dh_run *next = vm->queue.first_run;
-    if (next != NULL && next->awake.first != NULL) {
+    if (vm->queue.run_count >= DH_FETCH_RUNS && next->awake.first != NULL) {
         dh_fetch_frames(&vm->fetch, next->awake.first->co);
     }
     if (run->has_work) {
