@@ -334,6 +334,10 @@ static int env_arm(struct dh_env *env, struct dh_timer *t, uint64_t deadline_ns)
     return rc;
 }
 
+static uint64_t env_deadline(const struct dh_env *env, const struct dh_timer *t) {
+    return dh_timerq_deadline(&((const struct world *)env)->timers, t);
+}
+
 static void env_disarm(struct dh_env *env, struct dh_timer *t) {
     dh_timerq_disarm(&((struct world *)env)->timers, t);
 }
@@ -348,6 +352,7 @@ void world_init(struct world *world) {
         .random = env_random,
         .arm = env_arm,
         .disarm = env_disarm,
+        .deadline = env_deadline,
         .start_run = start_run,
         .cancel_run = cancel_run,
         .kill_run = kill_run,
@@ -503,6 +508,9 @@ static bool report_deadlines(struct world *world) {
 }
 
 void world_turn(struct world *world) {
+    if (!world->is_blind) {
+        dh_sup_on_look(&world->sup, world->now_ns, dh_timerq_next(&world->timers));
+    }
     dh_sup_step(&world->sup);
     for (int rounds = 0;; rounds++) {
         bool is_busy;

@@ -71,6 +71,7 @@ struct world {
     bool is_synchronous;   /* bodies answer cancel and kill inside the call */
     bool are_bodies_first; /* of what is due at once, bodies act before deadlines are reported */
     bool keeps_no_records;
+    bool is_blind; /* it does not tell when it looks at its deadlines */
     uint64_t arm_failures;
 };
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- The model of the supervisor with what a reload adds, declarations that change, on trial or not,
--- and with runs that say themselves when they are ready.
+-- with runs that say themselves when they are ready, and with a host that stands still.
 local supervisor = require "spec.model.supervisor"
 
 local M = setmetatable({}, { __index = supervisor })
@@ -36,6 +36,14 @@ function M:says_ready(slot)
   if not w or w.state ~= "running" and w.state ~= "stopping" then return false end
   w.ready = w.state == "running"
   self:wake(w)
+end
+
+-- Nobody could do anything: who is stopping still has as much time as before.
+function M:stand_still(duration)
+  self.now = self.now + duration
+  for _, w in ipairs(self.order) do
+    w.kill_at = w.state == "stopping" and w.kill_at + duration or w.kill_at
+  end
 end
 
 function M:move(w, state)

@@ -91,14 +91,14 @@ end
 
 -- Time and failures are more likely than the rest.
 local verbs = { "s", "p", "R", "y", "z", "a", "r", "i", "x", "e", "m", "c", "v", "v", "d", "d",
-  "f", "f", "f", "t", "t", "t", "t" }
+  "f", "f", "f", "t", "t", "t", "t", "h" }
 
 --- That many random steps.
 function M.random_steps(scenario, count)
   local steps = {}
   for i = 1, count do
     local verb = verbs[random(#verbs)]
-    steps[i] = verb .. random(verb == "t" and #scenario.ticks or #scenario)
+    steps[i] = verb .. random((verb == "t" or verb == "h") and #scenario.ticks or #scenario)
   end
   if random(20) == 1 then
     steps[random(count)] = "q1"

@@ -238,6 +238,13 @@ static bool end_all(struct play *play, int returning) {
     return is_any;
 }
 
+static void stand_still(struct play *play, int i) {
+    struct world *world = &play->world;
+
+    world->now_ns += play->scenario->ticks_ns[i];
+    dh_sup_on_look(&world->sup, world->now_ns, 0); /* something had been due since */
+}
+
 /* Returns false if it was refused, or there is nobody who could do it. */
 static bool step(struct play *play, char verb, int i) {
     struct body *b = play->bodies[i];
@@ -245,6 +252,9 @@ static bool step(struct play *play, char verb, int i) {
     switch (verb) {
         case 't': /* tick: the time passes of which i is the number */
             world_advance(&play->world, play->scenario->ticks_ns[i]);
+            return true;
+        case 'h': /* halt: the host stands still for as long */
+            stand_still(play, i);
             return true;
         case 'e': /* everybody who runs fails, in the same turn */
             return end_all(play, -1);

@@ -106,6 +106,9 @@ describe("the model of the supervisor #host", function()
       supervisor.crash(self, w, how)
     end },
     ["a word of being ready that nobody hears"] = { says_ready = function() end },
+    ["a stop whose time goes on while the host stands still"] = { stand_still = function(self, d)
+      self.now = self.now + d
+    end },
     ["a trial that never ends"] = { prove = function() end },
     ["a delay that does not grow"] = { crash = function(self, w, how)
       supervisor.crash(self, w, how)

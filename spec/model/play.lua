@@ -40,6 +40,8 @@ end
 local function take(model, verb, n)
   if verb == "t" then
     return tick(model, model.scenario.ticks[n])
+  elseif verb == "h" then
+    return model:stand_still(model.scenario.ticks[n])
   elseif verb == "a" then
     return model:add(n)
   elseif verb == "d" then

@@ -12,7 +12,7 @@ local uv = require "luv"
 package.path = "spec/mutants/?.lua;" .. package.path
 local cut = require "cut"
 
-local FILES = { "backoff", "window", "rules", "group", "timerq", "deps", "change" }
+local FILES = { "backoff", "window", "rules", "group", "timerq", "deps", "change", "watch" }
 local SEEDS = 400
 local CPU_SECONDS = 5 -- then it is taken for an endless loop
 local FLAGS = "-std=c11 -O1 -fPIC -D_GNU_SOURCE= -w"

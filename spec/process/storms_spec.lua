@@ -151,6 +151,80 @@ describe("a host that stood still (SIGSTOP, SIGCONT)", function()
     assert.equal(1, child:count "msg=\"?crashed")
   end)
 
+  -- Nobody could run: that is held against nobody, but time that the loop has counts as ever.
+  it("holds it against no watch, start_timeout or stop_timeout (crashed for SIGSTOP)", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker { name = "beating", watchdog = 1, run = function(self)
+        self.log:info "up"
+        while true do
+          decnet.sleep(0.2)
+          self:beat()
+        end
+      end }
+      decnet.worker { name = "starting", notify = true, start_timeout = 1.5, run = function(self)
+        self.log:info "up"
+        decnet.sleep(0.8)
+        self:ready()
+        self.log:info "came"
+        decnet.park()
+      end }
+      decnet.worker { name = "leaving", stop_timeout = 1.5, run = function(self)
+        self.log:info "up"
+        local ok, err = pcall(decnet.park)
+        decnet.shield(60, function()
+          self.log:info "leaves"
+          decnet.sleep(0.8)
+          self.log:info "left"
+        end)
+        error(err)
+      end }
+      decnet.worker { name = "silent", watchdog = 1.5, max_restarts = 0, run = function(self)
+        self.log:info "up"
+        decnet.park()
+      end }
+      decnet.worker("order", function() decnet.get "leaving":stop() end)
+    ]]
+    child:says "worker=leaving msg=leaves"
+    stand_still(child, 2.5)
+    child:says "worker=starting msg=came"
+    child:says "worker=leaving msg=left"
+    child:says "worker=silent msg=\"crashed, not restarted\" error=\"no beat within 1.5 s\""
+    child:stop()
+    local log = child:stderr()
+    for _, name in ipairs { "beating", "starting", "leaving" } do
+      assert.is_nil(log:find("worker=" .. name .. " msg=\"?crashed"), log)
+      assert.is_nil(log:find("worker=" .. name .. " msg=\"?killed"), log)
+    end
+  end)
+
+  it("holds it against no slice that it came in (crashed by hang_timeout for SIGSTOP)", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker { name = "busy", preempt = false, hang_timeout = 2, watchdog = 2,
+        run = function(self)
+          self.log:info "up"
+          local last, over = decnet.now(), math.huge
+          repeat
+            local now = decnet.now()
+            if now - last > 1 then
+              over = now + 0.3
+            end
+            last = now
+          until now > over
+          decnet.sleep(0.5)
+          self:beat()
+          self.log:info "through"
+          decnet.park()
+        end }
+    ]]
+    child:says "msg=up"
+    stand_still(child, 3)
+    child:says "msg=through"
+    child:stop()
+    assert.is_nil(child:stderr():find("msg=\"?crashed"), child:stderr())
+  end)
+
   it("takes the signals that came meanwhile", function()
     local child = process.run [[
       local decnet = require "decnet"

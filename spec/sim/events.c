@@ -125,8 +125,10 @@ static void on_stopping(struct observer *o, int slot, const struct dh_event *ev)
     char why[DH_REASON_MAX];
 
     if (dh_worker_is_at_fault(ev->worker, why, sizeof why)) {
-        bool is_late = !s->is_ready && ev->at_ns >= dh_time_add(s->started_ns, p->start_timeout_ns);
-        CHECK(is_late || ev->at_ns >= dh_time_add(last_beat(s), p->watchdog_ns));
+        uint64_t start_ns = watch_from(&s->start, s->started_ns);
+        uint64_t beat_ns = watch_from(&s->beat, last_beat(s));
+        bool is_late = !s->is_ready && ev->at_ns >= dh_time_add(start_ns, p->start_timeout_ns);
+        CHECK(is_late || ev->at_ns >= dh_time_add(beat_ns, p->watchdog_ns));
         return;
     }
     CHECK(is_leaving(s) || s->is_taken_along);
@@ -340,7 +342,8 @@ static void on_kill(const struct observer *o, const struct seen *s, const struct
 
     CHECK(s->state == DH_STOPPING && !s->body->was_killed);
     if (ev->reason != NULL) {
-        CHECK(!o->is_forced && ev->at_ns >= dh_time_add(s->since_ns, timeout));
+        CHECK(!o->is_forced &&
+              ev->at_ns >= dh_time_add(watch_from(&s->stop, s->since_ns), timeout));
     } else {
         CHECK(o->is_forced || timeout == 0 || o->was_short_of_memory);
     }

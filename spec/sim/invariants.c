@@ -81,8 +81,9 @@ static void check_running(const struct observer *o, const struct seen *s) {
     }
     CHECK(!has_lasted(s, now) || (s->streak == 0 && !s->is_on_trial));
     if (!is_to_stop) {
-        CHECK(s->is_ready || now < dh_time_add(s->started_ns, p->start_timeout_ns));
-        CHECK(now < dh_time_add(last_beat(s), p->watchdog_ns));
+        CHECK(s->is_ready ||
+              now < dh_time_add(watch_from(&s->start, s->started_ns), p->start_timeout_ns));
+        CHECK(now < dh_time_add(watch_from(&s->beat, last_beat(s)), p->watchdog_ns));
     }
 }
 
@@ -103,7 +104,8 @@ static void check_worker(const struct observer *o, const struct seen *s) {
             break;
         case DH_STOPPING:
             CHECK(w->is_killed || w->is_unarmed ||
-                  now < dh_time_add(s->since_ns, s->declared.policy.stop_timeout_ns));
+                  now < dh_time_add(watch_from(&s->stop, s->since_ns),
+                                    s->declared.policy.stop_timeout_ns));
             CHECK(w->is_killed == s->body->was_killed);
             break;
         case DH_CLOSING:

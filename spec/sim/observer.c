@@ -63,6 +63,7 @@ void observer_init(struct observer *o, enum mutation mutation, uint64_t seed) {
     world->on_event = observer_on_event;
     world->random_state = seed;
     o->mutation = mutation;
+    o->holder = -1;
     o->cancel_run = world->env.cancel_run;
     world->env.cancel_run = cancel_checked;
     if (mutation == EARLY_DEADLINE) {
@@ -71,6 +72,8 @@ void observer_init(struct observer *o, enum mutation mutation, uint64_t seed) {
         world->env.arm = arm_late;
     } else if (mutation == LOST_DEADLINE) {
         world->env.arm = arm_mostly;
+    } else if (mutation == BLIND) {
+        world->is_blind = true;
     } else if (mutation == LOST_KILL) {
         world->env.kill_run = ignore_kill;
     }
@@ -407,9 +410,57 @@ void observer_shutdown(struct observer *o, bool is_forced) {
     observer_note_shutdown(o);
 }
 
-void observer_jump(struct observer *o, uint64_t ns) {
-    o->world.now_ns += ns;
+/* --- time ------------------------------------------------------------------------------------- */
+
+static void delay_end(struct observer *o, uint64_t ns) {
     for (int i = 0; i < SLOTS; i++) {
         o->seen[i].gone_by_ns = dh_time_add(o->seen[i].gone_by_ns, ns);
     }
+}
+
+void observer_jump(struct observer *o, int slot, uint64_t ns) {
+    o->world.now_ns += ns;
+    o->jumped_ns += ns;
+    delay_end(o, ns);
+    if (slot >= 0 && ns > o->held_ns) {
+        struct body *b = o->seen[slot].body;
+        o->holder = slot;
+        o->held_ns = ns;
+        if (o->mutation != DEAF) {
+            dh_sup_on_held(&o->world.sup, &b->w, b->run, ns);
+        }
+    }
+}
+
+/* What has passed since the last look is given back, but not to whoever held the host meanwhile. */
+static void give_back(const struct observer *o, int slot, struct seen_watch *v, uint64_t from_ns) {
+    uint64_t at_ns = watch_from(v, from_ns);
+    uint64_t lost_ns = o->world.now_ns - (at_ns > o->looked_ns ? at_ns : o->looked_ns);
+    uint64_t held_ns = slot == o->holder ? o->held_ns : 0;
+
+    v->lost_ns = at_ns - from_ns + (lost_ns > held_ns ? lost_ns - held_ns : 0);
+    v->from_ns = from_ns;
+}
+
+void observer_look(struct observer *o) {
+    uint64_t now = o->world.now_ns;
+    uint64_t due_ns = dh_timerq_next(&o->world.timers);
+
+    due_ns = due_ns > o->looked_ns ? due_ns : o->looked_ns;
+    if (due_ns < now && now - due_ns > DH_STANDSTILL_NS) {
+        for (int i = 0; i < SLOTS; i++) {
+            struct seen *s = &o->seen[i];
+            if (is_there(s) && s->state == DH_STOPPING) {
+                give_back(o, i, &s->stop, s->since_ns);
+            } else if (is_there(s)) {
+                give_back(o, i, &s->start, s->started_ns);
+                give_back(o, i, &s->beat, last_beat(s));
+            }
+        }
+        delay_end(o, now - o->looked_ns - o->jumped_ns); /* it was waiting when it began */
+    }
+    o->looked_ns = now;
+    o->jumped_ns = 0;
+    o->held_ns = 0;
+    o->holder = -1;
 }

@@ -39,6 +39,8 @@ enum { SLOTS = 40, GROUPS = 3, STAMPS = 64 };
     X(NO_JITTER, "delays that are believed to be exact are spread")                                \
     X(KEPT_SIBLINGS, "a group that is believed to be one_for_one restarts siblings")               \
     X(MORE_DEPENDENCIES, "a worker starts before, and stops after, what it is believed to need")   \
+    X(BLIND, "time in which the host stood still is held against workers")                         \
+    X(DEAF, "time in which a worker held the host is given back to it")                            \
     X(CHANCE, "the same seed does not give the same events")
 
 enum mutation {
@@ -56,6 +58,12 @@ struct declared {
     uint64_t after; /* a bit for each slot it waits for */
     int group;      /* -1: none */
     bool is_trial;
+};
+
+/* Something that a worker is given time for, and how much of it did not count as the host stood still. */
+struct seen_watch {
+    uint64_t from_ns;
+    uint64_t lost_ns;
 };
 
 /* Restarts that a limit counts. */
@@ -93,8 +101,11 @@ struct seen {
     bool is_restart_next; /* a restart event, so a start must be next */
     uint64_t not_before_ns; /* the earliest automatic restart */
     uint64_t gone_by_ns;    /* shutdown: when it must have ended */
-    int rank;               /* shutdown: where it comes in order of declaration, or -1 */
-    struct stamps stamps;   /* counted crashes since the last order */
+    struct seen_watch start;
+    struct seen_watch beat;
+    struct seen_watch stop;
+    int rank;             /* shutdown: where it comes in order of declaration, or -1 */
+    struct stamps stamps; /* counted crashes since the last order */
 };
 
 struct seen_group {
@@ -116,6 +127,10 @@ struct observer {
     enum mutation mutation;
     uint64_t events;
     uint64_t stale_reports; /* how many there must have been */
+    uint64_t looked_ns;     /* when the host last looked at its deadlines, */
+    uint64_t jumped_ns;     /* how far the clock has jumped since, */
+    uint64_t held_ns;       /* and how much of that was the doing of ... */
+    int holder;             /* this slot, or -1 */
     bool was_short_of_memory;
     bool is_shutting_down;
     bool is_forced;
@@ -147,8 +162,11 @@ int observer_change(struct observer *o, int slot, const struct declared *d);
 void observer_healthy(struct observer *o, int slot);
 void observer_shutdown(struct observer *o, bool is_forced);
 
-/* Only the clock moves: somebody holds the thread. */
-void observer_jump(struct observer *o, uint64_t ns);
+/* Only the clock moves: the run in a slot holds the thread, or, slot being -1, nobody does. */
+void observer_jump(struct observer *o, int slot, uint64_t ns);
+
+/* Before a turn, which begins with a look at the deadlines: does it come late? */
+void observer_look(struct observer *o);
 
 /* A report about a run that is no more. */
 void observer_late_report(struct observer *o, int slot, unsigned which);

@@ -168,13 +168,17 @@ static void change_back(struct play *p) {
 
 /* --- time ------------------------------------------------------------------------------------- */
 
-static void turn(struct play *p) {
+static void turn_once(struct play *p) {
+    observer_look(&p->o);
     world_turn(&p->o.world);
     observer_check(&p->o);
+}
+
+static void turn(struct play *p) {
+    turn_once(p);
     if (p->rejected != 0) {
         change_back(p);
-        world_turn(&p->o.world);
-        observer_check(&p->o);
+        turn_once(p);
     }
 }
 
@@ -326,6 +330,18 @@ static void command(struct play *p, struct dice *d) {
     }
 }
 
+/* The clock jumps over deadlines: because a worker does not give up the CPU, or for everybody. */
+static void stand_still(struct play *p, struct dice *d, enum fault fault) {
+    uint64_t ns = roll_time(d);
+    int slot = fault == FAULT_LONG_SLICE ? (int)roll(d, (uint64_t)p->scene.slots) : -1;
+
+    if (slot >= 0 && !(is_there(p, slot) && p->o.seen[slot].body->is_live)) {
+        slot = -1; /* the host itself */
+    }
+    tell(p, "nothing turns for %g s: w%d", (double)ns / 1e9, slot);
+    observer_jump(&p->o, slot, ns);
+}
+
 static void sabotage(struct play *p, struct dice *d) {
     int slot = (int)roll(d, (uint64_t)p->scene.slots);
 
@@ -377,9 +393,9 @@ static void act_1(struct play *p) {
         if (roll(&d, 3) == 0) {
             advance(p, roll_time(&d));
         } else if (roll(&d, 8) == 0 && scene_has(&p->scene, FAULT_LONG_SLICE)) {
-            uint64_t ns = roll_time(&d);
-            tell(p, "a slice of %g s", (double)ns / 1e9);
-            observer_jump(&p->o, ns);
+            stand_still(p, &d, FAULT_LONG_SLICE);
+        } else if (roll(&d, 8) == 0 && scene_has(&p->scene, FAULT_STANDSTILL)) {
+            stand_still(p, &d, FAULT_STANDSTILL);
         }
     }
 }

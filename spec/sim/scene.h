@@ -33,7 +33,8 @@ enum { COMMANDS = 600 };
     X(LONG_SLICE, "long slices")                                                                   \
     X(NO_MEMORY, "no memory")                                                                      \
     X(LATE_REPORT, "reports about runs that are no more")                                          \
-    X(MEDDLING, "orders from within events")
+    X(MEDDLING, "orders from within events")                                                       \
+    X(STANDSTILL, "a host that stands still")
 
 enum fault {
 #define X(name, text) FAULT_##name,

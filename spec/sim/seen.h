@@ -57,6 +57,11 @@ static inline uint64_t last_beat(const struct seen *s) {
     return s->body->beat_ns > ns ? s->body->beat_ns : ns;
 }
 
+/* From when on does the time of a watch count that began at from_ns? */
+static inline uint64_t watch_from(const struct seen_watch *v, uint64_t from_ns) {
+    return v->from_ns == from_ns ? from_ns + v->lost_ns : from_ns;
+}
+
 /* events.c: world->on_event */
 void observer_on_event(struct world *world, const struct dh_event *ev);
 

@@ -34,6 +34,9 @@ struct dh_env {
     int (*arm)(struct dh_env *env, struct dh_timer *t, uint64_t deadline_ns);
     void (*disarm)(struct dh_env *env, struct dh_timer *t);
 
+    /* The deadline that t is armed for. */
+    uint64_t (*deadline)(const struct dh_env *env, const struct dh_timer *t);
+
     /* Create the run number w->run of w and queue its first slice; must not run any of it. Returns
     ** 0, or a negative code: the run then counts as one that crashed at once. */
     int (*start_run)(struct dh_env *env, struct dh_worker *w);

@@ -74,7 +74,8 @@ struct dh_extra {
     bool is_beat_due;
     struct dh_timer start_timer;
     struct dh_timer beat_timer;
-    uint64_t beat_ns; /* the last beat */
+    uint64_t start_ns; /* when the run began; both ... */
+    uint64_t beat_ns;  /* the last beat; ... are later if the host stood still since: see watch.c */
 };
 
 /* The extra of w, made if need be; NULL when memory is out. */

@@ -50,6 +50,7 @@ void dh_life_begin(struct dh_sup *sup, struct dh_worker *w) {
     if (w->extra != NULL) {
         w->extra->is_failing = false;
         w->extra->cause = DH_CAUSE_ORDER;
+        w->extra->start_ns = now;
         w->extra->beat_ns = now;
     }
     dh_machine_arm_deadlines(sup, w);

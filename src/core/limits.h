@@ -26,6 +26,10 @@
 ** not spin. */
 #define DH_TRIAL_DELAY_NS UINT64_C(1000000000)
 
+/* A loop that looks at its deadlines so much too late stood still: ten slices, and more than most
+** collections of garbage take. Watches have room for less. */
+#define DH_STANDSTILL_NS UINT64_C(100000000)
+
 /* Slots of a deadline queue's first block; doubled from there. */
 #define DH_TIMERQ_FIRST 16
 

@@ -178,7 +178,7 @@ static bool ensure_running(struct dh_sup *sup, struct dh_worker *w) {
         w->is_due = is_due;
     }
     if (x != NULL && !w->is_ready) {
-        is_armed &= ensure(sup, &x->start_timer, dh_time_add(w->started_ns, p->start_timeout_ns),
+        is_armed &= ensure(sup, &x->start_timer, dh_time_add(x->start_ns, p->start_timeout_ns),
                            &x->is_start_due);
     }
     if (x != NULL) {

@@ -10,6 +10,7 @@
 #include "core/life.h"
 #include "core/machine.h"
 #include "core/supervisor.h"
+#include "core/watch.h"
 
 static void stop_at_once(struct dh_sup *sup, struct dh_worker *w) {
     dh_machine_move(sup, w, DH_STOPPED, dh_machine_now(sup));
@@ -38,28 +39,6 @@ static void in_waiting(struct dh_sup *sup, struct dh_worker *w) {
     }
 }
 
-/* Has a watch run out? Then it is stopped here, as if it had crashed. */
-static void check_watches(struct dh_sup *sup, struct dh_worker *w) {
-    struct dh_extra *x = w->extra;
-
-    if (x == NULL) {
-        return;
-    }
-    if (x->is_start_due) {
-        dh_life_stop(sup, w, DH_CAUSE_NOT_READY);
-        return;
-    }
-    if (x->is_beat_due) {
-        x->is_beat_due = false;
-        if (dh_time_add(x->beat_ns, w->policy->watchdog_ns) <= dh_machine_now(sup)) {
-            dh_life_stop(sup, w, DH_CAUSE_NO_BEAT);
-            return;
-        }
-        dh_machine_arm_deadlines(sup, w); /* it has beaten since */
-        dh_machine_mark(sup, w);          /* for what has become due for want of memory */
-    }
-}
-
 static void in_running(struct dh_sup *sup, struct dh_worker *w) {
     bool is_group_restart = dh_machine_gate(w) == DH_GATE_COMING;
 
@@ -78,7 +57,7 @@ static void in_running(struct dh_sup *sup, struct dh_worker *w) {
         }
         return;
     }
-    check_watches(sup, w);
+    dh_watch_check(sup, w);
 }
 
 static void in_stopping(struct dh_sup *sup, struct dh_worker *w) {

@@ -9,6 +9,7 @@
 #include "core/intern.h"
 #include "core/machine.h"
 #include "core/names.h"
+#include "core/watch.h"
 
 _Static_assert(sizeof(void *) != 8 || sizeof(struct dh_worker) <= 96,
                "a hundred thousand sleeping workers must be cheap");
@@ -209,6 +210,7 @@ void dh_sup_forget(struct dh_sup *sup, struct dh_worker *w) {
     assert(dh_state_is_final(w->state) && !w->is_dirty && !w->has_ended);
     dh_names_remove(sup, w);
     leave_list(sup, w);
+    dh_watch_forget(sup, w);
     dh_group_leave(sup, w);
     dh_deps_fini(sup, w);
     dh_extra_free(sup, w);

@@ -6,8 +6,8 @@
 ** emitted except from dh_sup_step, so that any of them may be called from anywhere, a callback of
 ** the env included.
 **
-** Nothing here scans all workers but boot, check and shutdown, once each: what was reported or
-** ordered is queued, and a step costs what is in the queue.
+** Nothing here scans all workers but boot, check and shutdown, once each, and a standstill of the
+** whole host: what was reported or ordered is queued, and a step costs what is in the queue.
 **
 ** When memory runs out, adding fails with DH_ENOMEM and leaves everything as it was. What is
 ** running already is never lost: a deadline that cannot be armed is tried again in each step (and
@@ -53,13 +53,17 @@ struct dh_sup {
     /* private from here */
     bool is_stepping;
     bool is_now_known;
-    bool must_sweep;       /* shutdown has to be told to every worker */
-    uint32_t visit_epoch;  /* searches for cycles so far, times two */
-    uint32_t step_count;   /* what is decided in one step happened 'at once' */
-    uint32_t bucket_count; /* a power of two */
-    uint32_t change_count; /* that are pending */
-    uint32_t extra_count;  /* workers that have a struct dh_extra */
-    uint64_t now_ns;       /* while stepping, if it is known: see dh_machine_now */
+    bool must_sweep;          /* shutdown has to be told to every worker */
+    uint32_t visit_epoch;     /* searches for cycles so far, times two */
+    uint32_t step_count;      /* what is decided in one step happened 'at once' */
+    uint32_t bucket_count;    /* a power of two */
+    uint32_t change_count;    /* that are pending */
+    uint32_t extra_count;     /* workers that have a struct dh_extra */
+    uint64_t now_ns;          /* while stepping, if it is known: see dh_machine_now */
+    uint64_t looked_ns;       /* dh_sup_on_look: the last time */
+    uint64_t held_ns;         /* so long has the loop been held since, */
+    uint32_t holder_run;      /* by this run of ... */
+    struct dh_worker *holder; /* this worker, or NULL */
     struct dh_worker **buckets;
     struct dh_worker *first;
     struct dh_worker *last;
@@ -248,6 +252,19 @@ void dh_sup_on_ended(struct dh_sup *sup, struct dh_worker *w, uint32_t run,
 
 /* Nothing of the run is left: handles closed, children gone. May follow on_ended at once. */
 void dh_sup_on_closed(struct dh_sup *sup, struct dh_worker *w, uint32_t run);
+
+/*
+** The host looks at its deadlines: it is now_ns, and the earliest was due at due_ns (DH_NEVER: there is
+** none). To be called at each turn before what is due is taken out of the queue. If it comes later
+** than DH_STANDSTILL_NS after both due_ns and the last look, the host stood still (the process was
+** stopped, somebody did not give up the CPU), and the time since the last look counts for no
+** start_timeout, watchdog or stop_timeout, except of a worker that held it.
+*/
+void dh_sup_on_look(struct dh_sup *sup, uint64_t now_ns, uint64_t due_ns);
+
+/* The run had the CPU for held_ns in one slice that ends now: if the host stood still, so much of it
+** counts for this run all the same. Noted until the next look; one of several that held it is. */
+void dh_sup_on_held(struct dh_sup *sup, struct dh_worker *w, uint32_t run, uint64_t held_ns);
 
 /* A timer whose kind is below DH_TIMER_OTHERS was due and has been taken out of the queue. */
 void dh_sup_on_timer(struct dh_sup *sup, struct dh_timer *t);

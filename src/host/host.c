@@ -33,6 +33,10 @@ static int env_arm(struct dh_env *env, struct dh_timer *t, uint64_t deadline_ns)
     return dh_timerq_arm(&host_of(env)->timers, t, deadline_ns);
 }
 
+static uint64_t env_deadline(const struct dh_env *env, const struct dh_timer *t) {
+    return dh_timerq_deadline(&((const struct dh_host *)env)->timers, t);
+}
+
 static void env_disarm(struct dh_env *env, struct dh_timer *t) {
     dh_timerq_disarm(&host_of(env)->timers, t);
 }
@@ -69,6 +73,7 @@ void dh_host_init(struct dh_host *host, const struct dh_host_options *options) {
         .random = env_random,
         .arm = env_arm,
         .disarm = env_disarm,
+        .deadline = env_deadline,
         .start_run = env_start_run,
         .cancel_run = env_cancel_run,
         .kill_run = env_kill_run,
@@ -156,6 +161,7 @@ static void fire_due(struct dh_host *host) {
     uint64_t now = dh_host_now(host);
     uint64_t deadline_ns = dh_timerq_next(&host->timers);
     struct dh_timer *t;
+    dh_sup_on_look(&host->sup, now, deadline_ns);
     for (; (t = dh_timerq_pop(&host->timers, now)) != NULL;
          deadline_ns = dh_timerq_next(&host->timers)) {
         note_lateness(&host->lateness, now - deadline_ns);

@@ -17,9 +17,10 @@
 
 /* What the monitor knows of the slice it saw last. */
 struct watch {
-    uint64_t slice; /* its number, 0: none was under way */
-    uint64_t seen_ns;
+    uint64_t slice;   /* its number, 0: none was under way */
+    uint64_t seen_ns; /* since when, but for the time in which the process stood still */
     uint64_t seen_cpu_ns;
+    uint64_t woke_ns;        /* when this thread last had the CPU */
     uint64_t quiet_until_ns; /* a signal is on its way: wait for it to help */
     uint64_t pause_ns;       /* ... for so long after the next one */
     uint64_t probe_ns;       /* when to look into one that disturbs nobody */
@@ -103,7 +104,8 @@ static void look(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64_t
         if (now > cell_end_ns && ns > (double)(cpu_ns - w->looked_cpu_ns)) {
             ns = (double)(cpu_ns - w->looked_cpu_ns);
         }
-        atomic_fetch_add_explicit(&p->looked_ns, (uint64_t)ns, memory_order_relaxed);
+        /* what is looked at is billed, if only so that it is seen when it ends */
+        atomic_fetch_add_explicit(&p->looked_ns, (uint64_t)ns + 1, memory_order_relaxed);
         w->looked_cpu_ns = cpu_ns;
     }
     uint64_t turn = atomic_load(&p->turn);
@@ -131,9 +133,19 @@ static void notice(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64
     w->heard_ns = now;
     w->report_ns = DH_DEAF_NS;
     if (slice != 0) {
-        atomic_store_explicit(&p->began_ns, now, memory_order_relaxed);
+        atomic_store_explicit(&p->lasted_ns, 0, memory_order_relaxed);
         atomic_store_explicit(&p->noticed, slice, memory_order_release);
     }
+}
+
+/* The slice goes on. This thread never rests for long: if it was away for longer, nobody had the CPU. */
+static void age(struct dh_preempt *p, struct watch *w, uint64_t now) {
+    uint64_t away_ns = now - w->woke_ns;
+    if (away_ns > DH_STANDSTILL_NS) {
+        w->seen_ns += away_ns - DH_STANDSTILL_NS;
+        w->heard_ns += away_ns - DH_STANDSTILL_NS;
+    }
+    atomic_store_explicit(&p->lasted_ns, now - w->seen_ns, memory_order_relaxed);
 }
 
 /* When somebody will be disturbed by the slice. */
@@ -234,8 +246,12 @@ void dh_preempt_monitor(void *arg) {
         }
         if (slice != w.slice) {
             notice(p, &w, slice, now);
-        } else if (slice != 0 && now >= w.quiet_until_ns) {
-            judge(p, &w, now, has_news);
+        } else if (slice != 0) {
+            age(p, &w, now);
+            if (now >= w.quiet_until_ns) {
+                judge(p, &w, now, has_news);
+            }
         }
+        w.woke_ns = now;
     }
 }

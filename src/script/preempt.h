@@ -98,7 +98,7 @@ struct dh_preempt {
     _Atomic bool quits;
 
     /* monitor to loop thread */
-    _Atomic uint64_t began_ns;  /* when it first saw ... */
+    _Atomic uint64_t lasted_ns; /* for so long has it watched ... */
     _Atomic uint64_t noticed;   /* ... this slice */
     _Atomic uint64_t looked_ns; /* CPU time found in use by its looks, ever */
     _Atomic uint64_t wanted;    /* why a signal is on its way: slice * 4 + enum dh_preempt_wish */
@@ -188,7 +188,8 @@ static inline void dh_preempt_back(struct dh_preempt *p, lua_State *L) {
     }
 }
 
-/* How long the last slice to begin has lasted since the monitor first saw it; 0: it has not. */
+/* How long the last slice to begin has lasted, as the monitor saw it last; 0: it has not seen it. Time
+** in which the whole process stood still, which the monitor cannot see either, is no part of it. */
 uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p);
 
 /* Charge the worker that has the CPU with what the looks found since the last bill. dh_preempt_end_slice

@@ -65,11 +65,21 @@ void dh_preempt_bill(struct dh_preempt *p) {
     p->vm->queue.was_seen = true;
 }
 
+/* Who keeps the loop from its turn is told of to the supervisor, for his own watches. */
+static void report_held(struct dh_preempt *p) {
+    const struct dh_task *t = p->vm->current;
+    uint64_t held_ns = dh_preempt_elapsed_ns(p);
+    if (held_ns >= DH_HELD_NS && t != NULL && t->run->unit != NULL) {
+        dh_sup_on_held(&p->vm->instance->host.sup, &t->run->unit->worker, t->run->number, held_ns);
+    }
+}
+
 void dh_preempt_end_slice(struct dh_preempt *p) {
     p->running = NULL;
     atomic_store_explicit(&p->slice, 0, memory_order_release);
     if (atomic_load_explicit(&p->looked_ns, memory_order_relaxed) != p->billed_ns) {
         dh_preempt_bill(p);
+        report_held(p);
     }
     if (p->raises_in != NULL) { /* it ended, waits or stands preempted elsewhere: not raised yet */
         p->raises_in = NULL;
@@ -82,7 +92,7 @@ uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p) {
     if (atomic_load_explicit(&p->noticed, memory_order_acquire) != p->number) {
         return 0;
     }
-    return dh_loop_now() - atomic_load_explicit(&p->began_ns, memory_order_relaxed);
+    return atomic_load_explicit(&p->lasted_ns, memory_order_relaxed);
 }
 
 int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns, bool has_monitor) {
