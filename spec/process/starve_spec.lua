@@ -97,6 +97,12 @@ describe("a host without memory", function()
     explore("luv", "memory once", 11)
   end)
 
+  -- What luv made for uv.fs_scandir was finalized before it had been written.
+  it("survives that there is none for a request of luv's", function()
+    explore("luv", "memory on", 31)
+    explore("luv", "memory twice", 61)
+  end)
+
   it("does not take a worker for another one when it is reloaded", function()
     explore("reload", "memory once", 23)
   end)

@@ -13,9 +13,7 @@ local NOWHERE = "memory at 0"
 -- codes are good besides 0, `leaks`: it passes through libraries (gnutls when it is loaded, luv
 -- when Lua raises in it) that do not free what they have when they are refused more ("files": nor
 -- close it).
--- `never`: modes that mean nothing there: libmicrohttpd waits for an edge after a short write, and
--- luv does not survive that Lua has no memory for a request (its finalizer reads what it has not
--- written).
+-- `never`: modes that mean nothing there: libmicrohttpd waits for an edge after a short write.
 M.modes = {
   "memory once", "memory twice", "memory on", "memory ceiling", "memory at",
   "files once", "files twice", "files on",
@@ -31,8 +29,7 @@ M.scenarios = {
   { name = "stop" },
   { name = "reload" },
   { name = "uv", leaks = true },
-  { name = "luv", leaks = "files",
-    never = { ["memory twice"] = true, ["memory on"] = true, ["memory ceiling"] = true } },
+  { name = "luv", leaks = "files" },
   { name = "tasks", control = true, thread = "main", leaks = true },
   { name = "control", control = true, thread = "other", never = { ["calls each-short"] = true } },
   { name = "shutdown", control = true, ms = 0 },

@@ -225,4 +225,37 @@ describe("decnet.uv without files", function()
       assert.same({ "E2BIG" }, { select(3, uv.random(1 << 40)) })
     end)
   end)
+
+  it("makes random bytes for a callback, and loses no request (luv kept each)", function()
+    real.worker(function()
+      local function random(...)
+        local args = { ... }
+        return decnet.await(function(resume)
+          local ok, err = luv.random(args[1], args[2], function(...) resume(true, ...) end)
+          if ok ~= 0 then
+            resume(false, err)
+          end
+        end)
+      end
+      local ok, err, bytes = random(16)
+      assert.is_true(ok)
+      assert.is_nil(err)
+      assert.equal(16, #bytes)
+      assert.same({ true, nil, "" }, { random(0) })
+      assert.equal(16, #select(3, random(16, {})))
+      assert.matches("^EINVAL", select(2, random(16, 12345)))
+      assert.matches("^E2BIG", select(2, random(-1)))
+      assert.has_error(function() luv.random("many", nil, print) end)
+      assert.has_error(function() luv.random(8, "flags", print) end)
+      for _, length in ipairs { 10, 1000 } do
+        collectgarbage()
+        local before = #debug.getregistry()
+        for _ = 1, length do
+          random(8)
+        end
+        collectgarbage()
+        assert.is_true(#debug.getregistry() - before < 10)
+      end
+    end)
+  end)
 end)

@@ -57,6 +57,9 @@
 /* One write of so many is a request, though the socket might take it at once: its task gives way. */
 #define DH_WRITES_AT_ONCE 32
 
+/* Free places in the registry when luv's fs_scandir is called: it takes two. */
+#define DH_SCANDIR_REFS 4
+
 /* How long a child process of a run that ended has between SIGTERM and SIGKILL. */
 #define DH_CHILD_GRACE_NS 5000000000u
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 
 #include "script/bound.h"
+#include "script/limits.h"
+#include "script/luvcall.h"
 #include "script/owned.h"
 #include "script/slack.h"
 #include "script/stream.h"
@@ -141,13 +143,16 @@ void dh_luvguard_handle(struct dh_vm *vm, uv_handle_t *handle) {
 
 /* ---- requests ------------------------------------------------------------------------------------ */
 
-/* Tell the request's callback that there was no memory for what it was to get. */
-static void tell(struct call *c) {
-    const luv_req_t *data = c->subject;
-    lua_State *L = c->vm->L;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, data->callback_ref);
+/* Tell the callback on top that there was no memory for what it was to get. */
+static void refuse(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &enomem_key);
     dh_bound_call(L, 1, 0, 0);
+}
+
+static void tell(struct call *c) {
+    const luv_req_t *data = c->subject;
+    lua_rawgeti(c->vm->L, LUA_REGISTRYINDEX, data->callback_ref);
+    refuse(c->vm->L);
 }
 
 /* What luv does when it is done with a request. */
@@ -217,12 +222,105 @@ void dh_luvguard_request(struct dh_vm *vm, uv_req_t *req) {
     } else if (req->type == UV_GETADDRINFO) {
         GUARD(((uv_getaddrinfo_t *)req)->cb, g->getaddrinfo, on_getaddrinfo);
     } else {
-        assert(req->type == UV_GETNAMEINFO); /* of uv.random luv gives no request */
+        assert(req->type == UV_GETNAMEINFO); /* uv.random is ours */
         GUARD(((uv_getnameinfo_t *)req)->getnameinfo_cb, g->getnameinfo, on_getnameinfo);
     }
 }
 
+/* ---- random bytes: luv gives no request that could be guarded, and never lets go of it ------------- */
+
+struct random {
+    uv_random_t req;
+    int ref; /* of this userdata, whose user value is the callback */
+    size_t len;
+    char bytes[];
+};
+
+static void push_random_callback(const struct call *c) {
+    const struct random *r = c->subject;
+    lua_State *L = c->vm->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->ref);
+    lua_getiuservalue(L, -1, 1);
+}
+
+static void call_random(struct call *c) {
+    const struct random *r = c->subject;
+    lua_State *L = c->vm->L;
+    push_random_callback(c);
+    if (c->n < 0) {
+        lua_pushstring(L, uv_err_name((int)c->n));
+        dh_bound_call(L, 1, 0, 0);
+    } else {
+        lua_pushnil(L);
+        lua_pushlstring(L, r->bytes, r->len);
+        dh_bound_call(L, 2, 0, 0);
+    }
+}
+
+static void refuse_random(struct call *c) {
+    push_random_callback(c);
+    refuse(c->vm->L);
+}
+
+static void on_random(uv_random_t *req, int status, void *bytes, size_t len) {
+    struct random *r = (struct random *)req; /* first member */
+    struct call c = {vm_of(req->loop), call_random, .subject = r, .n = status};
+    (void)bytes;
+    (void)len;
+    if (!is_done(&c) && !was_called(&c)) {
+        c.fn = refuse_random;
+        is_done(&c);
+    }
+    luaL_unref(c.vm->L, LUA_REGISTRYINDEX, r->ref);
+}
+
+int dh_luvguard_random(lua_State *L, size_t len, unsigned flags, int callback) {
+    struct dh_vm *vm = dh_vm_of(L);
+    struct random *r = lua_newuserdatauv(L, sizeof(*r) + len, 1);
+    lua_pushvalue(L, callback);
+    lua_setiuservalue(L, -2, 1);
+    r->len = len;
+    r->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    int err = uv_random(&vm->loop.uv, &r->req, r->bytes, len, flags, on_random);
+    if (err != 0) {
+        luaL_unref(L, LUA_REGISTRYINDEX, r->ref);
+        return dh_luv_fail(L, err);
+    }
+    dh_preempt_note_others(&vm->preempt);
+    lua_pushinteger(L, 0);
+    return 1;
+}
+
+/* ---- fs_scandir: its request is what the collector ends -------------------------------------------- */
+
+/* Upvalue 1: luv's finalizer, which takes it that there is something to finalize. */
+static int finalize_scandir(lua_State *L) {
+    const uv_fs_t *req = luaL_testudata(L, 1, "uv_fs");
+    if (req != NULL && req->data != NULL) {
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 0);
+    }
+    return 0;
+}
+
+void dh_luvguard_reserve(lua_State *L) {
+    int refs[DH_SCANDIR_REFS];
+    for (int i = 0; i < DH_SCANDIR_REFS; i++) {
+        lua_pushboolean(L, 1);
+        refs[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    for (int i = 0; i < DH_SCANDIR_REFS; i++) {
+        luaL_unref(L, LUA_REGISTRYINDEX, refs[i]);
+    }
+}
+
 void dh_luvguard_open(lua_State *L) {
+    luaL_getmetatable(L, "uv_fs");
+    lua_getfield(L, -1, "__gc");
+    lua_pushcclosure(L, finalize_scandir, 1);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
     static const int codes[] = {
 #define CODE(name, text) UV_##name,
         UV_ERRNO_MAP(CODE)

@@ -28,7 +28,16 @@ struct dh_luvguard {
 void dh_luvguard_handle(struct dh_vm *vm, uv_handle_t *handle);
 void dh_luvguard_request(struct dh_vm *vm, uv_req_t *req);
 
-/* Keep the names of libuv's errors, so that luv can push them without memory. Raises. */
+/* uv.random with a callback, at that index: as luv's, which would not be guarded. Returns like luv's;
+** raises on memory errors. */
+int dh_luvguard_random(lua_State *L, size_t len, unsigned flags, int callback);
+
+/* To be called before luv's fs_scandir, which makes its request one that the collector ends before there
+** is anything to end, and then asks Lua for a place to keep it: see to it that there is one. Raises. */
+void dh_luvguard_reserve(lua_State *L);
+
+/* luv is open. Keep the names of libuv's errors, so that luv can push them without memory, and mind
+** what the collector ends. Raises. */
 void dh_luvguard_open(lua_State *L);
 
 #endif

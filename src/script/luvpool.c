@@ -24,7 +24,8 @@ static int start_request(lua_State *L, lua_KFunction f) {
     return f(L, LUA_OK, 0);
 }
 
-static int call_pool(lua_State *L, enum dh_bound_kind kind) {
+/* 'start' is called with the function's own arguments, the callback bound. */
+static int start_pool(lua_State *L, enum dh_bound_kind kind, lua_CFunction start) {
     struct dh_vm *vm = dh_vm_of(L);
     int callback = dh_luv_find_callback(L);
     struct dh_run *run = callback != 0 ? dh_instance_owner(vm) : NULL;
@@ -39,7 +40,7 @@ static int call_pool(lua_State *L, enum dh_bound_kind kind) {
     struct dh_request *r = lua_newuserdatauv(L, sizeof(*r), 0);
     memset(r, 0, sizeof(*r));
     dh_bound_make(L, callback, run, kind);
-    int n = dh_luv_call_with_slack(L);
+    int n = start(L);
     if (lua_toboolean(L, -n)) {
         r->req = lua_touserdata(L, -n);
         r->has_fd = has_fd && r->req != NULL && r->req->type == UV_FS;
@@ -53,6 +54,10 @@ static int call_pool(lua_State *L, enum dh_bound_kind kind) {
     return n;
 }
 
+static int call_pool(lua_State *L, enum dh_bound_kind kind) {
+    return start_pool(L, kind, dh_luv_call_with_slack);
+}
+
 /* A one-shot request that other threads work on, if a callback is given: a virtual clock stands. */
 static int pool_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
@@ -64,7 +69,41 @@ static int wrapped_pool(lua_State *L) {
     return start_request(L, pool_k);
 }
 
+static int start_random(lua_State *L) {
+    int flags_type = lua_type(L, 2);
+    int is_number;
+    lua_Integer len = lua_tointegerx(L, 1, &is_number);
+    bool has_flags = flags_type == LUA_TNUMBER && lua_isinteger(L, 2);
+    bool has_none = flags_type == LUA_TNIL || flags_type == LUA_TTABLE;
+    if (!is_number || len < 0 || len > INT32_MAX || !(has_flags || has_none) ||
+        !lua_isfunction(L, 3)) {
+        return dh_luv_call(L); /* which says what is wrong */
+    }
+    return dh_luvguard_random(L, (size_t)len, (unsigned)lua_tointeger(L, 2), 3);
+}
+
+static int random_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    return start_pool(L, DH_BOUND_POOL, start_random);
+}
+
+static int wrapped_random(lua_State *L) {
+    return start_request(L, random_k);
+}
+
 /* Files */
+
+static int scandir_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    dh_luvguard_reserve(L);
+    return call_pool(L, DH_BOUND_POOL);
+}
+
+static int wrapped_scandir(lua_State *L) {
+    return start_request(L, scandir_k);
+}
 
 static int open_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
@@ -244,22 +283,15 @@ static int wrapped_queue_work(lua_State *L) {
 static lua_CFunction named(const char *name) {
     static const luaL_Reg wrappers[] = {
         {"closedir", wrapped_closedir}, /* method of a directory */
-        {"fs_close", wrapped_fs_close},
-        {"fs_closedir", wrapped_closedir},
-        {"fs_mkstemp", wrapped_open},
-        {"fs_open", wrapped_open},
-        {"fs_opendir", wrapped_open},
-        {"fs_readdir", wrapped_readdir},
-        {"getaddrinfo", wrapped_pool},
-        {"getnameinfo", wrapped_pool},
-        {"new_thread", wrapped_new_thread},
-        {"new_work", wrapped_new_work},
-        {"pipe", wrapped_pair},
-        {"queue_work", wrapped_queue_work},
-        {"random", wrapped_pool},
+        {"fs_close", wrapped_fs_close},     {"fs_closedir", wrapped_closedir},
+        {"fs_mkstemp", wrapped_open},       {"fs_open", wrapped_open},
+        {"fs_opendir", wrapped_open},       {"fs_readdir", wrapped_readdir},
+        {"fs_scandir", wrapped_scandir},    {"getaddrinfo", wrapped_pool},
+        {"getnameinfo", wrapped_pool},      {"new_thread", wrapped_new_thread},
+        {"new_work", wrapped_new_work},     {"pipe", wrapped_pair},
+        {"queue_work", wrapped_queue_work}, {"random", wrapped_random},
         {"readdir", wrapped_readdir}, /* the same */
-        {"socketpair", wrapped_pair},
-        {NULL, NULL},
+        {"socketpair", wrapped_pair},       {NULL, NULL},
     };
     const luaL_Reg *w = wrappers;
     while (w->name != NULL && strcmp(w->name, name) != 0) {
