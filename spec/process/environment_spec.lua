@@ -134,4 +134,21 @@ describe("decnet-host", function()
     assert.matches('worker=stubborn msg="would not stop: run 1 has 0 tasks and 1 handles left"',
       child:stderr())
   end)
+
+  it("is neither run nor closed by a worker of its own", function()
+    local dir = process.dir()
+    process.write(dir .. "/workers.lua", [[
+      local decnet = require "decnet"
+      local core = require "decnet.core"
+      decnet.worker("w", function()
+        local host = core.current_host()
+        print(select(2, pcall(host.run, host)))
+        print(select(2, pcall(host.close, host)))
+      end)
+    ]])
+    local child = process.start(process.host, { "--no-control", "workers.lua" }, { cwd = dir })
+    child:ends(0)
+    assert.equal("this host is running already\na host cannot be closed from inside\n",
+      child:stdout())
+  end)
 end)

@@ -188,6 +188,15 @@ describe("what belongs together", function()
     ]])
   end)
 
+  it("is what a key reaches, too", function()
+    assert.equal("1 2 1 3", link [[
+      local a, b, c = {}, {}, {}
+      local by_key, none = { [a] = 1 }, { [{ 1 }] = 2, [2] = { 3 } }
+      return { function() return by_key end, function() return b end, function() a = {} return a end,
+        function() return none, c end }
+    ]])
+  end)
+
   it("is a channel, and a coroutine", function()
     assert.equal("1 1 2 2", link [[
       local ch = require "decnet".channel(1)

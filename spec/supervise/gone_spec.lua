@@ -151,6 +151,22 @@ describe("a host", function()
     assert.equal(300, closed)
   end)
 
+  it("leaves generators of its own tasks to the collector", function()
+    testing.run(function(t)
+      local generator
+      t.host:spawn(function()
+        generator = coroutine.wrap(function()
+          local _ <close> = setmetatable({}, { __close = function() end })
+          coroutine.yield "one"
+          return "two"
+        end)
+        assert.equal("one", generator())
+      end)
+      t:advance(1)
+      assert.equal("two", generator())
+    end)
+  end)
+
   it("cannot be closed from inside", function()
     testing.run(function(t)
       local ok, message

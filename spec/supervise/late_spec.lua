@@ -64,6 +64,17 @@ describe("what is kept", function()
     host:close()
     host = core.host { virtual = true, log = false, monitor = true }
     host:close()
+    host = core.host { virtual = true } -- its log is stderr
+    host:close()
+  end)
+
+  it("is not run where it could not start", function()
+    local host = core.host { log = false, monitor = false }
+    decnet.worker { name = "w", after = { "nobody" }, run = decnet.park }
+    local code, message = host:run()
+    host:close()
+    assert.equal(2, code)
+    assert.matches("nobody", message)
   end)
 end)
 

@@ -233,6 +233,17 @@ describe("uv.run in a worker", function()
     end)
   end)
 
+  it("once: is ended by uv.stop, too", function()
+    real.worker(function()
+      uv.new_timer():start(100000, 0, function() end)
+      local task = decnet.spawn(uv.run, "once")
+      decnet.yield()
+      assert.is_not_equal("ended", task:join(0))
+      uv.stop()
+      assert.is_boolean((task:join()))
+    end)
+  end)
+
   it("says its mode", function()
     real.worker(function()
       local timer, modes = uv.new_timer(), {}

@@ -58,7 +58,7 @@ static lua_CFunction wrapper_for(const char *name) {
 static void wrap_table(lua_State *L, const char *type, int module) {
     lua_pushnil(L);
     while (lua_next(L, -2) != 0) {
-        if (lua_type(L, -2) != LUA_TSTRING || !lua_isfunction(L, -1)) {
+        if (!lua_isfunction(L, -1)) {
             lua_pop(L, 1);
             continue;
         }
