@@ -192,8 +192,8 @@ describe("what belongs together", function()
     assert.equal("1 2 1 3", link [[
       local a, b, c = {}, {}, {}
       local by_key, none = { [a] = 1 }, { [{ 1 }] = 2, [2] = { 3 } }
-      return { function() return by_key end, function() return b end, function() a = {} return a end,
-        function() return none, c end }
+      return { function() return by_key end, function() return b end,
+        function() a = {} return a end, function() return none, c end }
     ]])
   end)
 
