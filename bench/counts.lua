@@ -3,7 +3,7 @@
 -- that a busy machine does not change. Each program of bench/counts runs for two sizes; what one
 -- costs is the difference, so that starting and ending the host cancel out.
 --
--- Instructions: of all threads, as callgrind counts them. System calls: of the loop's thread, as
+-- Instructions: of all threads, as cachegrind counts them. System calls: of the loop's thread, as
 -- strace counts them.
 
 local tables = require "tables"
@@ -40,10 +40,11 @@ end
 
 local READ = {
   instructions = function(host, name, arguments)
-    local text, all = output_of("timeout -s KILL 1200 valgrind --tool=callgrind "
-      .. "--callgrind-out-file=/dev/null " .. command_of(host, name, arguments)
+    local text, all = output_of("timeout -s KILL 1200 valgrind --tool=cachegrind --cache-sim=no "
+      .. "--cachegrind-out-file=/dev/null " .. command_of(host, name, arguments)
       .. " 2>&1 >/dev/null")
-    return tonumber(text and text:match "Collected : (%d+)"), all
+    local count = text and text:match "I +refs: +([%d,]+)"
+    return count and tonumber((count:gsub(",", ""))), all
   end,
   calls = function(host, name, arguments)
     local text, all = output_of("timeout -s KILL 300 strace -c -U calls,name -o /dev/stdout "
