@@ -29,21 +29,23 @@ static void terminate(const struct dh_handle *h, const struct dh_run *run) {
     }
 }
 
-/* Close an open handle that is no living child. Needs no memory but what a call may: when it raises,
-** nothing has been done that cannot be done again. */
+/* Close an open handle that is no living child. Needs no memory, not even for a frame: Lua keeps one in
+** store, which is our caller's, and luv's function, which has no upvalues, runs in that: its argument is
+** all there is on the stack. */
 static void close_owned(lua_State *L, struct dh_handle *h) {
     struct dh_run *run = h->run;
     bool was_closing = uv_is_closing(*h->box); /* behind our back: nobody will count it out */
+    lua_settop(L, 0);
     dh_owned_push(L, h);
     if (!was_closing) {
-        dh_series_end(L, -1);
+        dh_series_end(L, 1);
         dh_owned_count_closing(L, h);
         lua_rawgetp(L, LUA_REGISTRYINDEX, &close_key);
-        lua_pushvalue(L, -2);
-        lua_call(L, 1, 0);
+        lua_CFunction close = lua_tocfunction(L, -1);
+        lua_pop(L, 1);
+        close(L);
     }
-    dh_owned_remove(L, -1, h);
-    lua_pop(L, 1);
+    dh_owned_remove(L, 1, h);
     if (was_closing) {
         dh_run_on_handle_closed(run);
     }
