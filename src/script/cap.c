@@ -69,18 +69,17 @@ void dh_cap_on_cycle(struct dh_vm *vm) {
     }
 }
 
-int dh_cap_start(struct dh_vm *vm, struct dh_run *run) {
-    if (vm->ledger == NULL || run->account == DH_ACCOUNT_HOST ||
-        (cap_bytes(run) == NO_CAP && run->unit->trouble == NULL)) {
-        return 0;
+bool dh_cap_make_room(const struct dh_vm *vm, struct dh_unit *unit) {
+    return vm->ledger == NULL || unit->worker.policy->max_memory_bytes == NO_CAP ||
+           dh_unit_trouble(unit) != NULL;
+}
+
+void dh_cap_start(struct dh_vm *vm, struct dh_run *run) {
+    struct dh_trouble *trouble = run->unit->trouble;
+    if (vm->ledger != NULL && trouble != NULL) {
+        trouble->cap = (struct dh_cap){0};
+        draw_line(vm, run, cap_bytes(run));
     }
-    struct dh_trouble *trouble = dh_unit_trouble(run->unit);
-    if (trouble == NULL) {
-        return -1;
-    }
-    trouble->cap = (struct dh_cap){0};
-    draw_line(vm, run, cap_bytes(run));
-    return 0;
 }
 
 void dh_cap_end(struct dh_vm *vm, struct dh_run *run) {

@@ -30,6 +30,7 @@
 struct dh_failure;
 struct dh_run;
 struct dh_task;
+struct dh_unit;
 struct dh_vm;
 
 /* Of the current run of a worker. */
@@ -54,8 +55,11 @@ void dh_cap_open(struct dh_vm *vm);
 /* The most that all of Lua may hold; 0: no limit. */
 void dh_cap_set_ceiling(struct dh_vm *vm, uint64_t bytes);
 
-/* The run, whose account is open, starts: draw its line. 0, or -1 when there is no memory. */
-int dh_cap_start(struct dh_vm *vm, struct dh_run *run);
+/* Before a run of the unit is made: is there memory to keep what its cap needs? */
+bool dh_cap_make_room(const struct dh_vm *vm, struct dh_unit *unit);
+
+/* The run, whose account is open, starts: draw its line. */
+void dh_cap_start(struct dh_vm *vm, struct dh_run *run);
 
 /* It is closed: its account has no line any more. */
 void dh_cap_end(struct dh_vm *vm, struct dh_run *run);

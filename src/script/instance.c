@@ -35,9 +35,13 @@ static int start_unit(lua_State *L) {
 
 static int start_billed(struct dh_vm *vm, struct dh_unit *unit) {
     lua_State *L = vm->L;
+    if (!dh_cap_make_room(vm, unit)) {
+        return DH_ENOMEM;
+    }
     if (dh_spare_has_all(unit)) { /* nothing is made that could raise */
         dh_unit_start_run(L, unit);
-        return dh_cap_start(vm, unit->run);
+        dh_cap_start(vm, unit->run);
+        return 0;
     }
     lua_pushcfunction(L, start_unit);
     lua_pushlightuserdata(L, unit);
@@ -45,7 +49,8 @@ static int start_billed(struct dh_vm *vm, struct dh_unit *unit) {
         lua_pop(L, 1);
         return DH_ENOMEM;
     }
-    return dh_cap_start(vm, unit->run);
+    dh_cap_start(vm, unit->run);
+    return 0;
 }
 
 static int start_run(struct dh_host *host, struct dh_worker *w) {

@@ -122,7 +122,9 @@ local steps = {
       coroutine.yield()
     end)
     decnet.yield()
-    coroutine.resume(parked, 1, 2, 3)
+    if parked then -- it had memory to get there
+      coroutine.resume(parked, 1, 2, 3)
+    end
     decnet.yield()
   end,
   function() coroutine.wrap(function() error "boom" end)() end,
