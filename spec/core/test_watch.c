@@ -22,6 +22,29 @@ static void stand_still(struct world *world, uint64_t ns) {
     world_turn(world);
 }
 
+/* Each time after one turn, so that there is nothing but standstills. */
+static void who_is_silent_is_found_though_the_host_is_held_at_every_turn(void) {
+    struct world world;
+    struct dh_policy p = world_policy();
+    int turns = 0;
+
+    p.start_timeout_ns = 5 * SEC;
+    world_init(&world);
+    add_watched(&world, "silent");
+    world_add(&world, "late", &p)->ready_in = DH_NEVER;
+    world_boot(&world);
+    for (; turns < 50 && world_count(&world, "cancel", "silent") == 0; turns++) {
+        dh_sup_on_look(&world.sup, world.now_ns, world.now_ns); /* something is due at every turn */
+        world.now_ns += 10 * DH_STANDSTILL_NS;
+        dh_sup_on_look(&world.sup, world.now_ns, 0);
+        world_turn(&world);
+    }
+    CHECK_EQ(turns, 50);
+    CHECK_EQ(world_count(&world, "cancel", "silent"), 1);
+    CHECK_EQ(world_count(&world, "cancel", "late"), 1);
+    world_fini(&world);
+}
+
 static void a_standstill_is_held_against_no_watchdog(void) {
     struct world world;
 
@@ -31,10 +54,10 @@ static void a_standstill_is_held_against_no_watchdog(void) {
     world_advance(&world, 3 * SEC);
     world_turn(&world);
     stand_still(&world, 60 * SEC);
-    world_advance(&world, 2 * SEC - 1);
+    world_advance(&world, 2 * SEC - DH_STANDSTILL_NS - 1);
     CHECK_STR(world_log(&world, "cancel"), "");
     world_advance(&world, 1);
-    CHECK_STR(world_log(&world, "cancel"), "a:cancel@65");
+    CHECK_STR(world_log(&world, "cancel"), "a:cancel@64.9");
     world_fini(&world);
 }
 
@@ -49,10 +72,10 @@ static void a_standstill_is_held_against_no_start_timeout(void) {
     world_advance(&world, 4 * SEC);
     world_turn(&world);
     stand_still(&world, 60 * SEC);
-    world_advance(&world, SEC - 1);
+    world_advance(&world, SEC - DH_STANDSTILL_NS - 1);
     CHECK_STR(world_log(&world, "cancel"), "");
     world_advance(&world, 1);
-    CHECK_STR(world_log(&world, "cancel"), "a:cancel@65");
+    CHECK_STR(world_log(&world, "cancel"), "a:cancel@64.9");
     CHECK_STR(world_last(&world, "crash", "a")->reason, "not ready within 5 s");
     world_fini(&world);
 }
@@ -70,11 +93,11 @@ static void who_was_told_to_stop_before_a_standstill_has_his_time_after_it(void)
     world_advance(&world, SEC);
     world_turn(&world);
     stand_still(&world, 60 * SEC);
-    stand_still(&world, 60 * SEC); /* and again: all of it */
-    world_advance(&world, 4 * SEC - 1);
+    stand_still(&world, 60 * SEC); /* and again */
+    world_advance(&world, 4 * SEC - 2 * DH_STANDSTILL_NS - 1);
     CHECK_STR(world_log(&world, "kill"), "");
     world_advance(&world, 1);
-    CHECK_STR(world_log(&world, "cancel kill"), "a:cancel@1 a:kill@126");
+    CHECK_STR(world_log(&world, "cancel kill"), "a:cancel@1 a:kill@125.8");
     world_fini(&world);
 }
 
@@ -95,7 +118,7 @@ static void what_begins_late_in_a_standstill_gets_its_time_once(void) {
     world.now_ns += 30 * SEC;
     world_turn(&world);
     world_advance(&world, 5 * SEC);
-    CHECK_STR(world_log(&world, "cancel kill"), "b:cancel@30 b:kill@65 a:cancel@65");
+    CHECK_STR(world_log(&world, "cancel kill"), "b:cancel@30 b:kill@64.9 a:cancel@64.9");
     world_fini(&world);
 }
 
@@ -155,7 +178,7 @@ static void who_holds_the_host_is_charged_with_it(void) {
     stand_still(&world, 60 * SEC); /* that was then: a is killed late, but not for this */
     CHECK_STR(world_log(&world, "cancel kill"), "a:cancel@62");
     world_advance(&world, 5 * SEC);
-    CHECK_STR(world_log(&world, "cancel kill"), "a:cancel@62 a:kill@127 b:cancel@127");
+    CHECK_STR(world_log(&world, "cancel kill"), "a:cancel@62 b:cancel@126.8 a:kill@126.9");
     world_fini(&world);
 }
 
@@ -170,7 +193,7 @@ static void who_held_the_host_where_nobody_waited_is_not(void) {
     stand_still(&world, 3 * SEC);
     dh_sup_on_beat(&world.sup, &a->w, a->run);
     stand_still(&world, 60 * SEC);
-    world_advance(&world, 5 * SEC - 1);
+    world_advance(&world, 5 * SEC - DH_STANDSTILL_NS - 1);
     CHECK_STR(world_log(&world, "cancel"), "");
     world_fini(&world);
 }
@@ -204,7 +227,7 @@ static void another_run_is_not_charged_with_what_the_last_one_held(void) {
     world_boot(&world);
     dh_sup_on_held(&world.sup, &a->w, a->run - 1, 60 * SEC);
     stand_still(&world, 60 * SEC);
-    world_advance(&world, 5 * SEC - 1);
+    world_advance(&world, 5 * SEC - DH_STANDSTILL_NS - 1);
     CHECK_STR(world_log(&world, "cancel"), "");
     world_fini(&world);
 }
@@ -255,6 +278,7 @@ static void a_standstill_changes_nothing_else(void) {
 }
 
 int main(void) {
+    RUN(who_is_silent_is_found_though_the_host_is_held_at_every_turn);
     RUN(a_standstill_is_held_against_no_watchdog);
     RUN(a_standstill_is_held_against_no_start_timeout);
     RUN(who_was_told_to_stop_before_a_standstill_has_his_time_after_it);

@@ -38,11 +38,12 @@ function M:says_ready(slot)
   self:wake(w)
 end
 
--- Nobody could do anything: who is stopping still has as much time as before.
+-- Nobody could do anything: who is stopping still has as much time as before, but for 100 ms.
 function M:stand_still(duration)
   self.now = self.now + duration
+  local lost = math.max(duration - 100, 0)
   for _, w in ipairs(self.order) do
-    w.kill_at = w.state == "stopping" and w.kill_at + duration or w.kill_at
+    w.kill_at = w.state == "stopping" and w.kill_at + lost or w.kill_at
   end
 end
 

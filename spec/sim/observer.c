@@ -432,13 +432,15 @@ void observer_jump(struct observer *o, int slot, uint64_t ns) {
     }
 }
 
-/* What has passed since the last look is given back, but not to whoever held the host meanwhile. */
+/* What has passed since the last look is given back, but for what no look is too late, and not to
+** whoever held the host meanwhile. */
 static void give_back(const struct observer *o, int slot, struct seen_watch *v, uint64_t from_ns) {
     uint64_t at_ns = watch_from(v, from_ns);
     uint64_t lost_ns = o->world.now_ns - (at_ns > o->looked_ns ? at_ns : o->looked_ns);
     uint64_t held_ns = slot == o->holder ? o->held_ns : 0;
+    uint64_t counted_ns = held_ns > DH_STANDSTILL_NS ? held_ns : DH_STANDSTILL_NS;
 
-    v->lost_ns = at_ns - from_ns + (lost_ns > held_ns ? lost_ns - held_ns : 0);
+    v->lost_ns = at_ns - from_ns + (lost_ns > counted_ns ? lost_ns - counted_ns : 0);
     v->from_ns = from_ns;
 }
 

@@ -257,8 +257,8 @@ void dh_sup_on_closed(struct dh_sup *sup, struct dh_worker *w, uint32_t run);
 ** The host looks at its deadlines: it is now_ns, and the earliest was due at due_ns (DH_NEVER: there is
 ** none). To be called at each turn before what is due is taken out of the queue. If it comes later
 ** than DH_STANDSTILL_NS after both due_ns and the last look, the host stood still (the process was
-** stopped, somebody did not give up the CPU), and the time since the last look counts for no
-** start_timeout, watchdog or stop_timeout, except of a worker that held it.
+** stopped, somebody did not give up the CPU), and of the time since the last look no more than
+** DH_STANDSTILL_NS counts for any start_timeout, watchdog or stop_timeout, except of a worker that held it.
 */
 void dh_sup_on_look(struct dh_sup *sup, uint64_t now_ns, uint64_t due_ns);
 

@@ -29,13 +29,15 @@ void dh_watch_check(struct dh_sup *sup, struct dh_worker *w) {
     dh_machine_mark(sup, w);          /* for what has become due for want of memory */
 }
 
-/* How much of the time from from_ns on does not count for w? */
+/* How much of the time from from_ns on does not count for w? As much as a look may be late does, or a
+** host that is held at every turn would never find who is silent. */
 static uint64_t lost_ns(const struct dh_sup *sup, const struct dh_worker *w, uint64_t from_ns,
                         uint64_t now_ns) {
     uint64_t lost = now_ns - (from_ns > sup->looked_ns ? from_ns : sup->looked_ns);
     uint64_t held = w == sup->holder && w->run == sup->holder_run ? sup->held_ns : 0;
+    uint64_t counted = held > DH_STANDSTILL_NS ? held : DH_STANDSTILL_NS;
 
-    return lost > held ? lost - held : 0;
+    return lost > counted ? lost - counted : 0;
 }
 
 /* The host stood still until now_ns: w gets that time back. Timers of a run stay where they are: that

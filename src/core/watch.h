@@ -7,7 +7,8 @@
 **    |--------|-------------|- - - - - - - - - - - - -|--------|
 **     in time, or waited for   late: the host stood still
 **
-** Whoever held the host up (dh_sup_on_held) is charged with that much of it. Delays, reset_after and
+** Of each standstill DH_STANDSTILL_NS counts all the same, as of a look that is late by that. Whoever held
+** the host up (dh_sup_on_held) is charged with that much of it. Delays, reset_after and
 ** within go by the clock: a restart that is over due is due. Private to core.
 */
 #ifndef DH_CORE_WATCH_H
