@@ -20,6 +20,18 @@ local FLAGS = "-std=c11 -O1 -fPIC -D_GNU_SOURCE= -w"
 local dir = assert(arg[1], "a directory expected")
 local files = #arg > 1 and table.move(arg, 2, #arg, 1, {}) or FILES
 
+local is_known = {}
+for _, file in ipairs(FILES) do
+  is_known[file] = true
+end
+for i, file in ipairs(files) do
+  files[i] = file:match "([^/]+)%.c$" or file -- src/core/watch.c is watch
+  if not is_known[files[i]] then
+    io.stderr:write(("mutate: there is no '%s': %s\n"):format(file, table.concat(FILES, ", ")))
+    os.exit(2)
+  end
+end
+
 local function sh(format, ...)
   local command = format:format(...)
   assert(os.execute(command), command)

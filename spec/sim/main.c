@@ -11,6 +11,7 @@
 ** Seeds are played in child processes, so that an assert, a crash or a loop without end is a seed
 ** that failed like any other. What fails is shortened and told; the exit status is 1.
 */
+#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -356,7 +357,7 @@ static bool take_option(struct options *o, int argc, char **argv, int *at) {
         if (strcmp(name, numbers[i]) == 0) {
             char *end;
             *values[i] = strtoull(argv[*at], &end, 10);
-            return *end == '\0' && end != argv[*at];
+            return *end == '\0' && isdigit((unsigned char)argv[*at][0]);
         }
     }
     return false;

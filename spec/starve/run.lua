@@ -5,30 +5,57 @@ local uv = require "luv"
 package.path = uv.cwd() .. "/?.lua;" .. package.path
 local drive = require "spec.starve.drive"
 
+local function fail(message, ...)
+  io.stderr:write("starve: ", message:format(...), "\n")
+  os.exit(2)
+end
+
 local options = {
   program = os.getenv "DECNET_STARVED" or uv.cwd() .. "/build/release/decnet-starved",
   stride = 1, first = 1, jobs = uv.available_parallelism and uv.available_parallelism() or 2,
-  root = assert(uv.fs_mkdtemp "/tmp/decnet-starve-XXXXXX"),
 }
 local wanted, wanted_mode = {}, nil
+local names = {}
+for i, scenario in ipairs(drive.scenarios) do
+  names[i] = scenario.name
+end
+
+-- The word of `list`, or the program ends and says which there are.
+local function one_of(list, what, word)
+  for _, known in ipairs(list) do
+    if known == word then
+      return word
+    end
+  end
+  fail("there is no %s '%s': %s", what, word, table.concat(list, ", "))
+end
+
 local at = 1
+local function value(word)
+  at = at + 1
+  return arg[at] or fail("%s: a value expected", word)
+end
 while arg[at] do
-  local name = arg[at]:match "^%-%-(%l+)$"
-  if name == "mode" then
-    wanted_mode = arg[at + 1]
-    at = at + 1
-  elseif name == "place" then
-    local pattern = arg[at + 1]
+  local word = arg[at]
+  if word == "--mode" then
+    wanted_mode = one_of(drive.modes, "mode", value(word))
+  elseif word == "--place" then
+    local pattern = value(word)
     options.is_wanted = function(place) return place.text:find(pattern) end
-    at = at + 1
-  elseif name then
-    options[name] = assert(tonumber(arg[at + 1]), arg[at])
-    at = at + 1
+  elseif word == "--stride" or word == "--first" or word == "--jobs" then
+    local number = math.tointeger(tonumber(value(word)))
+    if not number or number < 1 then
+      fail("%s: a whole number above 0 expected", word)
+    end
+    options[word:sub(3)] = number
+  elseif word:sub(1, 1) == "-" then
+    fail("unknown option '%s': --stride N, --first N, --jobs N, --mode MODE, --place PATTERN", word)
   else
-    wanted[arg[at]] = true
+    wanted[one_of(names, "scenario", word)] = true
   end
   at = at + 1
 end
+options.root = assert(uv.fs_mkdtemp "/tmp/decnet-starve-XXXXXX")
 
 local points, found = 0, 0
 for _, scenario in ipairs(drive.scenarios) do
