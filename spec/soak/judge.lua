@@ -223,7 +223,8 @@ function on.started(self, line, w, at)
   w.begun, w.ended, w.ended_at, w.crash, w.how, w.left = nil, nil, nil, nil, nil, nil
   w.retry_after, w.is_cut, w.had_child, w.is_settled = nil, nil, nil, nil
   w.is_unclear, w.order = nil, nil
-  w.is_excused = w.orders > 0 or is_meddled(w, at)
+  local is_tried_again = w.is_behind and self.reloads > 0 -- a reload may be slower than a backoff
+  w.is_excused = w.orders > 0 or is_meddled(w, at) or is_tried_again
 end
 
 -- Lines of a run that must be the one that is alive.
@@ -381,6 +382,7 @@ function on.order(self, line, w, at)
       excuse(other, line.verb, at)
     end
   end
+  self.reloads = self.reloads + (line.verb == "reload" and 1 or 0)
   self.orders = self.orders + 1
   w.orders = w.orders + 1
   w.order = w.run
@@ -388,6 +390,7 @@ function on.order(self, line, w, at)
 end
 
 function on.answered(self, line, w, at)
+  self.reloads = self.reloads - (line.verb == "reload" and 1 or 0)
   w.orders = w.orders - 1
   forget_restarts(w, at)
   if line.code ~= 0 or w.orders > 0 or is_meddled(w, at) then
@@ -490,8 +493,8 @@ end
 --- Judge the lines that the iterator gives; `.complaints` is a list of texts.
 function M.judge(lines)
   local self = setmetatable({ workers = {}, complaints = {}, at = 0, count = 0, runs = 0,
-    crashes = 0, untold = 0, restarts = 0, orders = 0, stops = 0, given_up = 0, dropped = 0,
-    late = {}, ticks = {}, calms = {}, works = {} }, Judge)
+    crashes = 0, untold = 0, restarts = 0, orders = 0, reloads = 0, stops = 0, given_up = 0,
+    dropped = 0, late = {}, ticks = {}, calms = {}, works = {} }, Judge)
   for text in lines do
     self:read(text)
   end

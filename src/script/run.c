@@ -314,6 +314,17 @@ static void cancel_tasks(struct dh_run *run) {
     }
 }
 
+/* Until when a run that ends now may take its time: from the order to stop, if there was one, whose
+** timer has been put off by what the host stood still since. */
+static uint64_t polite_until(const struct dh_host *host, const struct dh_worker *w, uint64_t now) {
+    uint64_t timeout = w->policy->stop_timeout_ns;
+    if (w->state != DH_STOPPING) {
+        return now + timeout;
+    }
+    uint64_t deadline_ns = dh_timerq_deadline(&host->timers, &w->timer);
+    return deadline_ns != DH_NEVER ? deadline_ns : w->since_ns + timeout;
+}
+
 /* A worker's run has a reason to end: report it, cancel what is left. */
 static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *failure) {
     struct dh_host *host = &run->instance->host;
@@ -336,9 +347,7 @@ static void end(struct dh_run *run, enum dh_ending ending, struct dh_failure *fa
     uint64_t timeout = w->policy->stop_timeout_ns;
     bool may_last = run->task_count > 0 || has_cleanup(run);
     if (may_last && timeout != DH_NEVER) {
-        /* the polite time counts from the order to stop, if there was one */
-        uint64_t from_ns = w->state == DH_STOPPING ? w->since_ns : c->outcome.ended_ns;
-        limit_end(run, from_ns + timeout);
+        limit_end(run, polite_until(host, w, c->outcome.ended_ns));
     }
     cancel_tasks(run);
 }
