@@ -71,7 +71,7 @@ describe("the files of a run", function()
     end)
   end
 
-  it("are closed though they are garbage that is not finalized yet", function()
+  it("are closed though they are garbage that is not finalized yet #measures", function()
     testing.run(function(t)
       local finalized = 0
       local counting = { __gc = function() finalized = finalized + 1 end }
@@ -98,7 +98,7 @@ describe("the files of a run", function()
     end)
   end)
 
-  it("are closed when it crashes, and when it is killed", function()
+  it("are closed when it crashes, and when it is killed #measures", function()
     testing.run(function(t)
       decnet.worker { name = "crashes", restart = "never", run = function()
         uv.fs_open(dir .. "/a", "w", 384)

@@ -265,7 +265,7 @@ describe("decnet.uv.read", function()
     end)
   end)
 
-  it("bills what comes to the run that gets it #host", function()
+  it("bills what comes to the run that gets it #host #measures", function()
     real.worker(function(self, t)
       local a, b = real.pair()
       uv.write(b, string.rep("x", 50000))
