@@ -5,6 +5,7 @@
 
 #include "core/env.h"
 #include "core/error.h"
+#include "core/fetch.h"
 #include "core/limits.h"
 
 /* Four children instead of two: half the levels, and the children of one slot lie together. */
@@ -34,19 +35,12 @@ static void sift_up(struct dh_timerq *q, uint32_t i, struct dh_timer_slot slot) 
     put(q, i, slot);
 }
 
-/* The children of four neighbours, one of which is the next to be looked at: in a long queue they are in no
-** cache. Always inlined: to GCC a function that only fetches does nothing, and need not be called. */
-static inline __attribute__((always_inline)) void fetch(const struct dh_timer_slot *slots) {
-    for (size_t at = 0; at < ARITY * ARITY * sizeof *slots; at += DH_CACHE_LINE) {
-        __builtin_prefetch((const char *)slots + at, 1);
-    }
-}
-
 static void sift_down(struct dh_timerq *q, uint32_t i, struct dh_timer_slot slot) {
     for (;;) {
         uint64_t first = (uint64_t)i * ARITY + 1;
         uint64_t end = first + ARITY < q->count ? first + ARITY : q->count;
-        fetch(&q->slots[first * ARITY + 1]);
+        /* the children of these, of which four are next: in a long queue they are in no cache */
+        dh_fetch_bytes(&q->slots[first * ARITY + 1], ARITY * ARITY * sizeof *q->slots);
         uint32_t best = i;
         for (uint64_t c = first; c < end; c++) {
             const struct dh_timer_slot *least = best == i ? &slot : &q->slots[best];

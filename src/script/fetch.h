@@ -16,7 +16,7 @@
 #include <lua.h>
 #include <stddef.h>
 
-#include "core/limits.h"
+#include "core/fetch.h"
 #include "script/limits.h"
 
 /* In bytes from the lua_State; 0: not found, and the lua_State itself is fetched again. */
@@ -27,15 +27,6 @@ struct dh_fetch {
 
 /* Must be called where errors can be raised. */
 struct dh_fetch dh_fetch_find(lua_State *L);
-
-/* Always inlined: to GCC a function that only fetches does nothing, and need not be called. */
-#define DH_FETCH static inline __attribute__((always_inline)) void
-
-DH_FETCH dh_fetch_bytes(const void *from, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += DH_CACHE_LINE) {
-        __builtin_prefetch((const char *)from + at, 1);
-    }
-}
 
 DH_FETCH dh_fetch_coroutine(const lua_State *co) {
     dh_fetch_bytes(co, DH_COROUTINE_BYTES);
