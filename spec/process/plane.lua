@@ -45,6 +45,17 @@ function M.post(where, target, options)
   return answer.status, http.json(answer.body), answer
 end
 
+--- The head that is the answer to HEAD. What comes behind it, if anything, is the next answer.
+function M.head(where, target)
+  local connection = http.open(where, "HEAD " .. target .. " HTTP/1.1\r\nHost: x\r\n\r\n"
+    .. "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+  process.wait(function() return connection.over end)
+  connection.close()
+  local head, rest = connection.data:match "^(.-\r\n\r\n)(.*)$"
+  assert(rest == "" or rest:find("^HTTP/1.1 200 "), connection.data)
+  return head
+end
+
 function M.worker_of(reply, name)
   for _, worker in ipairs(reply.workers) do
     if worker.name == name then

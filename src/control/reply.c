@@ -54,6 +54,9 @@ static enum MHD_Result queue_once(struct dh_request *r, unsigned status,
 
 enum MHD_Result dh_reply_response(struct dh_request *r, const char *type,
                                   struct MHD_Response *response, bool is_bounded) {
+    if (r->is_head && response != NULL) { /* MHD 0.9.75 sends the last chunk of no chunks */
+        MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    }
     return queue_once(r, MHD_HTTP_OK, with_headers(response, type), is_bounded);
 }
 

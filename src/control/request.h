@@ -54,7 +54,8 @@ enum dh_phase {
 struct dh_request {
     struct dh_server *server;
     struct MHD_Connection *connection;
-    bool is_tcp; /* read only */
+    bool is_tcp;  /* read only */
+    bool is_head; /* nothing but the head is wanted */
     bool is_suspended;
     enum dh_phase phase;
     size_t target_len; /* with the query */
@@ -106,8 +107,8 @@ void dh_request_answered(struct dh_request *r, bool is_bounded);
 /* Answers. In reply.c; the JSON is taken over. */
 enum MHD_Result dh_reply_json(struct dh_request *r, unsigned status, json_t *json);
 
-/* Answer 200 with a response of the caller's making, which is taken over; NULL: memory is out. One that
-** is_bounded must be taken in time. */
+/* Answer 200 with a response of the caller's making, of a length that nobody knows yet, which is taken
+** over; NULL: memory is out. One that is_bounded must be taken in time. */
 enum MHD_Result dh_reply_response(struct dh_request *r, const char *type,
                                   struct MHD_Response *response, bool is_bounded);
 

@@ -421,7 +421,8 @@ static enum match match(const char *pattern, const char *path, struct dh_request
 
 static enum MHD_Result handle(struct dh_request *r, const struct route *route, const char *method) {
     enum MHD_Result result;
-    bool is_get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    r->is_head = strcmp(method, "HEAD") == 0;
+    bool is_get = r->is_head || strcmp(method, "GET") == 0;
     bool is_allowed = route->is_order ? strcmp(method, "POST") == 0 : is_get;
     if (!is_allowed) {
         return dh_reply_not_allowed(r, route->is_order ? "POST" : "GET, HEAD");
