@@ -34,9 +34,12 @@ size_t fuzz_text(struct fuzz_input *in, char *dst, size_t cap) {
         len = fuzz_byte(in) % 32;
     }
     len = len < in->left ? len : in->left;
-    size_t n = 0;
-    for (; times > 0 && len > 0 && len <= cap - n; times--, n += len) {
-        memcpy(dst + n, in->at, len);
+    if (len == 0) {
+        return 0;
+    }
+    size_t n = (times < cap / len ? times : cap / len) * len;
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = i < len ? (char)in->at[i] : dst[i - len];
     }
     in->at += len;
     in->left -= len;
@@ -71,13 +74,25 @@ static const struct {
     {4, {0xf4, 0x80, 0x80, 0x80}, {0xf4, 0x8f, 0xbf, 0xbf}},
 };
 
+/* How many bytes at text are ASCII: nearly all, by far, so eight are looked at together. */
+static size_t skip_ascii(const char *text, size_t len) {
+    size_t n = 0;
+    for (uint64_t eight; len - n >= sizeof(eight); n += sizeof(eight)) {
+        memcpy(&eight, text + n, sizeof(eight));
+        if ((eight & UINT64_C(0x8080808080808080)) != 0) {
+            break;
+        }
+    }
+    while (n < len && (unsigned char)text[n] <= rows[0].high[0]) {
+        n++;
+    }
+    return n;
+}
+
 /* The length of the character at text, or of the piece of one. */
 static size_t first(const char *text, size_t len, bool *ret_is_whole) {
     size_t longest = 1;
-    *ret_is_whole = (unsigned char)*text <= rows[0].high[0];
-    if (*ret_is_whole) {
-        return 1; /* most of them, by far */
-    }
+    *ret_is_whole = false;
     for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
         size_t n = 0;
         while (n < rows[r].len && n < len && (unsigned char)text[n] >= rows[r].low[n] &&
@@ -95,8 +110,9 @@ static size_t first(const char *text, size_t len, bool *ret_is_whole) {
 
 bool fuzz_is_utf8(const char *text, size_t len) {
     bool is_whole = true;
-    for (size_t at = 0; is_whole && at < len;) {
+    for (size_t at = skip_ascii(text, len); is_whole && at < len;) {
         at += first(text + at, len - at, &is_whole);
+        at += skip_ascii(text + at, len - at);
     }
     return is_whole;
 }
@@ -104,10 +120,14 @@ bool fuzz_is_utf8(const char *text, size_t len) {
 size_t fuzz_mend(char *dst, const char *text, size_t len) {
     size_t out = 0;
     for (size_t at = 0; at < len;) {
-        bool is_whole;
-        size_t n = first(text + at, len - at, &is_whole);
+        bool is_whole = true;
+        size_t n = skip_ascii(text + at, len - at);
+        if (n == 0) {
+            n = first(text + at, len - at, &is_whole);
+        }
         const char *from = is_whole ? text + at : "\xef\xbf\xbd";
-        for (size_t i = 0; i < (is_whole ? n : 3); i++) {
+        size_t from_len = is_whole ? n : 3;
+        for (size_t i = 0; i < from_len; i++) {
             dst[out++] = from[i];
         }
         at += n;

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The longest piece that one character becomes ("\u202e"), with room to spare. */
-#define PIECE_BYTES 16
+/* The longest escape ("\u202e"), with room to spare. */
+#define ESCAPE_BYTES 16
 
 /* "…[+" and " bytes]" and the digits of a size_t. */
 #define NOTE_BYTES 40
@@ -87,36 +87,29 @@ static char escape_letter(uint32_t cp, bool is_quoted) {
     }
 }
 
-/* Write what the n bytes of one character become; returns the length. */
-static size_t write_piece(char piece[PIECE_BYTES], const char *src, size_t n, uint32_t cp,
-                          bool is_valid, bool is_quoted) {
+/* Write the escape of a character; returns its length, 0 for one that stands for itself. */
+static size_t write_escape(char dst[ESCAPE_BYTES], uint32_t cp, bool is_quoted) {
     static const char hex[] = "0123456789abcdef";
-    char letter;
-    if (!is_valid) {
-        memcpy(piece, replacement, 3);
-        return 3;
-    }
-    letter = escape_letter(cp, is_quoted);
+    char letter = escape_letter(cp, is_quoted);
     if (letter != 0) {
-        piece[0] = '\\';
-        piece[1] = letter;
+        dst[0] = '\\';
+        dst[1] = letter;
         return 2;
     }
     if (!dh_text_is_control(cp)) {
-        memcpy(piece, src, n);
-        return n;
+        return 0;
     }
-    piece[0] = '\\';
+    dst[0] = '\\';
     if (cp < 0x80 && !is_quoted) {
-        piece[1] = 'x';
-        piece[2] = hex[cp >> 4];
-        piece[3] = hex[cp & 15];
+        dst[1] = 'x';
+        dst[2] = hex[cp >> 4];
+        dst[3] = hex[cp & 15];
         return 4;
     }
     /* No control character is above U+FFFF: no surrogate pairs. */
-    piece[1] = 'u';
+    dst[1] = 'u';
     for (int i = 0; i < 4; i++) {
-        piece[2 + i] = hex[(cp >> (12 - 4 * i)) & 15];
+        dst[2 + i] = hex[(cp >> (12 - 4 * i)) & 15];
     }
     return 6;
 }
@@ -124,6 +117,44 @@ static size_t write_piece(char piece[PIECE_BYTES], const char *src, size_t n, ui
 /* Does the byte stand for itself? Nearly all do: this is why a long text takes little time. */
 static bool is_plain(unsigned char c, bool is_quoted) {
     return c >= 0x20 && c < 0x7f && !(is_quoted && (c == '"' || c == '\\'));
+}
+
+static size_t count_plain(const char *src, size_t len, bool is_quoted) {
+    size_t n = 0;
+    while (n < len && is_plain((unsigned char)src[n], is_quoted)) {
+        n++;
+    }
+    return n;
+}
+
+/* What some of the source becomes. */
+struct piece {
+    size_t taken; /* bytes of the source */
+    const char *text;
+    size_t len;
+    char escape[ESCAPE_BYTES];
+};
+
+/* All that is plain at src (len > 0), but for what is behind max bytes of it, or else one character. */
+static void take_piece(struct piece *p, const char *src, size_t len, size_t max, bool is_quoted) {
+    uint32_t cp;
+    bool is_valid;
+    p->text = src;
+    p->taken = p->len = count_plain(src, len < max ? len : max, is_quoted);
+    if (p->taken > 0) {
+        return;
+    }
+    p->taken = p->len = dh_text_decode(src, len, &cp, &is_valid);
+    if (!is_valid) {
+        p->text = replacement;
+        p->len = sizeof replacement - 1;
+        return;
+    }
+    size_t escape_len = write_escape(p->escape, cp, is_quoted);
+    if (escape_len > 0) {
+        p->text = p->escape;
+        p->len = escape_len;
+    }
 }
 
 static size_t write_note(char note[NOTE_BYTES], size_t bytes) {
@@ -138,33 +169,22 @@ static size_t copy(char *dst, size_t cap, const char *src, size_t len, bool is_q
     size_t cut_at = 0; /* the last place where a note would still fit behind */
     size_t cut_out = 0;
     size_t room;
+    size_t fit; /* how much may be in front of a note */
     if (cap == 0) {
         return 0;
     }
     room = cap - 1;
+    fit = note_len < room ? room - note_len : 0;
     while (at < len) {
-        char piece[PIECE_BYTES];
-        uint32_t cp;
-        bool is_valid;
-        size_t n = 1;
-        size_t piece_len = 1;
-        if (is_plain((unsigned char)src[at], is_quoted)) {
-            piece[0] = src[at];
-        } else {
-            n = dh_text_decode(src + at, len - at, &cp, &is_valid);
-            piece_len = write_piece(piece, src + at, n, cp, is_valid, is_quoted);
-        }
-        if (piece_len > room - out) {
+        struct piece piece;
+        take_piece(&piece, src + at, len - at, (out < fit ? fit : room) - out, is_quoted);
+        if (piece.len > room - out) {
             break;
         }
-        if (piece_len == 1) {
-            dst[out] = piece[0];
-        } else {
-            memcpy(dst + out, piece, piece_len);
-        }
-        out += piece_len;
-        at += n;
-        if (note_len <= room - out) {
+        memcpy(dst + out, piece.text, piece.len);
+        out += piece.len;
+        at += piece.taken;
+        if (out <= fit) {
             cut_at = at;
             cut_out = out;
         }
