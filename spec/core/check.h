@@ -34,11 +34,12 @@ __attribute__((weak)) struct check *check_state(void) {
 }
 
 static inline bool check_here(bool ok, const char *file, int line, const char *what) {
-    struct check *c = check_state();
+    struct check *c;
 
     if (ok) {
         return true;
     }
+    c = check_state();
     if (c->failures++ == 0) {
         c->file = file;
         c->line = line;

@@ -659,13 +659,64 @@ static void names_that_no_more_memory_can_sort_are_found_more_slowly(void) {
 
     world_init(&world);
     world_add(&world, "a", NULL);
-    count = world.sup.bucket_count;
-    world.sup.bucket_count = UINT32_C(1) << 31;
-    world.sup.worker_count = UINT32_C(1) << 31;
+    count = world.sup.name_slots;
+    world.sup.name_slots = UINT32_MAX;
+    world.sup.worker_count = UINT32_MAX - 2;
     CHECK_EQ(dh_names_reserve(&world.sup), 0);
-    CHECK_EQ(world.sup.bucket_count, UINT32_C(1) << 31);
-    world.sup.bucket_count = count;
+    CHECK_EQ(world.sup.name_slots, UINT32_MAX);
+    world.sup.worker_count = UINT32_MAX - 1;
+    CHECK_EQ(dh_names_reserve(&world.sup), DH_ENOMEM);
+    world.sup.name_slots = count;
     world.sup.worker_count = 1;
+    world_fini(&world);
+}
+
+/* Three in ten of 2,000 come and go in turns, so that the holes they leave are everywhere. */
+static void who_stays_is_found_whoever_goes(void) {
+    enum { COUNT = 2000 };
+    struct world world;
+    struct dh_worker *w;
+    char name[24];
+
+    world_init(&world);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(name, sizeof name, "worker-%d", i);
+        world_add(&world, name, NULL);
+    }
+    for (int turn = 0; turn < 7; turn++) {
+        for (int i = 0; i < COUNT; i++) {
+            snprintf(name, sizeof name, "worker-%d", i);
+            w = dh_sup_find(&world.sup, name, strlen(name));
+            CHECK(w != NULL && strcmp(w->name, name) == 0);
+            if ((i * 7 + turn) % 10 < 3) {
+                dh_names_remove(&world.sup, w);
+                CHECK(dh_sup_find(&world.sup, name, strlen(name)) == NULL);
+            }
+        }
+        for (w = dh_sup_first(&world.sup); w != NULL; w = dh_sup_next(w)) {
+            if (dh_sup_find(&world.sup, w->name, w->name_len) == NULL) {
+                dh_names_insert(&world.sup, w);
+            }
+        }
+    }
+    world_fini(&world);
+}
+
+/* Words whose 32 bits of FNV-1a are equal, of different and of equal length. */
+static void names_of_one_hash_are_told_apart(void) {
+    static const char *const pairs[][2] = {{"costarring", "liquid"}, {"declinate", "macallums"}};
+    struct world world;
+
+    world_init(&world);
+    for (int i = 0; i < 2; i++) {
+        const char *one = pairs[i][0];
+        const char *other = pairs[i][1];
+        world_add(&world, one, NULL);
+        CHECK(dh_sup_find(&world.sup, other, strlen(other)) == NULL);
+        world_add(&world, other, NULL);
+        CHECK_STR(dh_sup_find(&world.sup, one, strlen(one))->name, one);
+        CHECK_STR(dh_sup_find(&world.sup, other, strlen(other))->name, other);
+    }
     world_fini(&world);
 }
 
@@ -778,6 +829,8 @@ int main(void) {
     RUN(a_retry_is_not_settled_before_it_is_carried_out);
     RUN(what_was_never_set_up_is_torn_down_without_harm);
     RUN(names_that_no_more_memory_can_sort_are_found_more_slowly);
+    RUN(who_stays_is_found_whoever_goes);
+    RUN(names_of_one_hash_are_told_apart);
     RUN(a_name_that_waits_for_its_restart_is_taken);
     RUN(nobody_waits_for_anything_before_the_boot);
     RUN(a_restart_that_was_ordered_has_no_delay_to_show);

@@ -57,7 +57,16 @@ static void *count_alloc(struct dh_alloc *self, void *block, size_t old_size, si
 
 /* --- records ---------------------------------------------------------------------------------- */
 
-static void add_record(struct world *world, const struct record *r) {
+static void set_name(struct record *r, const struct dh_worker *w) {
+    size_t len = w->name_len < sizeof r->name ? w->name_len : sizeof r->name - 1;
+
+    memcpy(r->name, w->name, len);
+    r->name[len] = '\0';
+}
+
+/* reason: or NULL. */
+static void add_record(struct world *world, const struct record *r, const char *reason) {
+    struct record *kept;
     uint64_t h = world->hash ^ (uint64_t)r->kind ^ r->at_ns;
 
     for (const char *p = r->name; *p != '\0'; p++) {
@@ -74,14 +83,16 @@ static void add_record(struct world *world, const struct record *r) {
         world->record_capacity = world->record_capacity * 2 + 64;
         world->records = realloc(world->records, world->record_capacity * sizeof *world->records);
     }
-    world->records[world->record_count++] = *r;
+    kept = &world->records[world->record_count++];
+    *kept = *r;
+    snprintf(kept->reason, sizeof kept->reason, "%s", reason != NULL ? reason : "");
 }
 
 static void record_call(struct world *world, struct dh_worker *w, enum world_call call) {
     struct record r = {.kind = (int)call, .at_ns = world->now_ns, .run = w->run};
 
-    snprintf(r.name, sizeof r.name, "%.*s", w->name_len, w->name);
-    add_record(world, &r);
+    set_name(&r, w);
+    add_record(world, &r, NULL);
 }
 
 static void on_emit(struct dh_env *env, const struct dh_event *ev) {
@@ -103,8 +114,7 @@ static void on_emit(struct dh_env *env, const struct dh_event *ev) {
     };
 
     CHECK_EQ(ev->at_ns, world->now_ns);
-    snprintf(r.name, sizeof r.name, "%.*s", ev->worker->name_len, ev->worker->name);
-    snprintf(r.reason, sizeof r.reason, "%s", ev->reason != NULL ? ev->reason : "");
+    set_name(&r, ev->worker);
     if (ev->kind == DH_EVENT_GONE) {
         struct body *b = (struct body *)ev->worker;
         CHECK(!b->is_live);
@@ -120,7 +130,7 @@ static void on_emit(struct dh_env *env, const struct dh_event *ev) {
         ((struct body *)ev->worker)->is_kill_told = true;
         return;
     }
-    add_record(world, &r);
+    add_record(world, &r, ev->reason);
     if (world->on_event != NULL) {
         world->on_event(world, ev);
     }

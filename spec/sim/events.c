@@ -34,14 +34,14 @@ static bool is_satisfying(const struct seen *d) {
 }
 
 static void check_dependencies(const struct observer *o, const struct seen *s) {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         CHECK(!has_dependency(s, i) || is_satisfying(&o->seen[i]));
     }
 }
 
 /* Nobody is stopped by an order before what depends on it and is to go, too. */
 static void check_dependants(const struct observer *o, int slot) {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         const struct seen *s = &o->seen[i];
         if (is_there(s) && has_dependency(s, slot) && dh_state_is_alive(s->state)) {
             CHECK(!is_leaving(s));
@@ -51,7 +51,7 @@ static void check_dependants(const struct observer *o, int slot) {
 }
 
 static bool has_all(const struct observer *o, const struct seen *s) {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         if (has_dependency(s, i) &&
             (!is_satisfying(&o->seen[i]) || is_gated(&o->seen[i].body->w))) {
             return false;
@@ -63,7 +63,7 @@ static bool has_all(const struct observer *o, const struct seen *s) {
 /* Whoever depends on a worker that is there again need not wait for his deadline, and if that was
 ** the last that was missing he does not. */
 static void wake_dependants(struct observer *o, int slot) {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         struct seen *s = &o->seen[i];
         if (is_there(s) && has_dependency(s, slot)) {
             s->is_excused = true;
@@ -322,7 +322,7 @@ static void on_group_failed(struct observer *o, int slot) {
     bool is_essential = false;
 
     CHECK(g != NULL);
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         struct seen *s = &o->seen[i];
         if (i != slot && is_there(s) && group_of(o, s) == g && !dh_state_is_final(s->state)) {
             is_essential |= s->body->w.is_wanted && s->declared.policy.is_essential;

@@ -5,16 +5,6 @@
 #include "seen.h"
 #include "spec/core/check.h"
 
-/* The slot that an edge means: its name ends where name_len says. */
-static int slot_meant(const struct dh_edge *e) {
-    int slot = 0;
-
-    for (int i = 1; i < e->name_len; i++) {
-        slot = slot * 10 + (e->name[i] - '0');
-    }
-    return slot;
-}
-
 static void check_edges(const struct observer *o, const struct seen *s) {
     const struct dh_worker *w = &s->body->w;
     uint32_t missing = 0;
@@ -22,7 +12,7 @@ static void check_edges(const struct observer *o, const struct seen *s) {
 
     for (int i = 0; i < w->extra->edge_count; i++) {
         const struct dh_edge *e = &w->extra->edges[i];
-        const struct seen *d = &o->seen[slot_meant(e)];
+        const struct seen *d = &o->seen[slot_named(e->name, e->name_len)];
         /* whoever bears the name is what is waited for */
         CHECK(e->to == (is_there(d) ? &d->body->w : NULL));
         missing += e->to == NULL || !(e->to->is_ready || e->to->state == DH_DONE);
@@ -135,7 +125,7 @@ void observer_check(struct observer *o) {
     uint32_t counts[DH_STATE_COUNT] = {0};
     uint32_t workers = 0;
 
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         const struct seen *s = &o->seen[i];
         if (is_there(s)) {
             check_worker(o, s);
@@ -172,7 +162,7 @@ bool observer_should_run(const struct observer *o, int slot) {
 uint64_t observer_longest_delay(const struct observer *o) {
     uint64_t longest = 0;
 
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         const struct seen *s = &o->seen[i];
         struct dh_status status;
         if (is_there(s)) {

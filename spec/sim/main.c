@@ -327,10 +327,10 @@ static int tell_seed(uint64_t seed) {
     return play_has_failed();
 }
 
-static int usage(void) {
-    fprintf(stderr, "usage: sim [--seeds N] [--from SEED] [--jobs N] [--hash]\n"
-                    "       sim --replay FILE | --canaries | --verbose SEED\n");
-    return 2;
+static int usage(FILE *out, int status) {
+    fprintf(out, "usage: sim [--seeds N] [--from SEED] [--jobs N] [--hash]\n"
+                 "       sim --replay FILE | --canaries | --verbose SEED\n");
+    return status;
 }
 
 /* Takes what belongs to the option at argv[*at]; false if it is none. */
@@ -366,13 +366,16 @@ static bool take_option(struct options *o, int argc, char **argv, int *at) {
 int main(int argc, char **argv) {
     struct options o = {.seeds = 2000, .from = 1, .jobs = 1};
 
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        return usage(stdout, 0);
+    }
     for (int i = 1; i < argc; i++) {
         if (!take_option(&o, argc, argv, &i)) {
-            return usage();
+            return usage(stderr, 2);
         }
     }
     if (o.jobs < 1 || o.jobs > JOBS_MAX) {
-        return usage();
+        return usage(stderr, 2);
     }
     if (o.is_verbose) {
         return tell_seed(o.verbose);

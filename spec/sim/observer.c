@@ -18,7 +18,9 @@ const char *mutation_text(enum mutation mutation) {
 
 int observer_slot(const struct dh_worker *w) {
     /* the name in the body, for that of a worker that is gone is, too */
-    return atoi(((const struct body *)w)->name + 1);
+    const struct body *b = (const struct body *)w;
+
+    return slot_named(b->name, sizeof b->name);
 }
 
 /* --- the world, sound or not ------------------------------------------------------------------ */
@@ -121,6 +123,7 @@ bool observer_add(struct observer *o, int slot, const struct declared *d) {
     char after[SLOTS * 4] = "";
     char name[8];
 
+    o->slots = slot < o->slots ? o->slots : slot + 1;
     for (int i = 0; i < SLOTS; i++) {
         if ((d->after >> i) & 1) {
             size_t at = strlen(after);
@@ -352,7 +355,7 @@ static uint64_t time_to_stop(const struct observer *o, const struct seen *s) {
 
 /* When each must have ended, by its own stop_timeout and after what depends on it. */
 static void reckon_shutdown(struct observer *o) {
-    for (int i = SLOTS - 1; i >= 0; i--) {
+    for (int i = o->slots - 1; i >= 0; i--) {
         struct seen *s = &o->seen[i];
         const struct body *b = s->body;
         uint64_t from_ns = o->world.now_ns;
@@ -360,7 +363,7 @@ static void reckon_shutdown(struct observer *o) {
             continue;
         }
         /* dependencies lead to lower slots: who waits for this one has been reckoned */
-        for (int k = i + 1; k < SLOTS && !o->is_forced; k++) {
+        for (int k = i + 1; k < o->slots && !o->is_forced; k++) {
             const struct seen *d = &o->seen[k];
             if (is_there(d) && has_dependency(d, i) && d->gone_by_ns > from_ns) {
                 from_ns = d->gone_by_ns;
@@ -380,7 +383,7 @@ static void rank_shutdown(struct observer *o) {
         int slot = observer_slot(w);
         struct seen *s = &o->seen[slot];
         bool is_held = false;
-        for (int i = slot + 1; i < SLOTS && !o->is_forced; i++) {
+        for (int i = slot + 1; i < o->slots && !o->is_forced; i++) {
             is_held |= is_there(&o->seen[i]) && has_dependency(&o->seen[i], slot) &&
                        dh_state_is_alive(o->seen[i].state);
         }
@@ -394,7 +397,7 @@ void observer_note_shutdown(struct observer *o) {
     o->is_shutting_down = true;
     rank_shutdown(o);
     reckon_shutdown(o);
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         o->seen[i].is_wanted = false;
         o->seen[i].is_replaced = false;
     }
@@ -413,7 +416,7 @@ void observer_shutdown(struct observer *o, bool is_forced) {
 /* --- time ------------------------------------------------------------------------------------- */
 
 static void delay_end(struct observer *o, uint64_t ns) {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         o->seen[i].gone_by_ns = dh_time_add(o->seen[i].gone_by_ns, ns);
     }
 }
@@ -450,7 +453,7 @@ void observer_look(struct observer *o) {
 
     due_ns = due_ns > o->looked_ns ? due_ns : o->looked_ns;
     if (due_ns < now && now - due_ns > DH_STANDSTILL_NS) {
-        for (int i = 0; i < SLOTS; i++) {
+        for (int i = 0; i < o->slots; i++) {
             struct seen *s = &o->seen[i];
             if (is_there(s) && s->state == DH_STOPPING) {
                 give_back(o, i, &s->stop, s->since_ns);

@@ -123,6 +123,7 @@ enum order { ORDER_START, ORDER_STOP, ORDER_RESTART, ORDER_RETRY, ORDER_RESET, O
 struct observer {
     struct world world; /* first */
     struct seen seen[SLOTS];
+    int slots; /* so many have been used */
     struct seen_group groups[GROUPS];
     enum mutation mutation;
     uint64_t events;

@@ -10,6 +10,16 @@ static inline bool is_there(const struct seen *s) {
     return s->body != NULL;
 }
 
+/* The slot of "w12"; the name ends at a zero, too. */
+static inline int slot_named(const char *name, size_t len) {
+    int slot = 0;
+
+    for (size_t i = 1; i < len && name[i] != '\0'; i++) {
+        slot = slot * 10 + (name[i] - '0');
+    }
+    return slot;
+}
+
 /* On its way down, as far as can be known. */
 static inline bool is_leaving(const struct seen *s) {
     return !s->is_wanted || s->is_replaced || s->is_removing;
@@ -25,7 +35,7 @@ static inline struct seen_group *group_of(struct observer *o, const struct seen 
 
 /* Does it wait for one that only an order can start? */
 static inline bool lacks_for_good(const struct observer *o, const struct seen *s) {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < o->slots; i++) {
         const struct seen *d = &o->seen[i];
         bool is_at_rest = is_there(d) && dh_state_is_final(d->state);
         bool is_over = !is_there(d) || (is_at_rest && (d->state != DH_DONE || d->is_removing) &&

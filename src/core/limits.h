@@ -36,7 +36,7 @@
 /* Bytes that a CPU fetches at once, on all machines that matter. */
 #define DH_CACHE_LINE 64u
 
-/* Buckets of the name table's first block; doubled when there are more workers than buckets. */
+/* Slots of the name table's first block. */
 #define DH_NAMES_FIRST 16
 
 /* Decisions of one step that share a look at the clock: together they take some 5 us. */

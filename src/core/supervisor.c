@@ -11,7 +11,7 @@
 #include "core/names.h"
 #include "core/watch.h"
 
-_Static_assert(sizeof(void *) != 8 || sizeof(struct dh_worker) <= 96,
+_Static_assert(sizeof(void *) != 8 || sizeof(struct dh_worker) <= 88,
                "a hundred thousand sleeping workers must be cheap");
 
 void dh_sup_init(struct dh_sup *sup, struct dh_env *env) {

@@ -56,7 +56,7 @@ struct dh_sup {
     bool must_sweep;          /* shutdown has to be told to every worker */
     uint32_t visit_epoch;     /* searches for cycles so far, times two */
     uint32_t step_count;      /* what is decided in one step happened 'at once' */
-    uint32_t bucket_count;    /* a power of two */
+    uint32_t name_slots;      /* of 'names' and 'name_hashes' */
     uint32_t change_count;    /* that are pending */
     uint32_t extra_count;     /* workers that have a struct dh_extra */
     uint64_t now_ns;          /* while stepping, if it is known: see dh_machine_now */
@@ -64,7 +64,8 @@ struct dh_sup {
     uint64_t held_ns;         /* so long has the loop been held since, */
     uint32_t holder_run;      /* by this run of ... */
     struct dh_worker *holder; /* this worker, or NULL */
-    struct dh_worker **buckets;
+    struct dh_worker **names; /* see names.h */
+    uint32_t *name_hashes;    /* in the same block; 0: an empty slot */
     struct dh_worker *first;
     struct dh_worker *last;
     struct dh_worker *dirty_first;

@@ -3,7 +3,7 @@
 ** A worker as policy sees it: its state, its counters, and what happens to it as events.
 **
 ** The struct is the caller's memory (embed it in a bigger one), filled by dh_sup_add and touched
-** only by core after that; read any field outside the private part, write none. It is 96 bytes: a
+** only by core after that; read any field outside the private part, write none. It is 88 bytes: a
 ** hundred thousand sleeping workers must be cheap. What few workers need (dependencies, a group,
 ** a restart window, further deadlines) is in struct dh_extra, which core allocates when needed.
 */
@@ -139,7 +139,6 @@ struct dh_worker {
     struct dh_timer timer;
     struct dh_worker *prev; /* in order of declaration */
     struct dh_worker *next;
-    struct dh_worker *next_same_hash;
     struct dh_worker *next_dirty;
     struct dh_extra *extra;
 };
