@@ -4,10 +4,13 @@
 -- ("[2]").
 
 local _ENV = require "decnet.stdlib"()
+local core = require "decnet.core"
 local show = require "decnet.show"
 local suggest = require "decnet.suggest"
 
 local M = {}
+
+local is_printable = core.is_printable
 
 -- Times become nanoseconds in 64 bits; a finite time this long is a mistake well before they
 -- overflow.
@@ -202,17 +205,17 @@ end
 
 --- A name fit for a log line, a command line and a metric.
 function M.name(value)
-  if type(value) ~= "string" or value == "" then
+  if is_printable(value) and #value <= LONGEST_NAME then
+    return value
+  elseif type(value) ~= "string" or value == "" then
     return complain("a name (a non-empty string)", value)
   elseif #value > LONGEST_NAME then
     local expected = string.format("a name of at most %d bytes", LONGEST_NAME)
     return nil, string.format("expected %s, got %d bytes: %s", expected, #value, show(value))
-  elseif string.find(value, "[^ -~]") then
-    if not utf8.len(value) then
-      return complain("a name in valid UTF-8", value)
-    elseif string.find(value, "[\0\1-\31\127]") or string.find(value, "\xC2[\x80-\x9F]") then
-      return complain("a name without control characters", value)
-    end
+  elseif not utf8.len(value) then
+    return complain("a name in valid UTF-8", value)
+  elseif string.find(value, "[\0\1-\31\127]") or string.find(value, "\xC2[\x80-\x9F]") then
+    return complain("a name without control characters", value)
   end
   return value
 end

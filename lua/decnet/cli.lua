@@ -305,7 +305,7 @@ local function run(about, args, at)
   if not host then
     return path
   end
-  if #host:workers() == 0 then
+  if not host:has_workers() then
     host:log("warn", string.format("%s declares no workers; declare one with "
       .. "decnet.worker(\"name\", function(self) ... end)", path))
   end

@@ -59,12 +59,11 @@ local stages = setmetatable({}, { __mode = "k" })
 
 -- Returns the host, the state that declarations change, and what takes them: the host, or a load.
 local function current_host(what)
-  local host = core.current_host()
+  local host, load = core.current_host()
   if not host then
     error(string.format("%s: there is no host here; declare workers in a script for "
       .. "decnet-host, or pass them to decnet.run_group", what), 3)
   end
-  local load = core.loading()
   if load then
     return host, stages[load], load
   end
@@ -113,11 +112,8 @@ function M.worker(first, second, third)
   if not name then
     error(run, 2)
   end
-  local ok, handle, message = pcall(declare, target, name, run, policy)
-  if not ok then
-    local reason = string.gsub(handle, "^bad argument #%d+ to '[^']*' ", "")
-    error(string.format("worker %q: run: %s", name, reason), 2)
-  elseif not handle then
+  local handle, message = declare(target, name, run, policy)
+  if not handle then
     error(message, 2)
   elseif state.places and policy.after[1] then
     note_place(state.places, name)

@@ -131,6 +131,7 @@ local CHECKS = {
 ---@field is_pooled boolean libuv's thread pool works on it, and it can be cancelled
 ---@field is_close boolean it must be done whatever happens to the caller
 ---@field on_dir boolean
+---@field level integer of who is to blame for a misuse, seen from `call`
 local KINDS = {}
 for name, callback_at in pairs(CALLBACK_AT) do
   KINDS[name] = luv[name] and {
@@ -139,6 +140,7 @@ for name, callback_at in pairs(CALLBACK_AT) do
     is_pooled = string.find(name, "^fs_") ~= nil or string.find(name, "^get") ~= nil,
     is_close = name == "fs_close" or name == "fs_closedir",
     on_dir = name == "fs_readdir" or name == "fs_closedir",
+    level = name == "write" and 3 or 2, -- a C function is in between
   }
 end
 
@@ -318,40 +320,42 @@ end
 
 -- More arguments than there are mean nothing, as everywhere in Lua (an iterator gets two); but who
 -- gives a callback expects it to be called.
-local function refuse_callback(name, callback_at, ...)
+local function refuse_callback(level, name, callback_at, ...)
   for i = callback_at, select("#", ...) do
     if type((select(i, ...))) == "function" then
-      error(string.format("uv.%s waits and returns the results: give it no callback", name), 3)
+      error(string.format("uv.%s waits and returns the results: give it no callback", name),
+        level + 1)
     end
   end
 end
 
 -- Each await may be the last thing that a run which is being killed does; then it cannot wait.
-local function check_wait(name)
+local function check_wait(level, name)
   local ok, can_wait = pcall(core.check_wait, "uv." .. name)
   if not ok then
-    error(can_wait, 3)
+    error(can_wait, level + 1)
   end
   return can_wait
 end
 
 local function deliver(request, ...)
   if request.raised then
-    error(request.raised, 3)
+    error(request.raised, request.kind.level + 1)
   end
   request.is_delivered = true
   return ...
 end
 
 local function call(kind, ...)
-  refuse_callback(kind.name, kind.callback_at, ...)
-  local can_wait = check_wait(kind.name)
+  refuse_callback(kind.level, kind.name, kind.callback_at, ...)
+  local can_wait = check_wait(kind.level, kind.name)
   local request <close> = new_request(kind, ...)
   local check = CHECKS[kind.name]
   if check then
     local at, problem = check(request.args)
     if at then
-      error(string.format("bad argument #%d to 'uv.%s' (%s)", at, kind.name, problem), 2)
+      error(string.format("bad argument #%d to 'uv.%s' (%s)", at, kind.name, problem),
+        kind.level)
     elseif problem then
       return failure(problem) -- its code
     end
@@ -361,7 +365,8 @@ local function call(kind, ...)
       request.is_unwanted = true
       request:begin()
     end
-    error(string.format("uv.%s: this run is being killed and can wait no more", kind.name), 2)
+    error(string.format("uv.%s: this run is being killed and can wait no more", kind.name),
+      kind.level)
   end
   return deliver(request, core.await(function(resume)
     request.resume = resume
@@ -372,15 +377,10 @@ local function call(kind, ...)
   end))
 end
 
-local function write(stream, data, ...)
-  local is_done, rest, name = core.write_at_once(stream, data, ...)
-  if is_done then
-    return true
-  elseif is_done == nil then
-    return nil, rest, name
-  end
-  return call(KINDS.write, stream, rest, ...)
-end
+-- What the socket does not take at once.
+local write = core.writer(function(...)
+  return call(KINDS.write, ...)
+end)
 
 -- Those that are not requests of luv's ------------------------------------------------------------
 
@@ -395,8 +395,8 @@ local function random_chunk(size, flags)
 end
 
 local function random(size, flags, ...)
-  refuse_callback("random", 3, size, flags, ...)
-  check_wait "random"
+  refuse_callback(2, "random", 3, size, flags, ...)
+  check_wait(2, "random")
   if math.type(size) ~= "integer" or size <= RANDOM_CHUNK or size > 0x7fffffff then
     local bytes, message, code = random_chunk(size, flags)
     if bytes then
@@ -465,8 +465,8 @@ local function started(child, resume, ok, handle, message, code)
 end
 
 local function spawn(file, options, ...)
-  refuse_callback("spawn", 3, file, options, ...)
-  if not check_wait "spawn" then
+  refuse_callback(2, "spawn", 3, file, options, ...)
+  if not check_wait(2, "spawn") then
     error("uv.spawn: this run is being killed and can wait no more", 2)
   end
   local child = setmetatable({}, Child)

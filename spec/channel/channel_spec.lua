@@ -81,6 +81,57 @@ describe("a channel", function()
     end)
   end)
 
+  it("passes on what blocked senders bring, in order, and keeps nothing of it alive", function()
+    run.worker(function()
+      for capacity = 0, 9 do
+        local ch, weak = decnet.channel(capacity), setmetatable({}, { __mode = "v" })
+        for i = 1, 30 do
+          decnet.spawn(function()
+            local value = { i }
+            weak[i] = value
+            assert.is_true(ch:send(value))
+          end)
+        end
+        decnet.yield()
+        for i = 1, 12 do
+          assert.equal(math.min(capacity, 31 - i), #ch)
+          assert.same({ i }, (ch:recv()))
+        end
+        decnet.yield()
+        collectgarbage()
+        collectgarbage()
+        for i = 1, 30 do
+          assert.equal(i > 12, weak[i] ~= nil)
+        end
+        for i = 13, 30 do
+          assert.same({ i }, (ch:recv()))
+        end
+      end
+    end)
+  end)
+
+  it("drops the arguments it has no use for", function()
+    run.worker(function()
+      local ch = decnet.channel(1)
+      assert.is_true(ch:try_send("a", "dropped"))
+      assert.same({ nil, "full" }, { ch:try_send("dropped", "dropped") })
+      decnet.spawn(function()
+        assert.is_true(ch:send("b", nil, "dropped")) -- waits for room
+        decnet.sleep(1)
+        assert.is_true(ch:send("d", 5, "dropped")) -- somebody waits for it
+        decnet.sleep(1)
+        assert.is_true(ch:try_send("e", "dropped"))
+      end)
+      decnet.yield()
+      assert.equal("a", (ch:recv(nil, "dropped")))
+      assert.equal("b", (ch:try_recv("dropped")))
+      assert.is_true(ch:send("c", nil, "dropped"))
+      assert.equal("c", (ch:recv(5, "dropped")))
+      assert.equal("d", (ch:recv(5, "dropped")))
+      assert.equal("e", (ch:recv(5, "dropped")))
+    end)
+  end)
+
   it("carries every value but nil, the very same", function()
     run.worker(function()
       local ch = decnet.channel(1)

@@ -356,6 +356,19 @@ describe("a wait across a C function that cannot be suspended", function()
     end)
   end)
 
+  it("does not name pcall and xpcall, which can be suspended", function()
+    run.worker(function()
+      local function handled(fn, ...)
+        return xpcall(fn, tostring, ...)
+      end
+      for _, protected in ipairs { pcall, handled } do
+        local err
+        table.sort({ 2, 1 }, function() err = select(2, protected(decnet.sleep, 1)) end)
+        run.contains(err, "sleep: cannot wait inside 'sort'")
+      end
+    end)
+  end)
+
   it("raises it inside a generator that the C function calls", function()
     run.worker(function()
       local _, err = pcall(function()

@@ -46,6 +46,15 @@ describe("decnet.offload copies", function()
         list[i] = { id = i, name = "item " .. i }
       end
       assert.same(list, decnet.offload(echo, list))
+      local long = decnet.offload(function(n)
+        local numbers = {}
+        for i = 1, n do
+          numbers[i] = i
+        end
+        return numbers
+      end, 40000)
+      assert.equal(40000, #long)
+      assert.equal(40000, long[40000])
     end)
   end)
 

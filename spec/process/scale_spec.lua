@@ -68,12 +68,12 @@ describe("many workers", function()
     assert(many_ended < 10 * factor * few_ended)
   end)
 
-  it("cost at most 1,750 bytes each, and 150 more for the control plane", function()
+  it("cost at most 1,760 bytes each, and 150 more for the control plane", function()
     if is_sanitized then
       return pending "sanitizers have memory of their own"
     end
     local _, _, bytes = measure(large)
-    assert(bytes <= 1750, bytes)
+    assert(bytes <= 1760, bytes)
     local _, _, with_control = measure(watched)
     assert(with_control <= bytes + 150, with_control)
   end)

@@ -73,6 +73,26 @@ static void blocks_of_one_size_make_room_for_another(void) {
     dh_pool_free(pool);
 }
 
+static bool has_room_without_the_system(struct dh_pool *pool) {
+    has_no_slabs = true;
+    void *block = dh_pool_realloc(pool, NULL, 0, 64);
+    has_no_slabs = false;
+    if (block != NULL) {
+        dh_pool_realloc(pool, block, 64, 0);
+    }
+    return block != NULL;
+}
+
+static void what_is_kept_empty_is_given_back_when_asked(void) {
+    struct dh_pool *pool = dh_pool_new();
+    bool is_mallocs = has_room_without_the_system(pool); /* under AddressSanitizer */
+    dh_pool_realloc(pool, dh_pool_realloc(pool, NULL, 0, 64), 64, 0);
+    CHECK(has_room_without_the_system(pool));
+    dh_pool_trim(dh_pool_of(dh_pool_ledger(pool)));
+    CHECK_EQ(has_room_without_the_system(pool), is_mallocs);
+    dh_pool_free(pool);
+}
+
 static void an_account_closed_is_given_out_again(void) {
     struct dh_pool *pool = dh_pool_new();
     struct dh_ledger *ledger = dh_pool_ledger(pool);
@@ -303,6 +323,7 @@ static void a_block_of_more_than_half_of_the_addresses_is_refused(void) {
 int main(void) {
     RUN(a_block_is_billed_to_the_current_account_until_it_is_freed);
     RUN(blocks_of_one_size_make_room_for_another);
+    RUN(what_is_kept_empty_is_given_back_when_asked);
     RUN(an_account_closed_is_given_out_again);
     RUN(a_growth_past_the_line_of_the_current_account_is_asked_for);
     RUN(a_line_for_all_together_is_kept_too);

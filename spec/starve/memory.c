@@ -3,6 +3,7 @@
 ** malloc and its relatives, for all that is loaded; Lua's allocator, so that each of its requests is
 ** a point and not only those for which the pool asks the system; new threads.
 */
+#include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "core/error.h"
 #include "core/timerq.h"
@@ -42,6 +44,10 @@ int __real_dh_timerq_arm(struct dh_timerq *q, struct dh_timer *timer, uint64_t d
 int __wrap_dh_timerq_arm(struct dh_timerq *q, struct dh_timer *timer, uint64_t deadline_ns);
 
 bool __real_dh_slack_of_memory(void);
+bool __wrap_dh_slack_of_memory(void);
+bool __real_dh_slack_for_handle(const uv_handle_t *handle);
+bool __wrap_dh_slack_for_handle(const uv_handle_t *handle);
+
 /* What libraries do when they are unloaded is not ours, and libc ends the process when it has no memory
 ** for a thread's variables. */
 VISIBLE int dlclose(void *library) {
@@ -56,7 +62,16 @@ VISIBLE int dlclose(void *library) {
     return err;
 }
 
-bool __wrap_dh_slack_of_memory(void);
+/* libc has no memory to say which assertion it is that failed. */
+VISIBLE void __assert_fail(const char *assertion, const char *file, unsigned line,
+                           const char *function) {
+    void (*real)(const char *, const char *, unsigned, const char *);
+    starve_disarm();
+    *(void **)&real = dlsym(RTLD_NEXT, "__assert_fail");
+    real(assertion, file, line, function);
+    abort();
+}
+
 struct dh_preempt;
 void __real_dh_preempt_end_slice(struct dh_preempt *p);
 void __wrap_dh_preempt_end_slice(struct dh_preempt *p);
@@ -204,11 +219,19 @@ int __wrap_dh_timerq_arm(struct dh_timerq *q, struct dh_timer *timer, uint64_t d
     return __real_dh_timerq_arm(q, timer, deadline_ns);
 }
 
-bool __wrap_dh_slack_of_memory(void) {
-    slack_bytes = 0;
-    bool is_there = __real_dh_slack_of_memory();
+static bool has_given_slack(bool is_there) {
     slack_bytes = is_there ? SLACK_BYTES : 0;
     return is_there;
+}
+
+bool __wrap_dh_slack_of_memory(void) {
+    slack_bytes = 0;
+    return has_given_slack(__real_dh_slack_of_memory());
+}
+
+bool __wrap_dh_slack_for_handle(const uv_handle_t *handle) {
+    slack_bytes = 0;
+    return has_given_slack(__real_dh_slack_for_handle(handle));
 }
 
 /* It is for the call that follows, not for other tasks. */

@@ -214,6 +214,28 @@ describe("a coroutine as worker", function()
     end)
   end)
 
+  it("B12 made by a factory may return another, which is nobody's", function()
+    testing.run(function(t)
+      local is_entered = false
+      decnet.worker("factory", function()
+        return coroutine.create(function()
+          return coroutine.create(function() is_entered = true end)
+        end)
+      end)
+      t:advance(0)
+      assert.equal("done", t:status("factory").state)
+      assert.is_false(is_entered)
+    end)
+  end)
+
+  it("is for one worker only", function()
+    testing.run(function()
+      local co = coroutine.create(function() end)
+      decnet.worker("one", co)
+      run.raises("other", decnet.worker, "other", co)
+    end)
+  end)
+
   it("B12 that has started, or is dead, is a crash of the run", function()
     for _, resumes in ipairs { 1, 2 } do
       local crash = run.crash(function()

@@ -194,20 +194,20 @@ describe("decnet.run_group", function()
   end)
 
   it("stops all on the stop event, and awaits them", function()
-    local stop, begun, ended = decnet.event(), 0, {}
+    local stop, begun, ended = decnet.event(), {}, {}
     local function body(self)
       self:defer(function()
         decnet.yield()
-        ended[#ended + 1] = self.name
+        ended[self.name] = true
       end)
-      begun = begun + 1
-      if begun == 3 then
+      begun[self.name] = true
+      if begun.a and begun.b and begun.c then
         stop:set()
       end
       run.forever()
     end
     decnet.run_group({ { "a", body }, { "b", body }, { "c", body } }, quiet { stop = stop })
-    assert.equal(3, #ended)
+    assert.same({ a = true, b = true, c = true }, ended)
   end)
 
   it("returns at once when the stop event is set already", function()

@@ -64,6 +64,27 @@ describe("a fingerprint", function()
     end
   end)
 
+  it("is the closure's own where all share cells, and some are in a cycle with these", function()
+    local made = load_value [[
+      local list, one, nobody = {}, nil, nil
+      for i = 1, 3 do
+        list[i] = function() return one end
+        list[i + 3] = function() return nobody end
+      end
+      one = list[2]
+      return list
+    ]]
+    for _, order in ipairs { { 1, 2, 3 }, { 3, 2, 1 }, { 2, 1, 3 }, { 4, 1, 5, 3, 2, 6 } } do
+      local session_of_all = session()
+      for _, i in ipairs(order) do
+        assert.equal(session():hash(made[i]), session_of_all:hash(made[i]))
+      end
+    end
+    assert.not_equal(session():hash(made[1]), session():hash(made[2]))
+    assert.equal(session():hash(made[1]), session():hash(made[3]))
+    assert.not_equal(session():hash(made[1]), session():hash(made[4]))
+  end)
+
   local SAME = {
     ["moved to another line, with comments and other names"] = {
       "local a = 1 return function(x) return function() return x + a end end",

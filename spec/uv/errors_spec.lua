@@ -162,3 +162,33 @@ describe("decnet.uv", function()
     end)
   end)
 end)
+
+-- luv's finalizer took the table for a handle, and freed the memory of one that libuv still had.
+describe("the finalizer of luv's handles", function()
+  local timer, finalize
+
+  before_each(function()
+    timer = luv.new_timer()
+    finalize = getmetatable(timer).__gc
+  end)
+
+  it("leaves a table alone that has their metatable", function()
+    setmetatable({}, getmetatable(timer))
+    collectgarbage()
+    finalize({})
+    finalize()
+    timer:close()
+  end)
+
+  it("leaves a handle alone that a script gives it", function()
+    finalize(timer)
+    assert.is_true(timer:start(60000, 0, function() end) == 0)
+    timer:close()
+    finalize(timer)
+    assert.is_true(timer:is_closing())
+  end)
+
+  it("lets libuv close what was closing when a plain lua5.4 ended", function()
+    timer:close() -- what ends by SIGSEGV is the program that runs this file
+  end)
+end)

@@ -199,6 +199,82 @@ describe("decnet.uv on sockets", function()
     end)
   end)
 
+  -- One write in 32 was a request, whatever the task did in between: as dear as twenty others.
+  it("does not give way in a write whose task has just waited for something", function()
+    real.worker(function()
+      local a = pair()
+      local turns, is_over = 0, false
+      decnet.spawn(function()
+        while not is_over do
+          turns = turns + 1
+          decnet.yield()
+        end
+      end)
+      for _ = 1, 100 do
+        decnet.yield()
+        local before = turns
+        assert.is_true(uv.write(a, "x"))
+        assert.equal(before, turns)
+      end
+      is_over = true
+    end)
+  end)
+
+  it("gives way in writes that a socket refuses, too", function()
+    real.worker(function()
+      local a = pair()
+      assert.is_true(uv.shutdown(a))
+      local turns, is_over = 0, false
+      decnet.spawn(function()
+        while not is_over do
+          turns = turns + 1
+          decnet.yield()
+        end
+      end)
+      decnet.yield()
+      local before, refused = turns, 0
+      for _ = 1, 100 do
+        local ok, message, code = uv.write(a, "x")
+        if not ok then
+          assert.same({ "EPIPE: broken pipe", "EPIPE" }, { message, code })
+          refused = refused + 1
+        end
+      end
+      is_over = true
+      assert.is_true(refused > 90)
+      assert.is_true(turns - before >= 2)
+    end)
+  end)
+
+  it("writes nothing for who is no worker, and to nothing that is no stream", function()
+    local a, b = pair()
+    run.raises("only a worker can wait", uv.write, a, "x")
+    a:close()
+    b:close()
+    real.worker(function()
+      run.raises("bad argument #1 to 'uv.write'", uv.write, luv.new_timer(), "x")
+      run.raises("bad argument #1 to 'uv.write'", uv.write, io.stdout, "x")
+    end)
+  end)
+
+  it("says whose line a write is that it refuses", function()
+    real.worker(function()
+      local a = pair()
+      local misuses = {
+        { "uv.write waits and returns the results: give it no callback", "x", function() end },
+        { "uv.write waits and returns the results: give it no callback", "x", nil, function() end },
+        { "bad argument #2 to 'uv.write' (string or table of strings expected, got nil)" },
+        { "bad argument #2 to 'uv.write' (table of strings expected, got boolean at [1])",
+          { true } },
+      }
+      for _, misuse in ipairs(misuses) do
+        local here = debug.getinfo(1, "Sl")
+        local _, message = pcall(function() uv.write(a, table.unpack(misuse, 2, 4)) end)
+        assert.equal(("%s:%d: %s"):format(here.short_src, here.currentline + 1, misuse[1]), message)
+      end
+    end)
+  end)
+
   it("waits in no write where it must not, nor when it is cancelled", function()
     real.worker(function()
       local a, b = pair()

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/timerq.h"
 #include "host/limits.h"
 #include "host/loop.h"
 
@@ -28,11 +29,13 @@ static inline void dh_budget_end(struct dh_budget *b) {
     b->is_over = b->until_ns != DH_NEVER;
 }
 
+/* Look at the clock. Only dh_budget_is_used_up calls this. */
+void dh_budget_look(struct dh_budget *b);
+
 /* Is there no time for one more? Never before the first. */
 static inline bool dh_budget_is_used_up(struct dh_budget *b) {
-    if (b->done == b->next_look && !b->is_over) {
-        b->is_over = b->until_ns != DH_NEVER && dh_loop_now() >= b->until_ns;
-        b->next_look += b->done < DH_BUDGET_LOOK ? b->done : DH_BUDGET_LOOK;
+    if (b->done == b->next_look) {
+        dh_budget_look(b);
     }
     b->done++;
     return b->is_over;

@@ -47,6 +47,9 @@ static void with_reason(struct dh_host *host, enum dh_level level, const struct 
                         const char *msg) {
     struct dh_field fields[2];
     size_t n = 0;
+    if (!dh_log_is_on(host->options.log, level)) {
+        return; /* of each start */
+    }
     fields[n++] = dh_field_integer("run", ev->run);
     if (ev->reason != NULL) {
         fields[n++] = dh_field_cstring("reason", ev->reason);

@@ -30,7 +30,7 @@ static int l_sleep(lua_State *L) {
         return dh_wait_cancelled(L, t);
     }
     if (seconds == 0) {
-        return dh_wait_turn(L, t, 0, sleep_k);
+        return dh_wait_turn(L, t, 0, NULL);
     }
     return dh_wait_suspend(L, t, &sleep_wait, NULL, dh_wait_deadline(dh_vm_of(L), seconds), 0,
                            sleep_k);

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/cold.h"
 #include "script/table.h"
 #include "script/vm.h"
 #include "script/wait.h"
@@ -16,8 +17,8 @@
 ** new to the table, which would have it count all its keys. It shrinks when it is nearly empty and the values
 ** have gone round once, or when they begin at the front, being the first after none, for the 64th time: what
 ** that costs, those who made it grow or came since have paid for. Only senders do either: an error, for memory
-** is out, loses no value. A blocked sender's value is on its own
-** stack, at 2. Receivers wait only while there is no value, senders only while there is no room, so
+** is out, loses no value. A blocked sender's value is on top of its own
+** stack. Receivers wait only while there is no value, senders only while there is no room, so
 ** never both. */
 struct channel {
     const void *type; /* &channel_type */
@@ -42,10 +43,14 @@ struct channel {
 ** costs as much as the rest of a call. */
 static const char channel_type = 0;
 
-static struct channel *check_channel(lua_State *L) {
+DH_COLD static void refuse(lua_State *L) {
+    luaL_typeerror(L, 1, CHANNEL_TYPE);
+}
+
+static inline struct channel *check_channel(lua_State *L) {
     struct channel *ch = lua_touserdata(L, 1);
     if (ch == NULL || lua_rawlen(L, 1) != sizeof(*ch) || ch->type != &channel_type) {
-        luaL_typeerror(L, 1, CHANNEL_TYPE);
+        refuse(L);
     }
     return ch;
 }
@@ -57,7 +62,7 @@ static lua_Integer place_of(const struct channel *ch, lua_Integer i) {
 
 /* So many places, the first value in the first of them. */
 static void resize(lua_State *L, struct channel *ch, lua_Integer size) {
-    lua_createtable(L, size <= INT_MAX ? (int)size : INT_MAX, 0);
+    lua_createtable(L, size <= INT_MAX ? (int)size : INT_MAX, 0); /* unreached: more than 32 GB */
     lua_getiuservalue(L, 1, 1);
     for (lua_Integer i = 0; i < ch->count; i++) {
         lua_rawgeti(L, -1, place_of(ch, i));
@@ -90,18 +95,15 @@ static void settle(lua_State *L, struct channel *ch) {
     }
 }
 
-/* Append the value at idx of from. */
-static void put(lua_State *L, struct channel *ch, lua_State *from, int idx) {
+/* Append the value at 2. */
+static void put(lua_State *L, struct channel *ch) {
     if (ch->count == ch->size) {
         resize(L, ch, ch->size == 0 ? FIRST_SIZE : 2 * ch->size);
     } else if (ch->size > FIRST_SIZE) {
         settle(L, ch);
     }
     lua_getiuservalue(L, 1, 1);
-    lua_pushvalue(from, idx);
-    if (from != L) {
-        lua_xmove(from, L, 1);
-    }
+    lua_pushvalue(L, 2);
     lua_rawseti(L, -2, place_of(ch, ch->count));
     ch->count++;
 }
@@ -117,6 +119,21 @@ static void take(lua_State *L, struct channel *ch) {
     ch->count--;
 }
 
+/* Push the first value of a channel that is full, and append the first blocked sender's, which stands
+** on top of his stack. In a ring that is full that is the same place. */
+static void exchange(lua_State *L, struct channel *ch) {
+    lua_Integer place = place_of(ch, 0);
+    lua_getiuservalue(L, 1, 1);
+    lua_rawgeti(L, -1, place);
+    if (ch->count < ch->size) {
+        lua_pushnil(L);
+        lua_rawseti(L, -3, place);
+    }
+    lua_xmove(ch->senders.first->inner, L, 1);
+    lua_rawseti(L, -3, place_of(ch, ch->count));
+    ch->head = place & (ch->size - 1);
+}
+
 /* The first blocked sender, whose value has been taken, goes on with true. */
 static void release_sender(struct channel *ch) {
     struct dh_task *t = ch->senders.first;
@@ -125,23 +142,22 @@ static void release_sender(struct channel *ch) {
     dh_wake(ch->vm, t, DH_WAKE_DONE, 1);
 }
 
-/* Give the value at 2 to the first who waits for one. */
+/* Give the value on top of the stack, which is popped, to the first who waits for one. */
 static void hand_over(lua_State *L, struct channel *ch) {
     struct dh_task *t = ch->receivers.first;
-    lua_pushvalue(L, 2);
     lua_xmove(L, t->inner, 1);
     dh_line_leave(&ch->receivers, t);
     dh_wake(ch->vm, t, DH_WAKE_DONE, 1);
 }
 
-/* Send the value at 2 if that needs no waiting. */
+/* Send the value at 2, on top of the stack, if that needs no waiting. */
 static bool send_now(lua_State *L, struct channel *ch) {
     if (ch->receivers.first != NULL) {
         hand_over(L, ch);
         return true;
     }
     if (ch->count < ch->capacity) {
-        put(L, ch, L, 2);
+        put(L, ch);
         return true;
     }
     return false;
@@ -149,23 +165,19 @@ static bool send_now(lua_State *L, struct channel *ch) {
 
 /* Push a value if there is one. */
 static bool recv_now(lua_State *L, struct channel *ch) {
-    const struct dh_task *sender = ch->senders.first;
-    if (ch->count == 0 && sender == NULL) {
+    if (ch->senders.first == NULL) {
+        if (ch->count > 0) {
+            take(L, ch);
+            return true;
+        }
         return false;
     }
-    if (ch->count == 0) {
-        lua_pushvalue(sender->inner, 2);
-        lua_xmove(sender->inner, L, 1);
+    if (ch->count > 0) {
+        exchange(L, ch);
     } else {
-        take(L, ch);
-        if (sender != NULL) {
-            put(L, ch, sender->inner, 2);
-            lua_pop(L, 1);
-        }
+        lua_xmove(ch->senders.first->inner, L, 1);
     }
-    if (sender != NULL) {
-        release_sender(ch);
-    }
+    release_sender(ch);
     return true;
 }
 
@@ -173,11 +185,17 @@ static bool recv_now(lua_State *L, struct channel *ch) {
 ** needs no waiting is possible. */
 static bool is_cancelled(const struct channel *ch) {
     const struct dh_task *t = ch->vm->current;
-    return t != NULL && !t->is_killed && !t->forbids_waits && dh_task_is_cancelled(t);
+    return t != NULL && dh_task_is_cancelled(t) && !t->is_killed && !t->forbids_waits;
 }
 
-static uint64_t limit(lua_State *L, const struct channel *ch, int arg) {
-    return lua_gettop(L) < arg ? DH_NEVER : dh_wait_opt_deadline(L, ch->vm, arg, "seconds");
+/* The deadline of a wait whose limit may be given behind so many arguments; more are dropped. */
+static uint64_t limit(lua_State *L, const struct channel *ch, int nargs) {
+    uint64_t deadline_ns = DH_NEVER;
+    if (lua_gettop(L) > nargs) {
+        deadline_ns = dh_wait_opt_deadline(L, ch->vm, nargs + 1, "seconds");
+        lua_settop(L, nargs);
+    }
+    return deadline_ns;
 }
 
 static const struct dh_wait_type send_wait = {"send", dh_wait_leave_line};
@@ -186,7 +204,7 @@ static const struct dh_wait_type recv_wait = {"recv", dh_wait_leave_line};
 static int l_send(lua_State *L) {
     struct channel *ch = check_channel(L);
     luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "value: nil cannot be sent");
-    uint64_t deadline_ns = limit(L, ch, 3);
+    uint64_t deadline_ns = limit(L, ch, 2);
     if (is_cancelled(ch)) {
         return dh_wait_cancelled(L, dh_wait_begin(L, "send"));
     }
@@ -198,13 +216,12 @@ static int l_send(lua_State *L) {
         return 1;
     }
     struct dh_task *t = dh_wait_begin(L, "send");
-    lua_settop(L, 2);
-    return dh_wait_in_line(L, t, &send_wait, &ch->senders, deadline_ns, 2, dh_wait_results_k);
+    return dh_wait_in_line(L, t, &send_wait, &ch->senders, deadline_ns, 0, dh_wait_results_k);
 }
 
 static int l_recv(lua_State *L) {
     struct channel *ch = check_channel(L);
-    uint64_t deadline_ns = limit(L, ch, 2);
+    uint64_t deadline_ns = limit(L, ch, 1);
     if (is_cancelled(ch)) {
         return dh_wait_cancelled(L, dh_wait_begin(L, "recv"));
     }
@@ -215,13 +232,13 @@ static int l_recv(lua_State *L) {
         return dh_wait_answer(L, "closed");
     }
     struct dh_task *t = dh_wait_begin(L, "recv");
-    lua_settop(L, 1);
-    return dh_wait_in_line(L, t, &recv_wait, &ch->receivers, deadline_ns, 1, dh_wait_results_k);
+    return dh_wait_in_line(L, t, &recv_wait, &ch->receivers, deadline_ns, 0, dh_wait_results_k);
 }
 
 static int l_try_send(lua_State *L) {
     struct channel *ch = check_channel(L);
     luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "value: nil cannot be sent");
+    lua_settop(L, 2);
     if (ch->is_closed) {
         return dh_wait_answer(L, "closed");
     }
@@ -290,15 +307,17 @@ static int l_channel(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"close", l_close},       {"iter", l_iter},         {"recv", l_recv}, {"send", l_send},
-    {"try_recv", l_try_recv}, {"try_send", l_try_send}, {NULL, NULL},
+    {"send", l_send},
+    {"recv", l_recv},
+    {"try_send", l_try_send},
+    {"try_recv", l_try_recv},
+    {"close", l_close},
+    {"iter", l_iter},
+    {NULL, NULL},
 };
 
 void dh_channel_open(lua_State *L) {
-    luaL_newmetatable(L, CHANNEL_TYPE);
-    dh_table_seal(L);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
+    dh_table_new_type(L, CHANNEL_TYPE, methods);
     lua_pushcfunction(L, l_len);
     lua_setfield(L, -2, "__len");
     lua_pop(L, 1);

@@ -7,6 +7,7 @@
 #include "script/instance.h"
 #include "script/leftover.h"
 #include "script/limits.h"
+#include "script/pool.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -146,10 +147,31 @@ static void act_on_cycle(struct dh_vm *vm) {
 }
 
 void dh_collector_idle(struct dh_vm *vm) {
+    uint64_t cycles = vm->collector.cycles;
     dh_preempt_begin_turn(&vm->preempt);
     collect(vm, dh_loop_now() + DH_COLLECT_IDLE_NS);
+    if (vm->collector.cycles != cycles && vm->ledger != NULL) {
+        dh_pool_trim(dh_pool_of(vm->ledger)); /* who is idle does not want it at once */
+    }
     act_on_cycle(vm);
     dh_preempt_end_turn(&vm->preempt);
+}
+
+/* A cycle would be due while they start, if they are many: it is cheaper before, and what it frees has
+** room for them. */
+void dh_collector_expect(struct dh_vm *vm, uint32_t workers) {
+    uint64_t bytes = (uint64_t)workers * DH_COLLECT_START_BYTES;
+    if (vm->ledger == NULL) { /* the collector is the program's that embeds us */
+        return;
+    }
+    if (bytes > dh_collector_held(vm)) {
+        dh_preempt_begin_turn(&vm->preempt);
+        collect(vm, DH_NEVER);
+        dh_preempt_end_turn(&vm->preempt);
+    }
+    if (bytes >= 1024) { /* a step of 0 is one */
+        lua_gc(vm->L, LUA_GCSTEP, -(int)(bytes >> 10));
+    }
 }
 
 /* Those who wait */

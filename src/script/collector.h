@@ -50,6 +50,9 @@ size_t dh_collector_held(const struct dh_vm *vm);
 /* Is so much allocated since the last cycle that time with nothing else to do should be used? */
 bool dh_collector_has_debt(const struct dh_vm *vm);
 
+/* So many workers will start: what they begin with stays, so it is no reason to collect. */
+void dh_collector_expect(struct dh_vm *vm, uint32_t workers);
+
 /* Collect for a moment (DH_COLLECT_IDLE_NS). */
 void dh_collector_idle(struct dh_vm *vm);
 

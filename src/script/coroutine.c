@@ -288,13 +288,6 @@ static int park_k(lua_State *L, int status, lua_KContext ctx) {
     return lua_gettop(L);
 }
 
-static int turn_k(lua_State *L, int status, lua_KContext ctx) {
-    (void)status;
-    (void)ctx;
-    dh_wait_end(L);
-    return 0;
-}
-
 static int co_yield(lua_State *L) {
     if (dh_tag_of(L) != DH_TAG_ROOT) {
         return lua_yield(L, lua_gettop(L));
@@ -306,10 +299,10 @@ static int co_yield(lua_State *L) {
     if (t->early != 0) {
         return early_results(L, dh_vm_of(L), t);
     }
-    lua_settop(L, 0);
     if (!t->handed_out) {
-        return dh_wait_turn(L, t, 0, turn_k);
+        return dh_wait_turn(L, t, 0, NULL);
     }
+    lua_settop(L, 0);
     return dh_wait_suspend(L, t, &park_wait, NULL, DH_NEVER, 0, park_k);
 }
 
@@ -327,8 +320,7 @@ int dh_coroutine_turn(lua_State *L) {
     if (dh_task_is_cancelled(t)) {
         return dh_wait_cancelled(L, t);
     }
-    lua_settop(L, 0);
-    return dh_wait_turn(L, t, 0, turn_k);
+    return dh_wait_turn(L, t, 0, NULL);
 }
 
 static int co_running(lua_State *L) {

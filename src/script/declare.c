@@ -25,24 +25,25 @@ static int refuse(lua_State *L, const struct dh_error *err) {
 
 /* Reading */
 
-/* Replace the coroutine at idx by the function it would start with. */
-static void take_body(lua_State *L, int idx) {
+/* Replace the coroutine at idx by the function it would start with; false: it has started. */
+static bool take_body(lua_State *L, int idx) {
     lua_State *co = lua_tothread(L, idx);
-    luaL_argcheck(L, dh_task_can_take(co), idx,
-                  "the coroutine has already started or ended: pass a function, or a coroutine "
-                  "that has not started");
+    if (!dh_task_can_take(co)) {
+        return false;
+    }
     lua_xmove(co, L, 1);
     lua_replace(L, idx);
+    return true;
 }
 
-/* The group that the policy at idx names, or NULL if it names none; false if there is no such. */
-static bool find_group(lua_State *L, int idx, struct dh_sup *sup, struct dh_group **ret_group) {
+/* The group that the policy at idx names, or NULL if there is no such. */
+static struct dh_group *find_group(lua_State *L, int idx, struct dh_sup *sup) {
     size_t len;
-    bool is_named = lua_getfield(L, idx, "group") == LUA_TSTRING;
-    const char *name = is_named ? lua_tolstring(L, -1, &len) : NULL;
-    *ret_group = is_named ? dh_sup_find_group(sup, name, len) : NULL;
+    lua_getfield(L, idx, "group");
+    const char *name = lua_tolstring(L, -1, &len);
+    struct dh_group *group = dh_sup_find_group(sup, name, len);
     lua_pop(L, 1);
-    return !is_named || *ret_group != NULL;
+    return group;
 }
 
 static int refuse_group(lua_State *L, int idx) {
@@ -74,11 +75,14 @@ static void read_after(lua_State *L, int idx, struct dh_spec *spec) {
 ** filled. What it refers to stays on the stack. False if its group is unknown. */
 static bool read_spec(lua_State *L, int idx, struct dh_sup *sup, struct dh_spec *ret_spec) {
     memset(ret_spec, 0, sizeof(*ret_spec));
-    if (!find_group(L, idx, sup, &ret_spec->group)) {
+    const struct dh_declared *declared = dh_hostlib_policy(L, idx);
+    if (declared->has_group && (ret_spec->group = find_group(L, idx, sup)) == NULL) {
         return false;
     }
-    ret_spec->policy = dh_hostlib_policy(L, idx);
-    read_after(L, idx, ret_spec);
+    ret_spec->policy = &declared->policy;
+    if (declared->has_after) {
+        read_after(L, idx, ret_spec);
+    }
     return true;
 }
 
@@ -106,8 +110,11 @@ static int make_unit(lua_State *L, struct dh_sup *sup, struct dh_spec *ret_spec)
     luaL_checkany(L, 3);
     luaL_checktype(L, 4, LUA_TTABLE);
     lua_settop(L, 4);
-    if (lua_isthread(L, 3)) {
-        take_body(L, 3);
+    if (lua_isthread(L, 3) && !take_body(L, 3)) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "run: the coroutine has already started or ended: pass a function, or a "
+                           "coroutine that has not started");
+        return 0;
     }
     if (!read_spec(L, 4, sup, ret_spec)) {
         refuse_group(L, 4);
@@ -196,8 +203,9 @@ static int host_is_same(lua_State *L) {
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);
     struct dh_spec spec = {0};
-    bool is_same = unit != NULL && is_same_group(L, 3, &unit->worker) &&
-                   dh_policy_is_equal(dh_hostlib_policy(L, 3), dh_sup_policy(&unit->worker));
+    bool is_same =
+        unit != NULL && is_same_group(L, 3, &unit->worker) &&
+        dh_policy_is_equal(&dh_hostlib_policy(L, 3)->policy, dh_sup_policy(&unit->worker));
     if (is_same) {
         read_after(L, 3, &spec);
         is_same = spec.after_count == dh_sup_after_count(&unit->worker);
@@ -490,14 +498,24 @@ static int l_refuse_order(lua_State *L) {
     return 0;
 }
 
-/* loading(): the load that the code asking is part of, or nil. */
-static int l_loading(lua_State *L) {
-    const struct dh_vm *vm = dh_vm_of(L);
-    if (vm->current != NULL && vm->current->run->is_loading) {
-        dh_vm_push_anchored(dh_vm_of(L), L, vm->current->run->main.anchor);
-    } else {
-        lua_pushnil(L);
+bool dh_load_push(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    if (vm->current == NULL || !vm->current->run->is_loading) {
+        return false;
     }
+    dh_vm_push_anchored(vm, L, vm->current->run->main.anchor);
+    return true;
+}
+
+/* is_printable(value): is it a string, not empty, and of nothing but the printable characters of ASCII? */
+static int l_is_printable(lua_State *L) {
+    size_t len = 0;
+    const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
+    size_t printable = 0;
+    while (printable < len && text[printable] >= ' ' && text[printable] <= '~') {
+        printable++;
+    }
+    lua_pushboolean(L, len > 0 && printable == len);
     return 1;
 }
 
@@ -529,8 +547,8 @@ void dh_declare_open(lua_State *L) {
     luaL_newlib(L, load_methods);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
-    lua_pushcfunction(L, l_loading);
-    lua_setfield(L, -2, "loading");
+    lua_pushcfunction(L, l_is_printable);
+    lua_setfield(L, -2, "is_printable");
     lua_pushcfunction(L, l_refuse_order);
     lua_setfield(L, -2, "refuse_order");
     lua_pushcfunction(L, dh_unit_settle);

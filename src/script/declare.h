@@ -28,6 +28,9 @@ struct dh_load {
 /* Methods of the host, for its table; the userdata is at 1. */
 extern const luaL_Reg dh_declare_host_methods[];
 
+/* Push the load that the code running is part of; false: none, and nothing is pushed. */
+bool dh_load_push(lua_State *L);
+
 /* Raise, at the line 'level' functions up, if a load asks: it may be refused yet, so it gives no orders
 ** to the workers that run nor to their host. */
 void dh_load_refuse_order(lua_State *L, int level);

@@ -82,14 +82,11 @@ static int l_event(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"clear", l_clear}, {"is_set", l_is_set}, {"set", l_set}, {"wait", l_wait}, {NULL, NULL},
+    {"set", l_set}, {"wait", l_wait}, {"is_set", l_is_set}, {"clear", l_clear}, {NULL, NULL},
 };
 
 void dh_event_open(lua_State *L) {
-    luaL_newmetatable(L, EVENT_TYPE);
-    dh_table_seal(L);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
+    dh_table_new_type(L, EVENT_TYPE, methods);
     lua_pop(L, 1);
     lua_pushcfunction(L, l_event);
     lua_setfield(L, -2, "event");

@@ -38,6 +38,7 @@ struct node {
     bool is_state;
     bool reaches_state;
     bool is_done;
+    bool is_in_cycle;
 };
 
 /* Key and value of an entry: a node, or the hash of what is none. */
@@ -46,6 +47,14 @@ struct edge {
     uint64_t value_hash;
     uint32_t key;
     uint32_t value;
+};
+
+/* A function, by what makes it: its code and its cells. */
+struct closure {
+    const void *code; /* NULL: there is none */
+    const void *cells[UINT8_MAX];
+    int cell_count;
+    uint64_t hash;
 };
 
 struct session {
@@ -75,6 +84,7 @@ struct session {
     struct dh_bytecode code; /* of the last function, */
     const void *code_read;   /* which is this; NULL: none is known */
     size_t code_at;          /* see closure.h */
+    struct closure last;     /* that was asked for */
 };
 
 static void *grow(lua_State *L, void *list, size_t *cap, size_t need, size_t size) {
@@ -129,7 +139,7 @@ static uint32_t node_of(lua_State *L, int session, struct session *s, const void
     if (*slot != 0) {
         return *slot - 1;
     }
-    if (s->node_count >= NO_NODE - 1) {
+    if (s->node_count >= NO_NODE - 1) { /* unreached: they take more memory than there is */
         luaL_error(L, "a script with too many values to compare");
     }
     lua_pushvalue(L, idx);
@@ -442,6 +452,9 @@ static void finish(lua_State *L, struct session *s, uint32_t root) {
         PUSH(L, s, done, done_count, done_cap, i);
     } while (i != root);
     if (s->done_count - first > 1 || is_own_child(s, root)) {
+        for (size_t k = first; k < s->done_count; k++) {
+            s->nodes[s->done[k]].is_in_cycle = true;
+        }
         hash_cycle(L, s, first);
     } else {
         s->nodes[root].hash = sum_edges(s, &s->nodes[root]);
@@ -523,9 +536,50 @@ static uint32_t visit(lua_State *L, int session, int idx, uint64_t *ret_hash) {
     return root;
 }
 
+static const void *code_of(lua_State *L, const struct session *s, int idx) {
+    bool is_ours = lua_isfunction(L, idx) && !lua_iscfunction(L, idx);
+    return is_ours ? dh_closure_code(L, idx, s->code_at) : NULL;
+}
+
+/* Is the value the last function once more, another closure of it? One that has a node may be in a
+** cycle, which tells it from its like. */
+static bool is_like_last(lua_State *L, const struct session *s, int idx) {
+    const struct closure *last = &s->last;
+    if (last->code == NULL || code_of(L, s, idx) != last->code ||
+        *slot_of(s, lua_topointer(L, idx)) != 0) {
+        return false;
+    }
+    for (int i = 0; i < last->cell_count; i++) {
+        if (lua_upvalueid(L, idx, i + 1) != last->cells[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void note_last(lua_State *L, struct session *s, int idx, uint32_t root, uint64_t hash) {
+    struct closure *last = &s->last;
+    bool is_alone = root != NO_NODE && !s->nodes[root].is_in_cycle;
+    last->code = is_alone ? code_of(L, s, idx) : NULL;
+    last->hash = hash;
+    if (last->code != NULL) {
+        lua_Debug ar;
+        lua_pushvalue(L, idx);
+        lua_getinfo(L, ">u", &ar);
+        last->cell_count = ar.nups;
+        for (int i = 0; i < ar.nups; i++) {
+            last->cells[i] = lua_upvalueid(L, idx, i + 1);
+        }
+    }
+}
+
 uint32_t dh_fingerprint(lua_State *L, int session, int idx) {
-    uint64_t hash = 0;
-    visit(L, session, idx, &hash);
+    struct session *s = lua_touserdata(L, session);
+    uint64_t hash = s->last.hash;
+    if (!is_like_last(L, s, idx)) {
+        uint32_t root = visit(L, session, idx, &hash);
+        note_last(L, s, idx, root, hash);
+    }
     return (uint32_t)(hash ^ (hash >> 32));
 }
 

@@ -11,7 +11,8 @@
 **                    has no beginning, four rounds of it, and the sum of the whole cycle
 **
 ** Every node is explored and hashed once, however many workers reach it, so that a hundred thousand
-** that share a function cost a look-up each. Nothing recurs in C.
+** that share a function cost a look-up each; closures of one piece of code that share its cells too,
+** one after the other, have one hash and one node. Nothing recurs in C.
 **
 ** State is what somebody may write to: a table, a userdata, a coroutine, a cell that some function
 ** assigns. Those who reach the same state belong together.

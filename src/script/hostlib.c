@@ -24,7 +24,7 @@
 
 #define HOST_TYPE "decnet.host"
 
-/* Policy tables that have been read: table -> userdata with a struct dh_policy. Weak keys. */
+/* Policy tables that have been read: table -> userdata with a struct dh_declared. Weak keys. */
 static const char policies_key = 0;
 
 struct dh_instance *dh_hostlib_check(lua_State *L) {
@@ -103,7 +103,15 @@ static void read_policy(lua_State *L, int idx, struct dh_policy *p) {
     p->max_memory_bytes = option_bytes(L, idx, "max_memory");
 }
 
-const struct dh_policy *dh_hostlib_policy(lua_State *L, int idx) {
+static void read_declared(lua_State *L, int idx, struct dh_declared *ret_declared) {
+    read_policy(L, idx, &ret_declared->policy);
+    ret_declared->has_group = lua_getfield(L, idx, "group") == LUA_TSTRING;
+    lua_getfield(L, idx, "after");
+    ret_declared->has_after = lua_rawlen(L, -1) > 0;
+    lua_pop(L, 2);
+}
+
+const struct dh_declared *dh_hostlib_policy(lua_State *L, int idx) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &policies_key);
     lua_pushvalue(L, idx);
     if (lua_rawget(L, -2) == LUA_TUSERDATA) {
@@ -111,13 +119,13 @@ const struct dh_policy *dh_hostlib_policy(lua_State *L, int idx) {
         return lua_touserdata(L, -1);
     }
     lua_pop(L, 1);
-    struct dh_policy *p = lua_newuserdatauv(L, sizeof(*p), 0);
-    read_policy(L, idx, p);
+    struct dh_declared *declared = lua_newuserdatauv(L, sizeof(*declared), 0);
+    read_declared(L, idx, declared);
     lua_pushvalue(L, idx);
     lua_pushvalue(L, -2);
     lua_rawset(L, -4);
     lua_remove(L, -2);
-    return p;
+    return declared;
 }
 
 static uint64_t log_clock(void *arg) {
@@ -270,6 +278,7 @@ static int host_run(lua_State *L) {
     if (instance->host.is_running || instance->host.options.is_virtual) {
         return luaL_error(L, "this host is running already");
     }
+    dh_collector_expect(instance->vm, instance->host.sup.worker_count);
     int code = dh_host_run(&instance->host, &err);
     lua_pushinteger(L, code);
     if (code == DH_EXIT_USAGE) {
@@ -465,6 +474,12 @@ static int host_get(lua_State *L) {
     return 1;
 }
 
+/* host:has_workers(): is any declared? */
+static int host_has_workers(lua_State *L) {
+    lua_pushboolean(L, dh_sup_first(&dh_hostlib_check(L)->host.sup) != NULL);
+    return 1;
+}
+
 /* host:workers(): the handles in order of declaration. */
 static int host_workers(lua_State *L) {
     struct dh_instance *instance = dh_hostlib_check(L);
@@ -598,7 +613,8 @@ static int host_gc(lua_State *L) {
     return 0;
 }
 
-/* current_host(): the host that is being declared or runs, or nil. */
+/* current_host(): the host that is being declared or runs, or nil; and the load that the code asking is
+** part of, if it is of one. */
 static int l_current_host(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
     if (vm->instance == NULL) {
@@ -606,7 +622,7 @@ static int l_current_host(lua_State *L) {
     } else {
         dh_instance_push(L, vm->instance);
     }
-    return 1;
+    return dh_load_push(L) ? 2 : 1;
 }
 
 /* count_handles(): handles on the loop that are not the host's own. */
@@ -626,6 +642,7 @@ static const luaL_Reg methods[] = {
     {"groups", host_groups},
     {"idle_for", host_idle_for},
     {"has_ended", host_has_ended},
+    {"has_workers", host_has_workers},
     {"hold", host_hold},
     {"is_over", host_is_over},
     {"kill", host_kill},

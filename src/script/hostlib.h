@@ -8,17 +8,24 @@
 #include <lua.h>
 #include <stdbool.h>
 
-struct dh_group_spec;
+#include "core/spec.h"
+
 struct dh_instance;
-struct dh_policy;
 struct dh_sup;
+
+/* What a table of options says. */
+struct dh_declared {
+    struct dh_policy policy;
+    bool has_group; /* it names one */
+    bool has_after; /* it names some */
+};
 
 /* The host whose userdata is at 1; raises if it is closed. */
 struct dh_instance *dh_hostlib_check(lua_State *L);
 
-/* The policy of the table at idx, which lua/decnet/spec.lua has checked and filled; read once. The
-** userdata it lives in is pushed. */
-const struct dh_policy *dh_hostlib_policy(lua_State *L, int idx);
+/* The table at the absolute idx, which lua/decnet/spec.lua has checked and filled; read once. The userdata
+** that it is read to is pushed. */
+const struct dh_declared *dh_hostlib_policy(lua_State *L, int idx);
 
 /* The group of (name, options) at 2 and 3. */
 void dh_hostlib_read_group(lua_State *L, struct dh_group_spec *ret_spec);

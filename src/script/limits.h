@@ -54,7 +54,7 @@
 /* What one read of decnet.uv.read may bring: as much as libuv suggests to anybody. */
 #define DH_READ_BYTES 65536u
 
-/* One write of so many is a request, though the socket might take it at once: its task gives way. */
+/* Writes in a row that a socket takes, or refuses, at once; then the task gives way. */
 #define DH_WRITES_AT_ONCE 32
 
 /* Free places in the registry when luv's fs_scandir is called: it takes two. */
@@ -136,6 +136,9 @@
 /* In a cycle that the host steps, workers may allocate so much before they must step, too. */
 #define DH_COLLECT_CREDIT_KB 1024
 
+/* What a worker's run begins with: 'self', a coroutine with its stack, call frames. */
+#define DH_COLLECT_START_BYTES 1300u
+
 /* Less than this allocated since the last cycle is not worth a cycle in idle time. */
 #define DH_COLLECT_MIN_BYTES 1000000u
 
@@ -181,5 +184,8 @@
 
 /* Runs that can end at the same time when memory is out: what each needs for that is kept, 100 bytes. */
 #define DH_SPARE_CLOSINGS 64
+
+/* Of a metatable, and of its table of methods: twice as many as any of them has keys, or more. */
+#define DH_TYPE_PLACES 16
 
 #endif

@@ -10,16 +10,27 @@
 /* luv's set of the metatables of handles. */
 static const char types_key = 0;
 
-uv_handle_t *dh_luv_handle_at(lua_State *L, int idx) {
-    if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx)) {
-        return NULL;
+/* Is the value on top of L's stack, which is popped, such a metatable? Mostly it is the last one. */
+static bool pop_type(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    const void *type = lua_topointer(L, -1);
+    if (type == vm->handle_type) {
+        lua_pop(L, 1);
+        return true;
     }
     lua_rawgetp(L, LUA_REGISTRYINDEX, &types_key);
     lua_insert(L, -2);
-    lua_rawget(L, -2);
-    bool is_handle = lua_toboolean(L, -1);
+    bool is_type = lua_rawget(L, -2) != LUA_TNIL;
     lua_pop(L, 2);
-    return is_handle ? *(uv_handle_t **)lua_touserdata(L, idx) : NULL;
+    if (is_type) {
+        vm->handle_type = type;
+    }
+    return is_type;
+}
+
+uv_handle_t *dh_luv_handle_at(lua_State *L, int idx) {
+    uv_handle_t **handle = lua_touserdata(L, idx);
+    return handle != NULL && lua_getmetatable(L, idx) && pop_type(L) ? *handle : NULL;
 }
 
 bool dh_luv_is_handle(lua_State *L, int idx) {
@@ -38,7 +49,8 @@ int dh_luv_call_noted(lua_State *L) {
 }
 
 int dh_luv_call_with_slack(lua_State *L) {
-    return dh_slack_of_memory() ? dh_luv_call_noted(L) : dh_luv_fail(L, UV_ENOMEM);
+    return dh_slack_for_handle(dh_luv_handle_at(L, 1)) ? dh_luv_call_noted(L)
+                                                       : dh_luv_fail(L, UV_ENOMEM);
 }
 
 int dh_luv_find_callback(lua_State *L) {

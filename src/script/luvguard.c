@@ -304,6 +304,57 @@ static int finalize_scandir(lua_State *L) {
     return 0;
 }
 
+/* ---- handles: a table may have their metatable, too ------------------------------------------------ */
+
+/* luv anchors the handle at 1 until it is closed. */
+static bool is_anchored(lua_State *L) {
+    const uv_handle_t *handle = *(uv_handle_t **)lua_touserdata(L, 1);
+    if (handle == NULL) {
+        return false;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ((const luv_handle_t *)handle->data)->ref);
+    bool is = lua_touserdata(L, -1) == lua_touserdata(L, 1);
+    lua_pop(L, 1);
+    return is;
+}
+
+/* Upvalue 1: luv's finalizer, which takes it that it is given a handle, and that libuv is through with
+** one that is closing. One that is not closed is finalized where its state ends, when no function
+** runs, or by a script. */
+static int finalize_handle(lua_State *L) {
+    if (lua_type(L, 1) != LUA_TUSERDATA) {
+        return 0;
+    }
+    if (is_anchored(L)) {
+        lua_Debug caller;
+        if (lua_getstack(L, 1, &caller)) {
+            return 0;
+        }
+        dh_vm_close_handles(L);
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+/* Put finalize before luv's finalizer in the metatable on top of the stack. */
+static void guard_finalizer(lua_State *L, lua_CFunction finalize) {
+    lua_getfield(L, -1, "__gc");
+    lua_pushcclosure(L, finalize, 1);
+    lua_setfield(L, -2, "__gc");
+}
+
+static void guard_handles(lua_State *L) {
+    lua_getfield(L, LUA_REGISTRYINDEX, "uv_handle"); /* luv's set of their metatables */
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        lua_pop(L, 1);
+        guard_finalizer(L, finalize_handle);
+    }
+    lua_pop(L, 1);
+}
+
 void dh_luvguard_reserve(lua_State *L) {
     int refs[DH_SCANDIR_REFS];
     for (int i = 0; i < DH_SCANDIR_REFS; i++) {
@@ -317,10 +368,9 @@ void dh_luvguard_reserve(lua_State *L) {
 
 void dh_luvguard_open(lua_State *L) {
     luaL_getmetatable(L, "uv_fs");
-    lua_getfield(L, -1, "__gc");
-    lua_pushcclosure(L, finalize_scandir, 1);
-    lua_setfield(L, -2, "__gc");
+    guard_finalizer(L, finalize_scandir);
     lua_pop(L, 1);
+    guard_handles(L);
     static const int codes[] = {
 #define CODE(name, text) UV_##name,
         UV_ERRNO_MAP(CODE)

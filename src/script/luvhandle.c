@@ -40,14 +40,22 @@ static int wrapped_handle_open(lua_State *L) {
 }
 
 /* Any function: what it is given to call belongs to the run. */
-static int wrapped(lua_State *L) {
+static int bind_and(lua_State *L, lua_CFunction call) {
     int callback = dh_luv_find_callback(L);
     struct dh_run *run = callback != 0 ? dh_instance_owner(dh_vm_of(L)) : NULL;
     if (run == NULL) {
         return dh_luv_call(L);
     }
     dh_bound_make(L, callback, run, DH_BOUND_EVENT);
-    return dh_luv_call_noted(L);
+    return call(L);
+}
+
+static int wrapped(lua_State *L) {
+    return bind_and(L, dh_luv_call_noted);
+}
+
+static int wrapped_listen(lua_State *L) {
+    return bind_and(L, dh_luv_call_with_slack);
 }
 
 /* A request of a handle; upvalue 2 is where its callback stands. Without one it is counted, too. */
@@ -70,11 +78,9 @@ static int wrapped_request(lua_State *L) {
     return n;
 }
 
-/* There is a handle at 1, or luv raises. */
-static int start_guarded(lua_State *L) {
-    struct dh_vm *vm = dh_vm_of(L);
-    int n = dh_luv_call_noted(L);
-    dh_luvguard_handle(vm, *(uv_handle_t **)lua_touserdata(L, 1));
+static int start_guarded(lua_State *L, uv_handle_t *handle) {
+    int n = dh_luv_call_with_slack(L);
+    dh_luvguard_handle(dh_vm_of(L), handle);
     return n;
 }
 
@@ -82,24 +88,24 @@ static int start_guarded(lua_State *L) {
 static int wrapped_start(lua_State *L) {
     struct dh_run *run = dh_instance_owner(dh_vm_of(L));
     int callback = run != NULL ? dh_luv_find_callback(L) : 0;
-    if (callback == 0) {
+    uv_handle_t *handle = dh_luv_handle_at(L, 1);
+    if (callback == 0 || handle == NULL) {
         return dh_luv_call_noted(L);
     }
-    uv_handle_t *handle = dh_luv_handle_at(L, 1);
-    if (handle != NULL && !dh_stream_make_way(handle)) {
+    if (!dh_stream_make_way(handle)) {
         return dh_luv_fail_with(L, UV_EBUSY,
                                 "a task waits in decnet.uv.read for what comes on this stream");
     }
     /* luv would keep the callback for ever: its handle closes no more */
-    if (handle != NULL && uv_is_closing(handle)) {
+    if (uv_is_closing(handle)) {
         return dh_luv_fail_with(L, UV_EINVAL, "the handle is closed");
     }
-    if (handle != NULL && dh_series_resume(L, 1, run, callback)) {
-        return start_guarded(L);
+    if (dh_series_resume(L, 1, run, callback)) {
+        return start_guarded(L, handle);
     }
     dh_series_new(L, run, callback);
     dh_bound_make(L, callback, run, DH_BOUND_SERIES);
-    int n = start_guarded(L);
+    int n = start_guarded(L, handle);
     dh_bound_push_series(L, callback);
     dh_series_keep(L, -1, callback);
     dh_series_begin(L, 1, -1);
@@ -293,12 +299,19 @@ int dh_luvhandle_callback(const char *name) {
 
 static lua_CFunction named(const char *name) {
     static const luaL_Reg wrappers[] = {
-        {"close", wrapped_close},          {"is_closing", wrapped_is_closing},
-        {"new_tty", wrapped_new_tty},      {"pipe_open", wrapped_handle_open},
-        {"signal_start", wrapped_signal},  {"signal_start_oneshot", wrapped_signal},
-        {"spawn", wrapped_spawn},          {"tcp_close_reset", wrapped_close},
-        {"tcp_open", wrapped_handle_open}, {"timer_again", dh_luv_call_noted},
-        {"udp_open", wrapped_handle_open}, {NULL, NULL},
+        {"close", wrapped_close},
+        {"is_closing", wrapped_is_closing},
+        {"listen", wrapped_listen},
+        {"new_tty", wrapped_new_tty},
+        {"pipe_open", wrapped_handle_open},
+        {"signal_start", wrapped_signal},
+        {"signal_start_oneshot", wrapped_signal},
+        {"spawn", wrapped_spawn},
+        {"tcp_close_reset", wrapped_close},
+        {"tcp_open", wrapped_handle_open},
+        {"timer_again", dh_luv_call_noted},
+        {"udp_open", wrapped_handle_open},
+        {NULL, NULL},
     };
     const luaL_Reg *w = wrappers;
     while (w->name != NULL && strcmp(w->name, name) != 0) {

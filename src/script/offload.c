@@ -62,6 +62,7 @@ struct dh_offload {
     struct thread *threads; /* the loop's thread only */
     pthread_mutex_t mutex;
     pthread_cond_t has_work;
+    pthread_cond_t has_ended; /* one of the threads */
     /* under the mutex: */
     struct job_queue waiting;
     struct job_queue ended;
@@ -297,6 +298,7 @@ static void *thread_main(void *arg) {
     }
     pool->thread_count--;
     thread->is_over = true;
+    pthread_cond_signal(&pool->has_ended);
     pthread_mutex_unlock(&pool->mutex);
     return NULL;
 }
@@ -403,6 +405,15 @@ static void collect(struct dh_loop *loop) {
     }
 }
 
+/* Not by the wall clock, which may be set meanwhile. */
+static void init_monotonic(pthread_cond_t *cond) {
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
 static struct dh_offload *pool_of(lua_State *L, struct dh_vm *vm) {
     if (vm->offload == NULL) {
         struct dh_offload *pool = calloc(1, sizeof(*pool));
@@ -412,6 +423,7 @@ static struct dh_offload *pool_of(lua_State *L, struct dh_vm *vm) {
         }
         pthread_mutex_init(&pool->mutex, NULL);
         pthread_cond_init(&pool->has_work, NULL);
+        init_monotonic(&pool->has_ended);
         pool->vm = vm;
         vm->offload = pool;
         vm->loop.on_wake = collect;
@@ -419,9 +431,14 @@ static struct dh_offload *pool_of(lua_State *L, struct dh_vm *vm) {
     return vm->offload;
 }
 
-/* Not by the wall clock, which may be set meanwhile. */
-static bool join_until(struct thread *thread, const struct timespec *deadline) {
-    return pthread_clockjoin_np(thread->id, NULL, CLOCK_MONOTONIC, deadline) == 0;
+/* For so long at most. The pool is locked. */
+static void wait_for_threads(struct dh_offload *pool) {
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += DH_OFFLOAD_CLOSE_S;
+    while (pool->thread_count > 0 &&
+           pthread_cond_timedwait(&pool->has_ended, &pool->mutex, &deadline) == 0) {
+    }
 }
 
 void dh_offload_close(struct dh_vm *vm) {
@@ -440,24 +457,15 @@ void dh_offload_close(struct dh_vm *vm) {
         }
     }
     pthread_cond_broadcast(&pool->has_work);
+    wait_for_threads(pool);
     pthread_mutex_unlock(&pool->mutex);
     while ((job = pop(&waiting)) != NULL) {
         job->is_in_pool = false;
         free_job_if_unused(job);
     }
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += DH_OFFLOAD_CLOSE_S;
-    bool is_free = true;
-    struct thread *next;
-    for (struct thread *t = pool->threads; t != NULL; t = next) {
-        next = t->next;
-        if (join_until(t, &deadline)) {
-            free(t);
-        } else {
-            pthread_detach(t->id);
-            is_free = false;
-        }
+    reap(pool);
+    for (struct thread *t = pool->threads; t != NULL; t = t->next) {
+        pthread_detach(t->id);
     }
     vm->offload = NULL;
     vm->loop.on_wake = NULL;
@@ -469,8 +477,9 @@ void dh_offload_close(struct dh_vm *vm) {
         job->is_in_pool = false;
         free_job_if_unused(job);
     }
-    if (is_free) { /* else it belongs to the threads that were left behind */
+    if (pool->threads == NULL) { /* else it belongs to those that were left behind */
         pthread_cond_destroy(&pool->has_work);
+        pthread_cond_destroy(&pool->has_ended);
         pthread_mutex_destroy(&pool->mutex);
         free(pool);
     }

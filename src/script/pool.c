@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -380,6 +381,15 @@ struct dh_pool *dh_pool_new(void) {
     return pool;
 }
 
+void dh_pool_trim(struct dh_pool *pool) {
+    for (struct slab *slab = pool->spares, *next; slab != NULL; slab = next) {
+        next = slab->next;
+        munmap(slab, SLAB_BYTES);
+    }
+    pool->spares = NULL;
+    pool->spare_count = 0;
+}
+
 void dh_pool_free(struct dh_pool *pool) {
     if (pool == NULL) {
         return;
@@ -387,14 +397,15 @@ void dh_pool_free(struct dh_pool *pool) {
     for (unsigned i = 0; i < CLASSES; i++) {
         assert(pool->open[i] == NULL);
     }
-    for (struct slab *slab = pool->spares, *next; slab != NULL; slab = next) {
-        next = slab->next;
-        munmap(slab, SLAB_BYTES);
-    }
+    dh_pool_trim(pool);
     dh_ledger_fini(&pool->ledger);
     free(pool);
 }
 
 struct dh_ledger *dh_pool_ledger(struct dh_pool *pool) {
     return &pool->ledger;
+}
+
+struct dh_pool *dh_pool_of(struct dh_ledger *ledger) {
+    return (struct dh_pool *)((char *)ledger - offsetof(struct dh_pool, ledger));
 }

@@ -40,7 +40,11 @@ const uint64_t *dh_pool_moves(const struct dh_pool *pool);
 /* A lua_Alloc; ud is the pool. */
 void *dh_pool_realloc(void *ud, void *block, size_t old_size, size_t new_size);
 
+/* Give back to the system what is kept empty for the next to come: up to 1 MB. */
+void dh_pool_trim(struct dh_pool *pool);
+
 /* Its accounts. */
 struct dh_ledger *dh_pool_ledger(struct dh_pool *pool);
+struct dh_pool *dh_pool_of(struct dh_ledger *ledger);
 
 #endif

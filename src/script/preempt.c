@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "core/cold.h"
 #include "script/cap.h"
 #include "script/debughook.h"
 #include "script/errfunc.h"
@@ -376,7 +377,7 @@ void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co) {
     arm(p, co);
 }
 
-void dh_preempt_force(const struct dh_preempt *p, lua_State *co) {
+DH_COLD void dh_preempt_force(const struct dh_preempt *p, lua_State *co) {
     if (lua_gethook(co) != on_count && !dh_debughook_is(lua_gethook(co))) {
         lua_sethook(co, on_forced_count, LUA_MASKCOUNT, p->force_count);
     }

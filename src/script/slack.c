@@ -7,12 +7,32 @@
 #include "script/limits.h"
 #include "script/vm.h"
 
-bool dh_slack_of_memory(void) {
+static bool is_there(size_t bytes) {
     /* volatile: else the compiler knows that nobody uses it, and asks nobody */
-    void *volatile block = malloc(DH_SLACK_BYTES);
-    bool is_there = block != NULL;
+    void *volatile block = malloc(bytes);
+    bool is = block != NULL;
     free(block);
-    return is_there;
+    return is;
+}
+
+bool dh_slack_of_memory(void) {
+    return is_there(DH_SLACK_BYTES);
+}
+
+/* A socket that has no descriptor yet is made when it is started, and gets the lowest one that is free. */
+static size_t growth_of_watchers(const uv_handle_t *handle) {
+    uv_os_fd_t fd;
+    int err = uv_fileno(handle, &fd);
+    size_t count = handle->loop->nwatchers;
+    if ((err == 0 && (size_t)fd < count) || (err != 0 && err != UV_EBADF)) {
+        return 0;
+    }
+    size_t wanted = err == 0 ? (size_t)fd + 1 : count + 1;
+    return 2 * (wanted + 2) * sizeof(void *);
+}
+
+bool dh_slack_for_handle(const uv_handle_t *handle) {
+    return is_there(DH_SLACK_BYTES + (handle != NULL ? growth_of_watchers(handle) : 0));
 }
 
 /* As libuv reads it. */

@@ -8,11 +8,16 @@
 #define DH_SCRIPT_SLACK_H
 
 #include <stdbool.h>
+#include <uv.h>
 
 struct dh_vm;
 
 /* Are there DH_SLACK_BYTES to be had? */
 bool dh_slack_of_memory(void);
+
+/* And what a start of the handle may need for libuv's table of who watches which descriptor? It grows when
+** one watches that is beyond it, to twice its size or more. NULL: no handle. */
+bool dh_slack_for_handle(const uv_handle_t *handle);
 
 /* Can the threads of libuv's pool be started, or have they been? */
 bool dh_slack_of_threads(struct dh_vm *vm);

@@ -29,23 +29,22 @@ void dh_preempt_end_turn(struct dh_preempt *p) {
 void dh_preempt_begin_slice(struct dh_preempt *p, lua_State *co) {
     const struct dh_vm *vm = p->vm;
     const struct dh_host *host = &vm->instance->host;
-    bool has_others = dh_queue_has_any(&vm->queue);
-    /* who is awake has been woken: he was due */
-    uint64_t deadline_ns = dh_queue_has_awake(&vm->queue) ? 0 : dh_timerq_next(&host->timers);
-    if (host->options
-            .is_virtual) { /* its deadlines are not of this clock; whoever moves it waits */
-        has_others = true;
-        deadline_ns = DH_NEVER;
-    } else if (vm->uv_deadline_ns < deadline_ns) {
-        deadline_ns = vm->uv_deadline_ns;
+    bool has_others = true;
+    uint64_t deadline_ns = 0; /* who is awake has been woken: he was due */
+    if (host->options.is_virtual) {
+        deadline_ns = DH_NEVER; /* its deadlines are not of this clock; whoever moves it waits */
+    } else if (!dh_queue_has_awake(&vm->queue)) {
+        has_others = dh_queue_has_any(&vm->queue);
+        deadline_ns = dh_timerq_next(&host->timers);
+        deadline_ns = vm->uv_deadline_ns < deadline_ns ? vm->uv_deadline_ns : deadline_ns;
     }
     atomic_store_explicit(&p->deadline_ns, deadline_ns, memory_order_relaxed);
     atomic_store_explicit(&p->has_others, has_others, memory_order_relaxed);
     p->running = co;
+    atomic_store_explicit(&p->slice, ++p->number, memory_order_release);
     if (p->force_count > 0 && vm->current != NULL) {
         dh_preempt_force(p, co);
     }
-    atomic_store_explicit(&p->slice, ++p->number, memory_order_release);
 }
 
 void dh_preempt_begin_slice_between_turns(struct dh_preempt *p, lua_State *co) {

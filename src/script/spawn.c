@@ -136,10 +136,7 @@ static int l_cancel(lua_State *L) {
 static const luaL_Reg methods[] = {{"cancel", l_cancel}, {"join", l_join}, {NULL, NULL}};
 
 void dh_spawn_open(lua_State *L) {
-    luaL_newmetatable(L, TASK_TYPE);
-    dh_table_seal(L);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
+    dh_table_new_type(L, TASK_TYPE, methods);
     lua_pop(L, 1);
     lua_pushcfunction(L, l_spawn);
     lua_setfield(L, -2, "spawn");

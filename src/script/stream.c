@@ -12,6 +12,7 @@
 #include "script/request.h"
 #include "script/run.h"
 #include "script/series.h"
+#include "script/slack.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -257,6 +258,9 @@ static int watch(lua_State *L, struct reader *r, uv_stream_t *stream) {
         dh_stream_accept(stream, on_alloc, on_piece);
         return 0;
     }
+    if (!dh_slack_for_handle((uv_handle_t *)stream)) {
+        return UV_ENOMEM;
+    }
     dh_loop_touch(&r->vm->loop);
     dh_preempt_note_others(&r->vm->preempt);
     return uv_read_start(stream, on_alloc, on_piece);
@@ -296,7 +300,7 @@ static int l_read(lua_State *L) {
     if (err != 0) {
         return fail_to_watch(L, err);
     }
-    return dh_wait_in_line(L, t, &read_wait, &r->waiting, deadline_ns, 1, dh_wait_results_k);
+    return dh_wait_in_line(L, t, &read_wait, &r->waiting, deadline_ns, 0, dh_wait_results_k);
 }
 
 /* ---- write --------------------------------------------------------------------------------------- */
@@ -308,43 +312,90 @@ static bool can_wait(lua_State *L, const struct dh_vm *vm) {
            lua_isyieldable(L) && !dh_task_is_cancelled(t);
 }
 
-/* write_at_once(stream, data): what a socket takes at once needs no request, as a send needs no wait
-** where a channel has room. Returns true if it took all of it; nil, a message and the code of an error;
-** else false and what is left, for a request. That is also for those who cannot wait, to be told so; for
-** other arguments; and for one write in DH_WRITES_AT_ONCE, so that who writes without end gives
-** way. */
-static int l_write_at_once(lua_State *L) {
-    struct dh_vm *vm = dh_vm_of(L);
-    uv_handle_t *handle = dh_luv_handle_at(L, 1);
-    bool is_more = lua_gettop(L) > 2;
-    lua_pushboolean(L, 0);
-    lua_pushvalue(L, 2);
-    if (is_more || handle == NULL || !dh_stream_is(handle) || uv_is_closing(handle) ||
-        lua_type(L, 2) != LUA_TSTRING || lua_rawlen(L, 2) == 0 || lua_rawlen(L, 2) > INT_MAX ||
-        !can_wait(L, vm) || ++vm->writes_at_once % DH_WRITES_AT_ONCE == 0) {
-        return 2;
+/* The stream that takes the string at 2 at once if it has room; NULL: that is for a request. */
+static uv_stream_t *stream_to_write(lua_State *L, const struct dh_vm *vm) {
+    if (lua_gettop(L) != 2 || lua_type(L, 2) != LUA_TSTRING || !can_wait(L, vm)) {
+        return NULL;
     }
-    size_t len;
-    const char *bytes = lua_tolstring(L, 2, &len);
-    uv_buf_t buf = uv_buf_init((char *)bytes, (unsigned)len);
-    int n = uv_try_write((uv_stream_t *)handle, &buf, 1);
-    if (n == (int)len) {
+    uv_handle_t *handle = dh_luv_handle_at(L, 1);
+    if (handle == NULL || !dh_stream_is(handle) || uv_is_closing(handle)) {
+        return NULL;
+    }
+    return (uv_stream_t *)handle;
+}
+
+static int answered_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)L;
+    (void)status;
+    return (int)ctx;
+}
+
+/* The socket has answered at once: so many values on top of the stack. Who writes without end, and waits
+** for nothing in between, gives way. */
+static int answered(lua_State *L, struct dh_vm *vm, int nresults) {
+    uint64_t slice = dh_preempt_slice(&vm->preempt);
+    if (vm->write_slice != slice) {
+        vm->write_slice = slice;
+        vm->writes_at_once = 0;
+    }
+    if (++vm->writes_at_once == DH_WRITES_AT_ONCE) {
+        return dh_wait_turn(L, vm->current, nresults, answered_k);
+    }
+    return nresults;
+}
+
+static int requested_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    return lua_gettop(L);
+}
+
+/* All of it, or what is left. Upvalue 1: the function that makes a request and waits for it. */
+static int request(lua_State *L) {
+    dh_wait_begin(L, "uv.write");
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, requested_k);
+    return lua_gettop(L);
+}
+
+/* write(stream, data): what a socket takes at once needs no request, as a send needs no wait where a
+** channel has room. The request is also for those who cannot wait, to be told so, and for other arguments. */
+static int l_write(lua_State *L) {
+    struct dh_vm *vm = dh_vm_of(L);
+    uv_stream_t *stream = stream_to_write(L, vm);
+    size_t len = 0;
+    const char *bytes = stream != NULL ? lua_tolstring(L, 2, &len) : NULL;
+    int n = UV_EAGAIN;
+    if (len > 0 && len <= INT_MAX) {
+        uv_buf_t buf = uv_buf_init((char *)bytes, (unsigned)len);
+        n = uv_try_write(stream, &buf, 1);
+    }
+    if (n > 0 && (size_t)n == len) {
         lua_pushboolean(L, 1);
-        return 1;
+        return answered(L, vm, 1);
     }
     if (n < 0 && n != UV_EAGAIN) { /* to be told now: a socket tells why it was reset only once */
-        return dh_luv_fail(L, n);
+        return answered(L, vm, dh_luv_fail(L, n));
     }
     if (n > 0) {
         lua_pushlstring(L, bytes + n, len - (size_t)n);
-        lua_replace(L, -2);
+        lua_replace(L, 2);
     }
-    return 2;
+    return request(L);
+}
+
+/* writer(fn): decnet.uv.write, which calls fn as itself for a request. */
+static int l_writer(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    lua_pushcclosure(L, l_write, 1);
+    return 1;
 }
 
 static const luaL_Reg functions[] = {
     {"read", l_read},
-    {"write_at_once", l_write_at_once},
+    {"writer", l_writer},
     {NULL, NULL},
 };
 

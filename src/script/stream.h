@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
-** Streams of luv's, for tasks: decnet.uv.read, and what decnet.uv.write can do at once.
+** Streams of luv's, for tasks: decnet.uv.read, and decnet.uv.write where that needs no request.
 **
 ** To read a piece by read_start, a callback and read_stop takes two calls of epoll_ctl, a closure and a
 ** coroutine. Here libuv calls us: the piece goes to the task that waits for it, and libuv goes on
@@ -46,7 +46,7 @@ void dh_stream_end(lua_State *L, uv_handle_t *handle);
 /* Is it watched for decnet.uv.read? That alone keeps no loop alive: the tasks that wait do. */
 bool dh_stream_is_watched(const uv_handle_t *handle);
 
-/* Add read and write_at_once to the module on top of L's stack. Raises on memory errors. */
+/* Add read and writer to the module on top of L's stack. Raises on memory errors. */
 void dh_stream_open(lua_State *L);
 
 #endif

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "core/cold.h"
 #include "script/backlog.h"
 #include "script/cap.h"
 #include "script/collector.h"
@@ -34,7 +35,8 @@ bool dh_task_can_take(lua_State *co) {
            lua_gettop(co) == 1;
 }
 
-bool dh_task_is_cancelled(const struct dh_task *t) {
+/* Is one of the cancellations, which t may be shielded from, in force? */
+DH_COLD static bool is_in_force(const struct dh_task *t) {
     switch (t->scopes != NULL ? dh_scope_verdict(t) : DH_SCOPE_NOTHING) {
         case DH_SCOPE_CANCELS:
             return true;
@@ -43,6 +45,10 @@ bool dh_task_is_cancelled(const struct dh_task *t) {
         default:
             return t->is_cancelled || (t->run->is_cancelled && t->run->phase != DH_RUN_CLEANUP);
     }
+}
+
+bool dh_task_is_cancelled(const struct dh_task *t) {
+    return (t->scopes != NULL || t->is_cancelled || t->run->is_cancelled) && is_in_force(t);
 }
 
 /* Was the cancellation that ended t asked for by somebody? */
@@ -293,17 +299,20 @@ static void leave_tired(struct dh_vm *vm, struct dh_task *t) {
 }
 
 void dh_task_resume(struct dh_vm *vm, struct dh_task *t) {
-    if (!t->is_started && !t->is_callback && dh_task_is_cancelled(t)) {
-        end_from_outside(vm, t);
-        return;
-    }
-    int nargs = t->is_started ? (t->inner == t->co ? t->nresults : 0) : lua_gettop(t->co) - 1;
+    int nargs = t->inner == t->co ? t->nresults : 0;
     int nresults = 0;
-    t->is_started = true;
+    if (!t->is_started) {
+        if (!t->is_callback && dh_task_is_cancelled(t)) {
+            end_from_outside(vm, t);
+            return;
+        }
+        nargs = lua_gettop(t->co) - 1;
+        t->is_started = true;
+    }
     t->state = DH_TASK_RUNNING;
     if (t->is_preempted) { /* a preempted slice goes on */
         leave_tired(vm, t);
-    } else {
+    } else if (t->handed_out) { /* a flag just written is slow to read with its neighbours */
         t->handed_out = false;
     }
     vm->is_host_yield = false;

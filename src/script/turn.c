@@ -40,8 +40,12 @@ static void step_out(struct dh_queue *q, struct dh_run *run) {
 }
 
 /* A run stands in line while it has a task to go on with, unless that has to wait. */
+static bool belongs_in_line(const struct dh_run *run) {
+    return run->has_work || (run->awake.first != NULL && !run->has_preempted);
+}
+
 static void update(struct dh_queue *q, struct dh_run *run) {
-    bool belongs = run->has_work || (run->awake.first != NULL && !run->has_preempted);
+    bool belongs = belongs_in_line(run);
     if (belongs && !run->is_in_line) {
         line_up(q, run);
     } else if (!belongs && run->is_in_line) {
@@ -74,10 +78,12 @@ void dh_ready(struct dh_vm *vm, struct dh_task *t) {
     } else {
         dh_line_join(&t->run->awake, t);
         t->run->awake_count++;
-        update(&vm->queue, t->run);
+        if (!t->run->is_in_line && belongs_in_line(t->run)) {
+            line_up(&vm->queue, t->run);
+        }
     }
-    dh_loop_interrupt(&vm->loop);
     dh_preempt_note_others(&vm->preempt);
+    dh_loop_interrupt(&vm->loop);
 }
 
 static void leave_fresh(struct dh_queue *q, struct dh_task *t) {
@@ -122,11 +128,12 @@ static bool is_used_up(struct dh_vm *vm, struct dh_budget *b) {
 /* The tasks that the run has now. */
 static void serve_tasks(struct dh_vm *vm, struct dh_run *run, struct dh_budget *b) {
     unsigned n = run->awake_count;
-    do {
-        struct dh_task *t = run->awake.first;
+    struct dh_task *t = run->awake.first;
+    while (t != NULL) {
         leave_awake(t);
         dh_task_resume(vm, t);
-    } while (--n > 0 && run->awake.first != NULL && !run->has_preempted && !is_used_up(vm, b));
+        t = --n > 0 && !run->has_preempted && !is_used_up(vm, b) ? run->awake.first : NULL;
+    }
 }
 
 /* Who is the next to go on is fetched while this one runs. */
@@ -144,7 +151,9 @@ static void serve_first(struct dh_vm *vm, struct dh_budget *b) {
     } else {
         serve_tasks(vm, run, b);
     }
-    update(&vm->queue, run);
+    if (run->is_in_line != belongs_in_line(run)) {
+        update(&vm->queue, run);
+    }
 }
 
 /* Returns false if it was preempted: then somebody else waits, and the rest is for the round after

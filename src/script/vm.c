@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cold.h"
 #include "host/signals.h"
 #include "script/coroutine.h"
 #include "script/debughook.h"
@@ -34,7 +35,7 @@
 #define VM_KEY "decnet.vm"
 
 /* A coroutine made before decnet was loaded: its extra space is still empty. */
-static struct dh_vm *adopt(lua_State *L) {
+DH_COLD static struct dh_vm *adopt(lua_State *L) {
     lua_getfield(L, LUA_REGISTRYINDEX, VM_KEY);
     struct dh_vm *vm = lua_touserdata(L, -1);
     lua_pop(L, 1);
@@ -43,15 +44,18 @@ static struct dh_vm *adopt(lua_State *L) {
 }
 
 struct dh_vm *dh_vm_of(lua_State *L) {
-    while (dh_tag_of(L) == DH_TAG_NESTED) {
-        L = dh_tag_pointer(L);
+    for (;;) {
+        void *p = dh_tag_pointer(L);
+        switch (dh_tag_of(L)) {
+            case DH_TAG_ROOT:
+                return ((const struct dh_task *)p)->run->instance->vm;
+            case DH_TAG_NESTED:
+                L = p;
+                break;
+            default:
+                return p != NULL ? p : adopt(L);
+        }
     }
-    if (dh_tag_of(L) == DH_TAG_ROOT) {
-        const struct dh_task *t = dh_tag_pointer(L);
-        return t->run->instance->vm;
-    }
-    struct dh_vm *vm = dh_tag_pointer(L);
-    return vm != NULL ? vm : adopt(L);
 }
 
 static int vm_gc(lua_State *L) {

@@ -45,9 +45,10 @@ struct dh_vm {
     struct dh_files files;
     uint64_t uv_deadline_ns; /* of libuv's own timers when the turn began; DH_NEVER */
     unsigned boundaries;     /* resumes under way from where nobody can yield */
-    lua_State *boundary; /* the coroutine of the innermost of them, NULL: none that has a name */
-    char *read_buffer;   /* of decnet.uv.read, made at its first call */
-    unsigned writes_at_once; /* of decnet.uv.write, which counts them */
+    lua_State *boundary;  /* the coroutine of the innermost of them, NULL: none that has a name */
+    char *read_buffer;    /* of decnet.uv.read, made at its first call */
+    uint64_t write_slice; /* the slice that had the last write at once of decnet.uv.write, */
+    unsigned writes_at_once; /* and how many in a row */
     unsigned in_flight;      /* one-shot requests: the virtual clock stands for them */
     bool is_host_yield;      /* the yield under way is the host's, not the user's */
     bool has_loop;
@@ -59,9 +60,10 @@ struct dh_vm {
     const void *cancelled_id;
     size_t errfunc_at; /* see errfunc.h */
     struct dh_fetch fetch;
-    size_t libraries;  /* of C that were looked at, see spare.h */
-    uint64_t listed;   /* idle coroutines: numbers them, see idle.h */
-    unsigned closings; /* coroutines being closed, each in a __close of the one before */
+    size_t libraries;        /* of C that were looked at, see spare.h */
+    uint64_t listed;         /* idle coroutines: numbers them, see idle.h */
+    unsigned closings;       /* coroutines being closed, each in a __close of the one before */
+    const void *handle_type; /* the metatable of the last of luv's handles that was looked at */
     struct dh_luvguard luvguard;
     uint64_t luv_calls;    /* callbacks of luv's, so far */
     uint64_t late_wakeups; /* wake-ups that found their wait over */

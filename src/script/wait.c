@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/cold.h"
 #include "script/fetch.h"
 #include "script/instance.h"
 #include "script/limits.h"
@@ -74,12 +75,13 @@ static bool push_boundary_name(lua_State *L, lua_State *co) {
     return false;
 }
 
-struct dh_task *dh_wait_begin(lua_State *L, const char *what) {
-    struct dh_vm *vm = dh_vm_of(L);
-    struct dh_task *t = vm->current;
+/* Nobody can wait here: say why. */
+DH_COLD static void refuse(lua_State *L, const char *what) {
+    const struct dh_vm *vm = dh_vm_of(L);
+    const struct dh_task *t = vm->current;
     if (t == NULL || t->run->is_loading) {
         luaL_error(L, "%s: only a worker can wait: call it inside one", what);
-        return NULL;
+        return;
     }
     if (t->is_killed || t->forbids_waits) {
         luaL_error(L, "%s: this run is being killed and can wait no more", what);
@@ -87,13 +89,23 @@ struct dh_task *dh_wait_begin(lua_State *L, const char *what) {
     if (t->atomic_depth > 0) {
         luaL_error(L, "%s: cannot wait inside decnet.atomic", what);
     }
-    if (!lua_isyieldable(L) || vm->boundaries > 0) {
-        if ((!lua_isyieldable(L) && push_boundary_name(L, L)) ||
-            (vm->boundary != NULL && push_boundary_name(L, vm->boundary))) {
-            luaL_error(L, "%s: cannot wait inside '%s', a C function that cannot be suspended",
-                       what, lua_tostring(L, -1));
-        }
-        luaL_error(L, "%s: cannot wait inside a C function that cannot be suspended", what);
+    if ((!lua_isyieldable(L) && push_boundary_name(L, L)) ||
+        (vm->boundary != NULL && push_boundary_name(L, vm->boundary))) {
+        luaL_error(L, "%s: cannot wait inside '%s', a C function that cannot be suspended", what,
+                   lua_tostring(L, -1));
+    }
+    luaL_error(L, "%s: cannot wait inside a C function that cannot be suspended", what);
+}
+
+struct dh_task *dh_wait_begin(lua_State *L, const char *what) {
+    if (!lua_isyieldable(L)) {
+        refuse(L, what);
+    }
+    const struct dh_vm *vm = dh_vm_of(L);
+    struct dh_task *t = vm->current;
+    if (t == NULL || t->run->is_loading || t->is_killed || t->forbids_waits ||
+        t->atomic_depth > 0 || vm->boundaries > 0) {
+        refuse(L, what);
     }
     return t;
 }
@@ -196,10 +208,13 @@ enum dh_wake dh_wait_end(lua_State *L) {
 
 int dh_wait_results_k(lua_State *L, int status, lua_KContext ctx) {
     (void)status;
-    if (dh_wait_end(L) == DH_WAKE_TIMEOUT) {
-        return dh_wait_answer(L, "timeout");
+    (void)ctx;
+    const struct dh_task *t = dh_vm_of(L)->current;
+    if (t->wake == DH_WAKE_DONE) {
+        return t->nresults;
     }
-    return lua_gettop(L) - (int)ctx;
+    dh_wait_end(L);
+    return dh_wait_answer(L, "timeout");
 }
 
 int dh_wait_answer(lua_State *L, const char *why) {

@@ -40,14 +40,14 @@ void dh_line_leave(struct dh_line *line, struct dh_task *t);
 /* The withdraw function of waits made by dh_wait_in_line. */
 void dh_wait_leave_line(struct dh_task *t);
 
-/* Give way for one turn. k is called when it goes on. To be returned. */
+/* Give way for one turn, which nothing ends before its time. k is called when it goes on; NULL: what
+** was called returns, and nothing. To be returned. */
 int dh_wait_turn(lua_State *L, struct dh_task *t, lua_KContext ctx, lua_KFunction k);
 
 /* In a continuation: how the wait of the task that runs on L ended. Raises the cancellation. */
 enum dh_wake dh_wait_end(lua_State *L);
 
-/* A continuation for waits that return what they were woken with: the values above the ctx-th, or nil and
-** "timeout". */
+/* A continuation for waits that return what they were woken with, or nil and "timeout". */
 int dh_wait_results_k(lua_State *L, int status, lua_KContext ctx);
 
 /* Push nil and why there is no result ("timeout", "closed"); returns 2. To be returned. */

@@ -113,9 +113,6 @@ static const luaL_Reg methods[] = {
 };
 
 void dh_worklog_open(lua_State *L) {
-    luaL_newmetatable(L, LOG_TYPE);
-    dh_table_seal(L);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
+    dh_table_new_type(L, LOG_TYPE, methods);
     lua_pop(L, 1);
 }

@@ -17,7 +17,46 @@ local function name(suffix)
   return ("/tmp/decnet-starve-%d-%s"):format(uv.os_getpid(), suffix)
 end
 
+local files = {}
+for i = 1, 600 do
+  files[i] = assert(io.open "/dev/null")
+end
+
+-- Call start with what make makes of a descriptor of about that number, as nobody watches a higher
+-- one yet: libuv's table of who watches which must grow. The turn between takes back the slack that
+-- make was given.
+local function start_at(number, make, start)
+  for i = number, number + 10 do
+    files[i]:close()
+  end
+  local handle = assert(make(assert(uv.socketpair())[1]))
+  decnet.sleep(0)
+  start(handle)
+end
+
+local function pipe_of(fd)
+  local pipe = assert(uv.new_pipe(false))
+  pipe:open(fd)
+  return pipe
+end
+
 local steps = {
+  function()
+    start_at(70, uv.new_poll, function(poll) poll:start("r", function() end) end)
+  end,
+  function()
+    start_at(140, function()
+      local server = assert(uv.new_tcp())
+      assert(server:bind("127.0.0.1", 0))
+      return server
+    end, function(server) server:listen(1, function() end) end)
+  end,
+  function()
+    start_at(280, pipe_of, function(pipe) decnet.timeout(0.001, decnet.uv.read, pipe) end)
+  end,
+  function()
+    start_at(560, pipe_of, function(pipe) pipe:read_start(function() end) end)
+  end,
   function()
     local timer = assert(uv.new_timer())
     called(function(resume) timer:start(1, 0, resume) end)
