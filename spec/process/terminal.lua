@@ -13,7 +13,8 @@ local Screen = {}
 Screen.__index = Screen
 
 local function new_screen(rows, cols)
-  local self = setmetatable({ rows = rows, cols = cols, y = 1, x = 1, pending = "" }, Screen)
+  local self = setmetatable({ rows = rows, cols = cols, y = 1, x = 1, pending = "",
+    top = 1, bottom = rows }, Screen) -- of the region that scrolls
   self:clear(1, rows)
   return self
 end
@@ -44,9 +45,31 @@ function Screen:put(char)
   end
 end
 
+-- One line down; behind the last one of the region, whose first line is lost then.
+local function index(s)
+  if s.y == s.bottom then
+    table.remove(s.cells, s.top)
+    table.insert(s.cells, s.bottom, {})
+  else
+    s.y = math.min(s.y + 1, s.rows)
+  end
+end
+
+-- One line up; before the first one of the region, whose last line is lost then.
+local function reverse_index(s)
+  if s.y == s.top then
+    table.remove(s.cells, s.bottom)
+    table.insert(s.cells, s.top, {})
+  else
+    s.y = math.max(s.y - 1, 1)
+  end
+end
+
+local ESCAPES = { D = index, M = reverse_index }
+
 local CONTROLS = {
   ["\r"] = function(s) s.x = 1 end,
-  ["\n"] = function(s) s.y = math.min(s.y + 1, s.rows) end,
+  ["\n"] = index,
   ["\b"] = function(s) s.x = math.max(s.x - 1, 1) end,
   ["\t"] = function(s) s.x = math.min((s.x - 1) // 8 * 8 + 9, s.cols) end,
 }
@@ -84,7 +107,24 @@ local SEQUENCES = {
     end
   end,
   K = function(s, a) erase_line(s, a or 0) end,
+  r = function(s, a, b) s.top, s.bottom, s.y, s.x = a or 1, b or s.rows, 1, 1 end,
 }
+
+-- Obey the sequence at `at`. Returns where it ends, nil if that is not there yet.
+function Screen:obey(text, at)
+  local params, final, stop = text:match("^\27%[([%d;?]*)([%a@])()", at)
+  local command = SEQUENCES[final]
+  if not stop then
+    final, stop = text:match("^\27([^%[()])()", at)
+    params, command = "", ESCAPES[final]
+  end
+  if command and params:sub(1, 1) ~= "?" then
+    local a, b = params:match "^(%d*);?(%d*)"
+    settle(self)
+    command(self, tonumber(a), tonumber(b))
+  end
+  return stop or text:match("^\27[()][%w]()", at)
+end
 
 --- Draw what was printed; what is not whole waits for the rest.
 function Screen:feed(text)
@@ -94,16 +134,9 @@ function Screen:feed(text)
     local c = text:sub(at, at)
     local stop
     if c == "\27" then
-      local params, final
-      params, final, stop = text:match("^\27%[([%d;?]*)([%a@])()", at)
-      stop = stop or text:match("^\27[()][%w]()", at) or text:match("^\27[^%[()]()", at)
+      stop = self:obey(text, at)
       if not stop then
         break
-      end
-      if final and SEQUENCES[final] and params:sub(1, 1) ~= "?" then
-        local a, b = params:match "^(%d*);?(%d*)"
-        settle(self)
-        SEQUENCES[final](self, tonumber(a), tonumber(b))
       end
     elseif c:byte() < 32 then
       stop = at + 1
@@ -148,6 +181,8 @@ local terminals = {}
 local function quoted(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
+
+M.new_screen = new_screen
 
 --- Is there a script(1) that can do this?
 function M.is_there()

@@ -53,6 +53,21 @@ local function leads(t, name)
   assert.matches("^" .. name .. ",", names(t), t:text())
 end
 
+describe("the screen", function()
+  it("scrolls a part of it, as ncurses does where lines change places", function()
+    for _, size in ipairs { 1, 2, 100 } do
+      local screen = terminal.new_screen(5, 8)
+      local text = "a\r\nb\r\nc\r\nd\r\ne\27[2;4r\27[2;1H\27MB\27[1;5r\27[1;1HA"
+      for at = 1, #text, size do
+        screen:feed(text:sub(at, at + size - 1))
+      end
+      assert.same({ "A", "B", "b", "c", "e" }, screen:lines())
+      screen:feed "\27[2;4r\27[4;1H\nC\27[r"
+      assert.same({ "A", "b", "c", "C", "e" }, screen:lines())
+    end
+  end)
+end)
+
 describe("top", function()
   if not terminal.is_there() then
     return it("needs a terminal", function() pending "script(1) is not installed" end)
