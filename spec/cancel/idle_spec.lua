@@ -244,6 +244,27 @@ describe("a generator that was left in the middle", function()
     assert.same({ "done", 0 }, { status.state, #crashes })
   end)
 
+  it("that died of an error whose caller was told is closed without a word, unless closing raises", function()
+    local kept = {} -- luacheck: ignore 241 331
+    local closed = {}
+    local text = run.logged(function(t)
+      decnet.worker("w", function()
+        for i, at_close in ipairs { function() closed[#closed + 1] = "quietly" end,
+          function() closed[#closed + 1] = "raised" error "in __close" end } do
+          kept[i] = coroutine.create(function()
+            local _ <close> = closing(at_close)
+            error "boom"
+          end)
+          assert.is_false((coroutine.resume(kept[i])))
+        end
+      end)
+      t:advance(1)
+    end, "warn")
+    assert.same({ "raised", "quietly" }, closed)
+    assert.is_nil(text:find("boom", 1, true))
+    run.contains(text, "in __close")
+  end)
+
   it("may leave others behind, which are closed too", function()
     local kept = {}
     local log = log_of(function(self, l)

@@ -3,28 +3,15 @@
 
 local decnet = require "decnet"
 local testing = require "decnet.testing"
-local uv = require "luv"
+local run = require "spec.support.run"
 
 local function finalized(fn)
   setmetatable({}, { __gc = fn })
 end
 
--- What a host logs while fn(t) runs.
-local function logged(fn)
-  local path = os.tmpname()
-  local fd = assert(uv.fs_open(path, "w", 384))
-  testing.run(fn, { log_fd = fd, log_format = "logfmt", log_level = "warn" })
-  uv.fs_close(fd)
-  local file = assert(io.open(path))
-  local text = file:read "a"
-  file:close()
-  os.remove(path)
-  return text
-end
-
 describe("an error in a finalizer #host", function()
   it("is logged, and ends nobody", function()
-    local text = logged(function(t)
+    local text = run.logged(function(t)
       decnet.worker("victim", function()
         finalized(function() error "in the finalizer" end)
         collectgarbage()
@@ -36,7 +23,7 @@ describe("an error in a finalizer #host", function()
       t:advance(1)
       assert.equal("running", t:status "victim".state)
       assert.equal(0, t:status "victim".restarts)
-    end)
+    end, "warn")
     local _, count = text:gsub("in the finalizer", "")
     assert.equal(1, count)
     assert(text:find("level=warn", 1, true))
@@ -45,7 +32,7 @@ describe("an error in a finalizer #host", function()
   end)
 
   it("does not flood the log", function()
-    local text = logged(function(t)
+    local text = run.logged(function(t)
       decnet.worker("many", function()
         for _ = 1, 1000 do
           finalized(function() error "again" end)
@@ -54,13 +41,13 @@ describe("an error in a finalizer #host", function()
         decnet.park()
       end)
       t:advance(1)
-    end)
+    end, "warn")
     local _, count = text:gsub("again", "")
     assert(count > 0 and count <= 10, count)
   end)
 
   it("is what an await in one is", function()
-    local text = logged(function(t)
+    local text = run.logged(function(t)
       decnet.worker("victim", function()
         finalized(function() decnet.sleep(1) end)
         collectgarbage()
@@ -68,14 +55,14 @@ describe("an error in a finalizer #host", function()
       end)
       t:advance(1)
       assert.equal("running", t:status "victim".state)
-    end)
+    end, "warn")
     assert(text:find("sleep: ", 1, true), text)
   end)
 end)
 
 describe("a worker's warn() #host", function()
   it("is off until it is turned on, and then names the worker", function()
-    local text = logged(function(t)
+    local text = run.logged(function(t)
       decnet.worker("warns", function()
         warn "unseen"
         warn "@on"
@@ -84,7 +71,7 @@ describe("a worker's warn() #host", function()
         warn "unseen"
       end)
       t:advance(0)
-    end)
+    end, "warn")
     assert(text:find('worker=warns msg="two pieces"', 1, true), text)
     assert.is_nil(text:find("unseen", 1, true))
   end)

@@ -25,15 +25,28 @@ static int refuse(lua_State *L, const struct dh_error *err) {
 
 /* Reading */
 
-/* Replace the coroutine at idx by the function it would start with; false: it has started. */
-static bool take_body(lua_State *L, int idx) {
+/* Where make_unit keeps what run was. */
+#define RUN_GIVEN 5
+
+/* Replace the coroutine at idx by the function it would start with, which it has, too, until
+** spend_coroutine; false: it has started. */
+static bool copy_body(lua_State *L, int idx) {
     lua_State *co = lua_tothread(L, idx);
     if (!dh_task_can_take(co)) {
         return false;
     }
+    lua_pushvalue(co, -1);
     lua_xmove(co, L, 1);
     lua_replace(L, idx);
     return true;
+}
+
+/* It is declared: a coroutine that was given for it is of no more use. */
+static void spend_coroutine(lua_State *L) {
+    lua_State *co = lua_tothread(L, RUN_GIVEN);
+    if (co != NULL) {
+        lua_settop(co, 0);
+    }
 }
 
 /* The group that the policy at idx names, or NULL if there is no such. */
@@ -110,7 +123,8 @@ static int make_unit(lua_State *L, struct dh_sup *sup, struct dh_spec *ret_spec)
     luaL_checkany(L, 3);
     luaL_checktype(L, 4, LUA_TTABLE);
     lua_settop(L, 4);
-    if (lua_isthread(L, 3) && !take_body(L, 3)) {
+    lua_pushvalue(L, 3); /* RUN_GIVEN */
+    if (lua_isthread(L, 3) && !copy_body(L, 3)) {
         lua_pushnil(L);
         lua_pushliteral(L, "run: the coroutine has already started or ended: pass a function, or a "
                            "coroutine that has not started");
@@ -138,7 +152,11 @@ static int host_declare(lua_State *L) {
     struct dh_instance *instance = dh_hostlib_check(L);
     struct dh_spec spec;
     int idx = make_unit(L, &instance->host.sup, &spec);
-    return idx == 0 ? 2 : add_unit(L, instance, idx, &spec);
+    int nresults = idx == 0 ? 2 : add_unit(L, instance, idx, &spec);
+    if (nresults == 1) {
+        spend_coroutine(L);
+    }
+    return nresults;
 }
 
 static int add_group(lua_State *L, struct dh_sup *sup) {
@@ -410,6 +428,7 @@ static int load_declare(lua_State *L) {
     if (dh_sup_add(&load->staged, &unit->worker, &spec, &err) != 0) {
         return refuse(L, &err);
     }
+    spend_coroutine(L);
     struct dh_worker *w = dh_sup_find(&load->run.instance->host.sup, unit->name, spec.name.len);
     if (w != NULL && !w->is_removing) {
         dh_unit_push(L, load->run.instance->vm, dh_unit_of(w));

@@ -161,12 +161,31 @@ static lua_Integer refill(lua_State *L, struct dh_run *run, int list) {
     return (lua_Integer)lua_rawlen(L, list);
 }
 
+/* Push what co died of, which 'resume' has told its caller; nil if it has not. */
+static void push_told(lua_State *L, lua_State *co) {
+    if (lua_status(co) > LUA_YIELD && lua_checkstack(co, 1)) {
+        lua_pushvalue(co, -1);
+        lua_xmove(co, L, 1);
+    } else {
+        lua_pushnil(L);
+    }
+}
+
 static void close_one(lua_State *L, struct dh_run *run, lua_State *co) {
-    struct dh_vm *vm = run->instance->vm;
-    if (is_idle(co) && dh_coroutine_close(vm, L, co) != LUA_OK) {
-        dh_instance_report_cleanup(run, dh_failure_capture(co, -1, 0));
+    if (!is_idle(co)) {
+        return;
+    }
+    push_told(L, co);
+    if (dh_coroutine_close(run->instance->vm, L, co) != LUA_OK) {
+        lua_pushvalue(co, -1);
+        lua_xmove(co, L, 1);
+        if (lua_isnil(L, -2) || !lua_rawequal(L, -1, -2)) {
+            dh_instance_report_cleanup(run, dh_failure_capture(co, -1, 0));
+        }
+        lua_pop(L, 1);
         lua_settop(co, 0);
     }
+    lua_pop(L, 1);
 }
 
 bool dh_idle_close_next(lua_State *L, struct dh_run *run, int list) {
