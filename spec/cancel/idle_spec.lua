@@ -244,7 +244,7 @@ describe("a generator that was left in the middle", function()
     assert.same({ "done", 0 }, { status.state, #crashes })
   end)
 
-  it("that died of an error whose caller was told is closed without a word, unless closing raises", function()
+  it("that died of an error is closed without a word, unless that raises", function()
     local kept = {} -- luacheck: ignore 241 331
     local closed = {}
     local text = run.logged(function(t)
