@@ -57,8 +57,9 @@
 /* Writes in a row that a socket takes, or refuses, at once; then the task gives way. */
 #define DH_WRITES_AT_ONCE 32
 
-/* Free places in the registry when luv's fs_scandir is called: it takes two. */
-#define DH_SCANDIR_REFS 4
+/* Free places in the registry when luv is called that must get them: none of its functions takes more
+** than two. */
+#define DH_LUV_REFS 2
 
 /* How long a child process of a run that ended has between SIGTERM and SIGKILL. */
 #define DH_CHILD_GRACE_NS 5000000000u

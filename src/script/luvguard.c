@@ -356,12 +356,12 @@ static void guard_handles(lua_State *L) {
 }
 
 void dh_luvguard_reserve(lua_State *L) {
-    int refs[DH_SCANDIR_REFS];
-    for (int i = 0; i < DH_SCANDIR_REFS; i++) {
+    int refs[DH_LUV_REFS];
+    for (int i = 0; i < DH_LUV_REFS; i++) {
         lua_pushboolean(L, 1);
         refs[i] = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    for (int i = 0; i < DH_SCANDIR_REFS; i++) {
+    for (int i = 0; i < DH_LUV_REFS; i++) {
         luaL_unref(L, LUA_REGISTRYINDEX, refs[i]);
     }
 }

@@ -32,8 +32,9 @@ void dh_luvguard_request(struct dh_vm *vm, uv_req_t *req);
 ** raises on memory errors. */
 int dh_luvguard_random(lua_State *L, size_t len, unsigned flags, int callback);
 
-/* To be called before luv's fs_scandir, which makes its request one that the collector ends before there
-** is anything to end, and then asks Lua for a place to keep it: see to it that there is one. Raises. */
+/* To be called before luv makes a handle, or a request of fs_scandir: it first makes what is left to the
+** collector, or to libuv, and then asks Lua for a place to keep it, before there is anything to end. See to
+** it that there is one. Raises. */
 void dh_luvguard_reserve(lua_State *L);
 
 /* luv is open. Keep the names of libuv's errors, so that luv can push them without memory, and mind

@@ -124,6 +124,11 @@ static bool opens_socket(lua_State *L) {
     return lua_type(L, 1) == LUA_TSTRING || lua_type(L, 1) == LUA_TTABLE;
 }
 
+static int call_to_make(lua_State *L) {
+    dh_luvguard_reserve(L);
+    return dh_luv_call_with_slack(L);
+}
+
 /* luv never frees a handle for which there was no descriptor. */
 static int wrapped_new(lua_State *L) {
     if (opens_socket(L) && !dh_room_for_files(1)) {
@@ -135,7 +140,7 @@ static int wrapped_new(lua_State *L) {
         dh_series_new(L, run, callback);
         dh_bound_make(L, callback, run, DH_BOUND_SERIES);
     }
-    int n = dh_luv_call_with_slack(L);
+    int n = call_to_make(L);
     if (run != NULL && dh_luv_is_handle(L, -n)) {
         dh_owned_add(L, -n, run);
         if (callback != 0) {
@@ -213,7 +218,7 @@ static int wrapped_spawn(lua_State *L) {
     }
     dh_bound_make(L, 3, run, DH_BOUND_EXIT);
     bool is_group = is_detached(L, 2);
-    int n = dh_luv_call_with_slack(L);
+    int n = call_to_make(L);
     dh_preempt_after_long_call(&dh_vm_of(L)->preempt); /* fork, and the wait for exec */
     if (dh_luv_is_handle(L, -n)) {
         dh_owned_add(L, -n, run)->is_group = is_group;

@@ -22,6 +22,17 @@ for i = 1, 600 do
   files[i] = assert(io.open "/dev/null")
 end
 
+-- The table in which luv keeps its handles, and we how they are closed, grows with the next but a few,
+-- at every other point at luv's turn.
+local registry = debug.getregistry()
+local anchored = {}
+if (os.getenv "DECNET_STARVE" or ""):find "[02468]$" then
+  registry[#registry + 1] = true
+end
+repeat
+  anchored[#anchored + 1] = assert(uv.new_idle())
+until #registry >= 120
+
 -- Call start with what make makes of a descriptor of about that number, as nobody watches a higher
 -- one yet: libuv's table of who watches which must grow. The turn between takes back the slack that
 -- make was given.
@@ -41,6 +52,17 @@ local function pipe_of(fd)
 end
 
 local steps = {
+  function()
+    for _, make in ipairs { uv.new_pipe, uv.new_idle } do
+      local handles = {}
+      for i = 1, 20 do
+        handles[i] = make()
+      end
+      for _, handle in ipairs(handles) do
+        handle:close()
+      end
+    end
+  end,
   function()
     start_at(70, uv.new_poll, function(poll) poll:start("r", function() end) end)
   end,
@@ -133,7 +155,7 @@ local steps = {
   function()
     local signal = assert(uv.new_signal())
     called(function(resume)
-      signal:start("sigusr2", resume)
+      assert(signal:start("sigusr2", resume))
       uv.kill(uv.os_getpid(), "sigusr2")
     end)
     signal:close()
