@@ -22,8 +22,8 @@ for i = 1, 600 do
   files[i] = assert(io.open "/dev/null")
 end
 
--- The table in which luv keeps its handles, and we how they are closed, grows with the next but a few,
--- at every other point at luv's turn.
+-- The table in which luv keeps its handles, and we how they are closed, grows with the next but a
+-- few, at every other point at luv's turn.
 local registry = debug.getregistry()
 local anchored = {}
 if (os.getenv "DECNET_STARVE" or ""):find "[02468]$" then
