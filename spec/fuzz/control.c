@@ -455,8 +455,15 @@ static size_t count_asked(void) {
     return count;
 }
 
-/* The loop turns, time goes by: whoever waits has his answer in the end, and then what he sent behind it is
-** read. A request has to wait twice at most: for the loop, and for its order (/v1/shutdown). */
+static void turn_server_often(void) {
+    for (int i = 0; i < 8; i++) {
+        turn_server();
+    }
+}
+
+/* The loop turns, time goes by, but not while an answer is on its way: whoever waits has his answer in the end,
+** and then what he sent behind it is read. A request has to wait twice at most: for the loop, and for its order
+** (/v1/shutdown). */
 static void finish(void) {
     size_t before;
     size_t rounds = 0;
@@ -466,12 +473,11 @@ static void finish(void) {
             fake_step();
             turn_server();
         }
+        turn_server_often();
         if (control.server.waiting != NULL) {
             clock_ns += UINT64_C(3601000000000);
         }
-        for (int i = 0; i < 8; i++) {
-            turn_server();
-        }
+        turn_server_often();
         HOLDS(rounds++ <= 3 * count_asked());
     } while (control.server.waiting != NULL || count_asked() > before);
 }
