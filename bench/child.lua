@@ -59,10 +59,17 @@ end
 local Child = {}
 Child.__index = Child
 
---- Start a program. `env`: added to ours; `cores`: as taskset takes them, nil: any.
+-- Bound to some CPUs; it does not outlive us.
+local function bound(argv, cores)
+  local before = { "setpriv", "--pdeathsig", "KILL", "taskset", "-c", cores }
+  return table.move(argv, 1, #argv, #before + 1, before)
+end
+
+--- Start a program. `env`: added to ours; `cores`: as taskset takes them, nil: any, for what ends by
+--- itself and whose start is measured.
 function M.start(argv, env, cores)
   local self = setmetatable({ argv = argv, said = "", began_ns = 0 }, Child)
-  local command = cores and table.move(argv, 1, #argv, 4, { "taskset", "-c", cores }) or argv
+  local command = cores and bound(argv, cores) or argv
   local environment = {}
   for key, value in pairs(uv.os_environ()) do
     environment[#environment + 1] = key .. "=" .. value

@@ -26,8 +26,9 @@ local COUNTED = {
   { name = "request", small = 100, large = 600, each = 1, what = "a request, both ends" },
 }
 
-local function output_of(command)
-  local pipe = io.popen(command)
+-- It ends with us: 'timeout' has a process group of its own, which Ctrl-C does not reach.
+local function output_of(seconds, command)
+  local pipe = io.popen(("exec setpriv --pdeathsig TERM timeout -k 10 %d %s"):format(seconds, command))
   local text = pipe:read "a"
   local is_ok = pipe:close()
   return is_ok and text, text
@@ -40,14 +41,14 @@ end
 
 local READ = {
   instructions = function(host, name, arguments)
-    local text, all = output_of("timeout -s KILL 1200 valgrind --tool=cachegrind --cache-sim=no "
+    local text, all = output_of(1200, "valgrind --tool=cachegrind --cache-sim=no "
       .. "--cachegrind-out-file=/dev/null " .. command_of(host, name, arguments)
       .. " 2>&1 >/dev/null")
     local count = text and text:match "I +refs: +([%d,]+)"
     return count and tonumber((count:gsub(",", ""))), all
   end,
   calls = function(host, name, arguments)
-    local text, all = output_of("timeout -s KILL 300 strace -c -U calls,name -o /dev/stdout "
+    local text, all = output_of(300, "strace -c -U calls,name -o /dev/stdout "
       .. command_of(host, name, arguments) .. " 2>/dev/null")
     return tonumber(text and text:match "(%d+)%s+total"), all
   end,

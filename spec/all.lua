@@ -5,6 +5,8 @@
 -- printed that failed, then the sum of all, a line as busted's. A file that does not end within ten
 -- minutes or does not say what it counted is one error.
 local uv = require "luv"
+package.path = uv.cwd() .. "/?.lua;" .. package.path
+local tidy = require "spec.tidy"
 
 local jobs, tier = assert(tonumber(arg[1])), assert(arg[2])
 local limit_ms = 600000
@@ -23,6 +25,7 @@ table.sort(files, function(a, b) return a.rank < b.rank end)
 local sums = { 0, 0, 0, 0 } -- successes, failures, errors, pending
 local began = uv.hrtime()
 local next_file = 1
+local running = {}
 
 local function count(file, status, output)
   local counts = {
@@ -53,12 +56,15 @@ local function start()
 
   local arguments = table.move(arg, 3, #arg, 4, { "-c", 'exec "$@" 2>&1 </dev/null', "sh" })
   table.insert(arguments, file.path)
-  local process = assert(uv.spawn("sh", { args = arguments, stdio = { nil, out }, detached = true },
+  local process
+  process = assert(uv.spawn("sh", { args = arguments, stdio = { nil, out }, detached = true },
     function(code, signal)
       limit:close()
+      running[process] = nil
       status = signal ~= 0 and 128 + signal or code
       ended()
     end))
+  running[process] = true
   -- The group: a spec that hangs has children, who hold the pipe.
   limit:start(limit_ms, 0, function() uv.kill(-process:get_pid(), "sigkill") end)
   out:read_start(function(failure, chunk)
@@ -73,6 +79,9 @@ local function start()
   end)
 end
 
+tidy.when_told_to_end(function()
+  for process in pairs(running) do uv.kill(-process:get_pid(), "sigkill") end
+end)
 for _ = 1, jobs do start() end
 uv.run()
 print(("%d successes / %d failures / %d errors / %d pending : %.1f seconds"):format(sums[1],

@@ -26,7 +26,7 @@ describe("the benchmarks", function()
 
   it("say which package brings a peer that is missing, and measure the rest", function()
     local dir = process.dir()
-    assert(os.execute(("ln -s $(command -v taskset) %s/taskset"):format(dir)))
+    assert(os.execute(("ln -s $(command -v taskset) $(command -v setpriv) %s"):format(dir)))
     local child = bench({ "--rounds", "1", "--scale", "0.01", "--peers=node", "yield" },
       { PATH = dir })
     local text = child:ends(0, 60):stdout()

@@ -2,6 +2,7 @@
 -- Child processes for specs: start one, wait for what it says with a deadline, signal it, see how
 -- it ended. Nothing sleeps for a fixed time. What is still there at the end of a spec is killed.
 
+local tidy = require "spec.tidy"
 local uv = require "luv"
 
 local M = {}
@@ -52,19 +53,6 @@ function M.write(path, text, mode)
   local file = assert(io.open(path, mode or "wb"))
   file:write(text)
   file:close()
-end
-
-local function remove(path)
-  for name, kind in function(request) return uv.fs_scandir_next(request) end,
-    assert(uv.fs_scandir(path)) do
-    local inside = path .. "/" .. name
-    if kind == "directory" then
-      remove(inside)
-    else
-      os.remove(inside)
-    end
-  end
-  uv.fs_rmdir(path)
 end
 
 -- ---- waiting -----------------------------------------------------------------------------------
@@ -233,7 +221,7 @@ function M.cleanup()
     end)
   end
   for _, path in ipairs(scratch) do
-    remove(path)
+    tidy.remove(path)
   end
   children, scratch = {}, {}
 end

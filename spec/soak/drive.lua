@@ -4,6 +4,7 @@
 
 local uv = require "luv"
 local share = require "spec.soak.share"
+local tidy = require "spec.tidy"
 
 local M = {}
 
@@ -72,16 +73,31 @@ local function read(path)
   return text or ""
 end
 
--- Whoever has the mark in its environment, but for the host.
-local function children(self)
-  local n, request = 0, uv.fs_scandir "/proc"
+-- The process IDs of all who have the mark in their environment: the host and its children.
+local function marked(self)
+  local pids, request = {}, uv.fs_scandir "/proc"
   for name in function() return uv.fs_scandir_next(request) end do
-    if name:find "^%d+$" and tonumber(name) ~= self.pid and
+    if name:find "^%d+$" and
       read("/proc/" .. name .. "/environ"):find("DECNET_SOAK=" .. self.dir, 1, true) then
-      n = n + 1
+      pids[#pids + 1] = tonumber(name)
     end
   end
+  return pids
+end
+
+local function children(self)
+  local n = 0
+  for _, pid in ipairs(marked(self)) do
+    n = n + (pid ~= self.pid and 1 or 0)
+  end
   return n
+end
+
+-- Nobody of them can refuse.
+local function kill_all(self)
+  for _, pid in ipairs(marked(self)) do
+    uv.kill(pid, "sigkill")
+  end
 end
 
 -- What its descriptors are: "socket 4, pipe 2".
@@ -314,6 +330,10 @@ function M.run(options)
   declare(self)
   start_host(self, options.leak)
   local ok, err
+  tidy.when_told_to_end(function()
+    kill_all(self)
+    tidy.remove(self.dir)
+  end)
   coroutine.wrap(function()
     ok, err = xpcall(run, debug.traceback, self, options.seconds, options.calms)
     if not self.ended then

@@ -12,6 +12,7 @@ local uv = require "luv"
 local drive = require "spec.soak.drive"
 local judge = require "spec.soak.judge"
 local mistakes = require "spec.soak.mistakes"
+local tidy = require "spec.tidy"
 local whole = require "spec.soak.whole"
 
 local HOST = os.getenv "DECNET_HOST" or "build/release/decnet-host"
@@ -91,10 +92,6 @@ local function judge_log(path)
   return found == all, verdict
 end
 
-local function remove(dir)
-  os.execute(("rm -rf '%s'"):format(dir))
-end
-
 local function soak(seconds, seed)
   local dir = assert(uv.fs_mkdtemp "/tmp/decnet-soak-XXXXXX")
   say("seed %d, %g s; the same again: ./dev soak %g %d", seed, seconds, seconds / 60, seed)
@@ -109,7 +106,7 @@ local function soak(seconds, seed)
   end
   local is_sound, verdict = judge_log(path)
   if is_sound then
-    remove(dir)
+    tidy.remove(dir)
     print(("%g min, %d runs of %d workers, %d orders, %+.0f bytes a second, no finding"):format(
       seconds / 60, verdict.runs, verdict.count, verdict.orders, verdict.slope))
   end
@@ -128,7 +125,7 @@ local function canary(leak, complaint)
   local path, err = drive.run { host = HOST, scene = SCENE, dir = dir, seed = 1, seconds = 12,
     calms = 3, scenes = 2, leak = leak }
   local verdict = judge.judge(each(path and read_lines(path) or {}))
-  remove(dir)
+  tidy.remove(dir)
   for _, text in ipairs(verdict.complaints) do
     if text:find(complaint, 1, true) then
       say("found: %s", text)

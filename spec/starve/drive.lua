@@ -8,6 +8,7 @@ local PATIENCE_MS = 6000
 local SHORT_MS = 20
 local NEVER = "1000000000"
 local NOWHERE = "memory at 0"
+local playing = {} -- process IDs
 
 -- name -> options of its host (arguments before the script), more environment, `exits`: which exit
 -- codes are good besides 0, `leaks`: it passes through libraries (gnutls when it is loaded, luv
@@ -90,6 +91,7 @@ function M.play(program, scenario, plan, dir, done)
   }, function(code, signal)
     timer:close()
     handle:close()
+    playing[pid] = nil
     result.code, result.signal = code, signal
     result.stdout, result.stderr = read(files[1]), read(files[2])
     local text = read(files[3])
@@ -105,10 +107,18 @@ function M.play(program, scenario, plan, dir, done)
   uv.fs_close(out)
   uv.fs_close(err)
   assert(handle, pid)
+  playing[pid] = true
   timer:start(PATIENCE_MS, 0, function()
     result.is_hung = true
     uv.kill(pid, "sigkill")
   end)
+end
+
+--- Kill whoever plays.
+function M.stop()
+  for pid in pairs(playing) do
+    uv.kill(pid, "sigkill")
+  end
 end
 
 local function last_line(text)

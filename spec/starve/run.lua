@@ -4,6 +4,7 @@
 local uv = require "luv"
 package.path = uv.cwd() .. "/?.lua;" .. package.path
 local drive = require "spec.starve.drive"
+local tidy = require "spec.tidy"
 
 local function fail(message, ...)
   io.stderr:write("starve: ", message:format(...), "\n")
@@ -56,6 +57,10 @@ while arg[at] do
   at = at + 1
 end
 options.root = assert(uv.fs_mkdtemp "/tmp/decnet-starve-XXXXXX")
+tidy.when_told_to_end(function()
+  drive.stop()
+  tidy.remove(options.root)
+end)
 
 local points, found = 0, 0
 for _, scenario in ipairs(drive.scenarios) do
@@ -76,6 +81,6 @@ for _, scenario in ipairs(drive.scenarios) do
     end
   end
 end
-os.execute("rm -r " .. options.root)
+tidy.remove(options.root)
 print(("%d points, %d findings"):format(points, found))
 os.exit(found == 0 and points > 0)

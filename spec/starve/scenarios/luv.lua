@@ -13,8 +13,11 @@ local function called(fn)
   end, 0.1)
 end
 
+-- Where the point's own files are, which go with the driver.
+local scratch = os.getenv "DECNET_STARVE_SOCKET" or "/tmp/decnet-starve"
+
 local function name(suffix)
-  return ("/tmp/decnet-starve-%d-%s"):format(uv.os_getpid(), suffix)
+  return ("%s-%d-%s"):format(scratch, uv.os_getpid(), suffix)
 end
 
 local files = {}
