@@ -65,8 +65,8 @@ local function bound(argv, cores)
   return table.move(argv, 1, #argv, #before + 1, before)
 end
 
---- Start a program. `env`: added to ours; `cores`: as taskset takes them, nil: any, for what ends by
---- itself and whose start is measured.
+--- Start a program. `env`: added to ours; `cores`: as taskset takes them, nil: any, for what ends
+--- by itself and whose start is measured.
 function M.start(argv, env, cores)
   local self = setmetatable({ argv = argv, said = "", began_ns = 0 }, Child)
   local command = cores and bound(argv, cores) or argv

@@ -28,7 +28,8 @@ local COUNTED = {
 
 -- It ends with us: 'timeout' has a process group of its own, which Ctrl-C does not reach.
 local function output_of(seconds, command)
-  local pipe = io.popen(("exec setpriv --pdeathsig TERM timeout -k 10 %d %s"):format(seconds, command))
+  local pipe = io.popen(("exec setpriv --pdeathsig TERM timeout -k 10 %d %s"):format(seconds,
+    command))
   local text = pipe:read "a"
   local is_ok = pipe:close()
   return is_ok and text, text

@@ -7,7 +7,7 @@ local M = {}
 ---@class decnet.bench.Peer
 ---@field name string
 ---@field group string what --peers= takes
----@field package string of Debian, that brings it
+---@field packages string of Debian: what brings it is the last one
 ---@field needs string[] what must be there
 ---@field argv string[] before BENCH and COUNT
 ---@field does table<string, boolean>
@@ -35,8 +35,8 @@ end
 
 local ALL = "idle crash timers yield pingpong fanin starve shutdown cold echo"
 
-local function peer(group, name, package, needs, argv, does)
-  return { group = group, name = name, package = package, needs = needs, argv = argv,
+local function peer(group, name, packages, needs, argv, does)
+  return { group = group, name = name, packages = packages, needs = needs, argv = argv,
     does = set(does) }
 end
 
@@ -49,10 +49,10 @@ M.peers = {
   -- what an expert does who has many long-lived tasks
   peer("asyncio", "asyncio, no GC", "python3", { "/usr/bin/python3" }, join(PYTHON, "--nogc"),
     "idle timers shutdown"),
-  peer("uvloop", "uvloop", "python3-uvloop", UVLOOP_NEEDS, join(PYTHON, "--uvloop"), ALL),
+  peer("uvloop", "uvloop", "python3 python3-uvloop", UVLOOP_NEEDS, join(PYTHON, "--uvloop"), ALL),
   -- without streams, which asyncio's documentation recommends against for speed
-  peer("uvloop", "uvloop, protocol", "python3-uvloop", UVLOOP_NEEDS, join(PYTHON, "--uvloop"),
-    "echoproto"),
+  peer("uvloop", "uvloop, protocol", "python3 python3-uvloop", UVLOOP_NEEDS,
+    join(PYTHON, "--uvloop"), "echoproto"),
   -- OTP's supervisor walks the list of all restarts of its last period at each of them: one
   -- supervisor a worker is the tuned form
   peer("erlang", "Erlang, supervisors", "erlang-base", ERLANG_NEEDS, join(ERLANG, "supper"),
@@ -64,9 +64,10 @@ M.peers = {
     "timers echo"),
   peer("go", "Go", "golang-go", { BUILT .. "with_go" }, { BUILT .. "with_go", "bare" }, ALL),
   peer("node", "Node", "nodejs", { "node" }, { "node", "bench/peers/with_node.js" }, ALL),
-  peer("luv", "luv by hand", "lua-luv", { "lua5.4", "/usr/lib/x86_64-linux-gnu/lua/5.4/luv.so" },
+  peer("luv", "luv by hand", "lua5.4 lua-luv",
+    { "lua5.4", "/usr/lib/x86_64-linux-gnu/lua/5.4/luv.so" },
     { "lua5.4", "bench/peers/with_luv.lua" }, ALL),
-  peer("cqueues", "cqueues", "lua-cqueues",
+  peer("cqueues", "cqueues", "lua5.4 lua-cqueues",
     { "lua5.4", "/usr/lib/x86_64-linux-gnu/lua/5.4/_cqueues.so" },
     { "lua5.4", "bench/peers/with_cqueues.lua" },
     "idle crash timers yield pingpong shutdown cold echo"),

@@ -3,6 +3,7 @@
 
 local uv = require "luv"
 
+local called_in = uv.cwd()
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
 assert(uv.chdir(here .. "/.."))
 uv.fs_mkdir("build", tonumber("755", 8))
@@ -32,6 +33,7 @@ local HELP = [[
   --counts        instructions and system calls of one wake-up, restart, message, request; fails if
                   one is over 5 % above bench/counts.txt
   --renew         with --counts: write bench/counts.txt
+  --packages      nothing but which packages of Debian are needed
   --into FILE     the tables go into FILE, between its lines <!-- bench --> (or growth, or counts)
                   and <!-- end -->
 ]]
@@ -47,29 +49,42 @@ end
 
 -- ---- options -----------------------------------------------------------------------------------
 
+local FLAGS = { counts = true, growth = true, help = true, packages = true, renew = true }
+local VALUES = {
+  rounds = function(text)
+    return math.tointeger(tonumber(text)), "a whole number above 0"
+  end,
+  scale = function(text) return tonumber(text), "a number above 0" end,
+  cores = function(text)
+    local is_known = text:find "^%d[%d,:-]*$"
+      and os.execute(("taskset -c '%s' true 2>/dev/null"):format(text))
+    return is_known and text, "CPUs of this machine, as taskset takes them,"
+  end,
+  into = function(text) return text:sub(1, 1) == "/" and text or called_in .. "/" .. text end,
+}
+
+-- "--name value" and "--name=value"; --peers has one only after "=".
 local function read_options(args)
   local options = { rounds = 3, scale = 1, cores = "0", names = {} }
   local i = 1
-  local function value(word)
-    i = i + 1
-    return args[i] or fail("%s: a value expected", word)
-  end
   while args[i] do
     local word = args[i]
-    if word == "--rounds" or word == "--scale" then
-      local number = tonumber(value(word))
-      if not number or number <= 0 or word == "--rounds" and number % 1 ~= 0 then
-        fail("%s: a number above 0 expected", word)
+    local name, text = word:match "^%-%-(%l+)=(.*)$"
+    name = name or word:match "^%-%-(%l+)$"
+    if name == "peers" and text ~= "" then
+      options.peers = text or "all"
+    elseif FLAGS[name] and not text then
+      options[name] = true
+    elseif VALUES[name] then
+      if not text then
+        i = i + 1
+        text = args[i] or fail("--%s: a value expected", name)
       end
-      options[word:sub(3)] = number
-    elseif word == "--cores" or word == "--into" then
-      options[word:sub(3)] = value(word)
-    elseif word == "--counts" or word == "--growth" or word == "--help" then
-      options[word:sub(3)] = true
-    elseif word == "--renew" then
-      options.renews = true
-    elseif word:find "^%-%-peers" then
-      options.peers = word:match "^%-%-peers=(.+)$" or "all"
+      local value, expected = VALUES[name](text)
+      if not value or tonumber(value) and name ~= "cores" and tonumber(value) <= 0 then
+        fail("--%s: %s expected, not '%s'", name, expected, text)
+      end
+      options[name] = value
     elseif word:sub(1, 1) == "-" then
       fail("unknown option '%s'; see ./dev bench --help", word)
     else
@@ -78,6 +93,18 @@ local function read_options(args)
     i = i + 1
   end
   return options
+end
+
+-- What would be ignored is refused.
+local function check_together(options)
+  local alone = options.counts and "--counts" or options.growth and "--growth"
+  if options.counts and options.growth then
+    fail("--counts and --growth: one at a time")
+  elseif alone and (options.peers or #options.names > 0) then
+    fail("%s measures decnet-host alone, and all of it: no names, no --peers", alone)
+  elseif options.renew and not options.counts then
+    fail("--renew goes with --counts")
+  end
 end
 
 local function chosen_benches(names)
@@ -92,8 +119,8 @@ local function chosen_benches(names)
   end
   chosen = {}
   for i, name in ipairs(names) do
-    chosen[i] = by_name[name]
-      or fail("there is no benchmark '%s': %s", name, table.concat(known, " "))
+    chosen[i] = by_name[name] or fail("there is no benchmark '%s': %s (peers: --peers=a,b)", name,
+      table.concat(known, " "))
   end
   return chosen
 end
@@ -121,33 +148,54 @@ local function missing(peer)
   end
 end
 
-local function chosen_peers(list)
-  if not list then
-    return {}
-  end
-  local wanted, chosen = {}, {}
-  for name in list:gmatch "[^,]+" do
-    wanted[name] = true
-  end
-  local known = { all = true }
+local function wanted_peers(list)
+  local is_known, known, wanted = { all = true }, {}, {}
   for _, peer in ipairs(programs.peers) do
-    known[peer.group] = true
-    if wanted.all or wanted[peer.group] then
-      local lacks = missing(peer)
-      if lacks then
-        say("%s is left out: %s is missing; Debian's package is %s, and ./dev bench --peers brings "
-          .. "and builds it", peer.name, lacks, peer.package)
-      else
-        chosen[#chosen + 1] = peer
+    if not is_known[peer.group] then
+      is_known[peer.group], known[#known + 1] = true, peer.group
+    end
+  end
+  for name in (list or ""):gmatch "[^,]+" do
+    wanted[name] = is_known[name] or fail("there is no peer '%s': %s", name,
+      table.concat(known, " "))
+  end
+  local peers = {}
+  for _, peer in ipairs(programs.peers) do
+    peers[#peers + 1] = (wanted.all or wanted[peer.group]) and peer or nil
+  end
+  return peers
+end
+
+local function those_here(peers)
+  local here_now = {}
+  for _, peer in ipairs(peers) do
+    local lacks = missing(peer)
+    if lacks then
+      say("%s is left out: %s is missing; Debian's package is %s, and ./dev bench --peers brings "
+        .. "and builds it", peer.name, lacks, peer.packages:match "%S+$")
+    else
+      here_now[#here_now + 1] = peer
+    end
+  end
+  return here_now
+end
+
+local function print_packages(options, peers)
+  local is_told = {}
+  local function tell(packages)
+    for package in packages:gmatch "%S+" do
+      if not is_told[package] then
+        print(package)
+        is_told[package] = true
       end
     end
   end
-  for name in pairs(wanted) do
-    if not known[name] then
-      fail("there is no peer '%s'; see ./dev bench --help", name)
-    end
+  for _, peer in ipairs(peers) do
+    tell(peer.packages)
   end
-  return chosen
+  if options.counts or options.growth then
+    tell "valgrind strace"
+  end
 end
 
 -- ---- one measurement ---------------------------------------------------------------------------
@@ -198,7 +246,9 @@ function run.server(job)
   if not server then
     return nil, message
   end
-  child.wait(function() return server.ended_ns end, SERVER_START)
+  if child.wait(function() return server.ended_ns end, SERVER_START) then
+    return server:figures(0)
+  end
   local before = child.cpu_of(server.pid)
   local clients = assert(child.start({ "build/bench/load", tostring(ports), tostring(job.count),
     tostring(job.seconds) }, {}, job.client_cores))
@@ -279,7 +329,7 @@ end
 -- ---- the document ------------------------------------------------------------------------------
 
 local function output_of(command)
-  local pipe = io.popen(command .. " 2>&1")
+  local pipe = io.popen(("{ %s; } 2>/dev/null"):format(command))
   local text = pipe:read "a"
   pipe:close()
   return (text:gsub("%s+$", ""))
@@ -287,7 +337,7 @@ end
 
 local VERSIONS = {
   { "dpkg-query -W -f='${Package} ${Version}, ' python3 python3-uvloop erlang-base golang-go nodejs"
-    .. " lua5.4 lua-luv lua-cqueues tarantool 2>/dev/null", "Packages" },
+    .. " lua5.4 lua-luv lua-cqueues tarantool", "Packages" },
   { "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort | uniq -c | sed 's/^ *//'", "CPUs" },
   { "uname -sr", "System" },
 }
@@ -297,35 +347,43 @@ local function heading(options)
     output_of(HOST .. " --version"), os.date "!%d %B %Y", options.rounds, options.scale,
     options.cores) }
   for _, version in ipairs(VERSIONS) do
-    lines[#lines + 1] = ("%s: %s."):format(version[2], (output_of(version[1]):gsub(", *$", "")))
+    local found = output_of(version[1]):gsub(", *$", "")
+    lines[#lines + 1] = found ~= "" and ("%s: %s."):format(version[2], found) or nil
   end
   return table.concat(lines, "\n") .. "\n"
 end
 
--- Print the text, or put it between FILE's lines <!-- marker --> and <!-- end -->.
+-- What FILE has before and after the place between its lines <!-- marker --> and <!-- end -->.
+local function around(marker, path)
+  local file, message = io.open(path, "r+") -- it is written to an hour later
+  local document = file and file:read "a"
+  if not document then
+    fail("--into: %s", message or path .. " cannot be read")
+  end
+  file:close()
+  local _, first = document:find(("<!-- %s -->\n"):format(marker), 1, true)
+  local last = first and document:find("<!-- end -->", first, true)
+  if not last then
+    fail("--into: %s has no lines <!-- %s --> and <!-- end -->", path, marker)
+  end
+  return document:sub(1, first), document:sub(last)
+end
+
+-- Print the text, or put it into FILE.
 local function publish(text, marker, path)
   if not path then
     return print(text)
   end
-  local file = assert(io.open(path))
-  local document = file:read "a"
-  file:close()
-  local from = ("<!-- %s -->\n"):format(marker)
-  local _, first = document:find(from, 1, true)
-  local last = first and document:find("<!-- end -->", first, true)
-  if not last then
-    fail("%s has no lines <!-- %s --> and <!-- end -->", path, marker)
-  end
-  file = assert(io.open(path, "w"))
-  file:write(document:sub(1, first), "\n", text, "\n", document:sub(last))
+  local before, after = around(marker, path)
+  local file = assert(io.open(path, "w"))
+  file:write(before, "\n", text, "\n", after)
   file:close()
 end
 
-local function compare(options)
-  local peers = chosen_peers(options.peers)
+local function compare(options, chosen, peers)
   local is_complete = true
   local parts = { heading(options) }
-  for _, bench in ipairs(chosen_benches(options.names)) do
+  for _, bench in ipairs(chosen) do
     local jobs, count = jobs_of(bench, peers, options)
     local results, others, is_whole = measure(bench, jobs, options.rounds)
     is_complete = is_complete and is_whole
@@ -367,7 +425,7 @@ local function growth(options)
   end
   for i, size in ipairs(SIZES) do
     local workers = math.max(1, size * options.scale // 1 | 0)
-    local row, results = { ("%d"):format(workers) }, {}
+    local row, results = { tables.whole(workers) }, {}
     for j, column in ipairs(GROWING) do
       local bench = by_name[column[1]]
       if not results[bench.name] then
@@ -399,13 +457,22 @@ end
 local options = read_options(arg)
 if options.help then
   io.write(HELP)
+  os.exit(0)
+end
+check_together(options)
+local chosen, peers = chosen_benches(options.names), wanted_peers(options.peers)
+if options.into then
+  around(options.counts and "counts" or options.growth and "growth" or "bench", options.into)
+end
+if options.packages then
+  print_packages(options, peers)
 elseif options.counts then
-  local text, grown = counts.measure(HOST, options.renews)
+  local text, grown = counts.measure(HOST, options.renew)
   publish(text, "counts", options.into)
   io.stderr:write(grown)
   os.exit(grown == "" and 0 or 1)
 elseif options.growth then
   os.exit(growth(options) and 0 or 1)
 else
-  os.exit(compare(options) and 0 or 1)
+  os.exit(compare(options, chosen, those_here(peers)) and 0 or 1)
 end

@@ -22,6 +22,12 @@ function M.number(value)
     value)
 end
 
+--- A whole number, as in 100,000.
+function M.whole(value)
+  local digits = ("%d"):format(value)
+  return (digits:reverse():gsub("(%d%d%d)(%d)", "%1,%2"):gsub("(%d%d%d)(%d)", "%1,%2"):reverse())
+end
+
 -- "median [min, max]"
 local function spread(values)
   local median = M.median(values)
@@ -69,7 +75,7 @@ function M.bench(bench, count, rows, results, others)
     goals[i + 1] = figure.goal and sign .. M.number(figure.goal) or ""
   end
   titles[#titles + 1], rule[#rule + 1], goals[#goals + 1] = "others' CPU", "---", ""
-  local lines = { ("#### %s (`%s`, %s)"):format(bench.title, bench.name, M.number(count)), "",
+  local lines = { ("#### %s (`%s`, %s)"):format(bench.title, bench.name, M.whole(count)), "",
     line(titles), line(rule) }
   for _, row in ipairs(rows) do
     local cells = { row.is_ours and "**" .. row.name .. "**"

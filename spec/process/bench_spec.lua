@@ -2,11 +2,11 @@
 -- That the runner of the benchmarks works; what they measure is not judged here.
 local process = require "spec.process.process"
 
-local function bench(args, env)
+local function bench(args, env, dir)
   env = env or {}
   env.DECNET_HOST = process.host
   return process.start(process.host, { "lua", process.tree "bench/run.lua", table.unpack(args) },
-    { env = env })
+    { env = env, cwd = dir })
 end
 
 describe("the benchmarks", function()
@@ -36,9 +36,52 @@ describe("the benchmarks", function()
     assert.falsy(text:find "| Node")
   end)
 
-  it("refuse what they do not know", function()
-    assert.truthy(bench({ "yeild" }):ends(2):stderr():find "no benchmark 'yeild'")
-    assert.truthy(bench({ "--peers=nodde", "yield" }):ends(2):stderr():find "no peer 'nodde'")
-    assert.truthy(bench({ "--rounds", "0" }):ends(2):stderr():find "above 0")
+  it("refuse what they do not know, and what does not go together", function()
+    for args, message in pairs {
+      ["yeild"] = "no benchmark 'yeild'",
+      ["--peers=nodde yield"] = "no peer 'nodde'",
+      ["--peers="] = "unknown option",
+      ["--peersnode"] = "unknown option",
+      ["--rounds 0"] = "whole number above 0",
+      ["--rounds=1.5"] = "whole number above 0",
+      ["--rounds"] = "a value expected",
+      ["--scale=-1"] = "above 0",
+      ["--cores 4096"] = "CPUs of this machine",
+      ["--counts yield"] = "no names",
+      ["--counts --growth"] = "one at a time",
+      ["--renew"] = "goes with %-%-counts",
+    } do
+      local words = {}
+      for word in args:gmatch "%S+" do
+        words[#words + 1] = word
+      end
+      local said = bench(words):ends(2):stderr()
+      assert.truthy(said:find(message), args .. ": " .. said)
+      assert.equal(1, select(2, said:gsub("\n", "")))
+    end
+  end)
+
+  it("write between two lines of a file, and look at once whether they can", function()
+    local dir = process.dir()
+    local function into(text)
+      if text then
+        process.write(dir .. "/tables.md", text)
+      end
+      return bench({ "--rounds", "1", "--scale=0.01", "--into", "tables.md", "yield" }, nil, dir)
+    end
+    assert.truthy(into():ends(2):stderr():find "No such file")
+    local child = into "no such lines\n"
+    assert.truthy(child:ends(2):stderr():find "has no lines <!%-%- bench %-%-> and <!%-%- end")
+    assert.falsy(child:stderr():find "switches")
+    into("before\n<!-- bench -->\nold\n<!-- end -->\nafter\n"):ends(0, 60)
+    local text = process.read(dir .. "/tables.md")
+    assert.matches("^before\n<!%-%- bench %-%->\n\ndecnet%-host ", text)
+    assert.matches("\n<!%-%- end %-%->\nafter\n$", text)
+    assert.falsy(text:find "old")
+  end)
+
+  it("say which packages they need", function()
+    local child = bench { "--packages", "--peers=luv,cqueues" }
+    assert.equal("lua5.4\nlua-luv\nlua-cqueues\n", child:ends(0):stdout())
   end)
 end)

@@ -8,8 +8,8 @@ local function start(args)
   local mark = process.dir()
   local command = { "-c", 'cd "$0" && exec "$@"', process.tree "", process.host, "lua" }
   table.move(args, 1, #args, #command + 1, command)
-  local child = process.start("sh", command, { env = { TIDY_MARK = mark, DECNET_HOST = process.host } })
-  return child, mark
+  local env = { TIDY_MARK = mark, DECNET_HOST = process.host }
+  return process.start("sh", command, { env = env }), mark
 end
 
 -- The environments of all who bear the mark, but for the program itself.
