@@ -59,6 +59,11 @@ end
 local Child = {}
 Child.__index = Child
 
+--- A word of a command for the shell.
+function M.quote(word)
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
 -- Bound to some CPUs; it does not outlive us.
 local function bound(argv, cores)
   local before = { "setpriv", "--pdeathsig", "KILL", "taskset", "-c", cores }

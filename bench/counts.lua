@@ -6,6 +6,7 @@
 -- Instructions: of all threads, as cachegrind counts them. System calls: of the loop's thread, as
 -- strace counts them.
 
+local child = require "child"
 local tables = require "tables"
 
 local M = {}
@@ -36,8 +37,8 @@ local function output_of(seconds, command)
 end
 
 local function command_of(host, name, arguments)
-  return ("%s run --no-control --log-level error bench/counts/%s.lua %s"):format(host, name,
-    arguments)
+  return ("%s run --no-control --log-level error bench/counts/%s.lua %s"):format(
+    child.quote(host), name, arguments)
 end
 
 local READ = {

@@ -19,7 +19,6 @@ local tables = require "tables"
 local HOST = os.getenv "DECNET_HOST" or "build/release/decnet-host"
 local PATIENCE = 300 -- seconds that one measurement may take
 local COLD_STARTS = 20
-local FIRST_PORT = 17100
 local SERVER_START = 1 -- seconds
 
 local HELP = [[
@@ -236,12 +235,18 @@ function run.cold(job)
   return figures, message
 end
 
-local ports = FIRST_PORT
+local function free_port()
+  local socket = uv.new_tcp()
+  assert(socket:bind("127.0.0.1", 0))
+  local port = socket:getsockname().port
+  socket:close()
+  return tostring(port)
+end
 
 -- A server, on a port of its own, and its clients, on the other CPUs if there are any.
 function run.server(job)
-  ports = ports + 1
-  job.argv[job.port_at] = tostring(ports)
+  local port = free_port()
+  job.argv[job.port_at] = port
   local server, message = child.start(job.argv, job.env, job.cores)
   if not server then
     return nil, message
@@ -250,7 +255,7 @@ function run.server(job)
     return server:figures(0)
   end
   local before = child.cpu_of(server.pid)
-  local clients = assert(child.start({ "build/bench/load", tostring(ports), tostring(job.count),
+  local clients = assert(child.start({ "build/bench/load", port, tostring(job.count),
     tostring(job.seconds) }, {}, job.client_cores))
   local figures, why = clients:figures(PATIENCE)
   if figures then
@@ -344,8 +349,8 @@ local VERSIONS = {
 
 local function heading(options)
   local lines = { ("%s, %s, rounds: %d, scale: %g, bound to CPU %s."):format(
-    output_of(HOST .. " --version"), os.date "!%d %B %Y", options.rounds, options.scale,
-    options.cores) }
+    output_of(child.quote(HOST) .. " --version"), os.date "!%d %B %Y", options.rounds,
+    options.scale, options.cores) }
   for _, version in ipairs(VERSIONS) do
     local found = output_of(version[1]):gsub(", *$", "")
     lines[#lines + 1] = found ~= "" and ("%s: %s."):format(version[2], found) or nil

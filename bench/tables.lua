@@ -88,7 +88,7 @@ function M.bench(bench, count, rows, results, others)
     lines[#lines + 1] = line(cells)
   end
   for _, row in ipairs(rows) do
-    if row.is_ours and #rows > 1 then
+    if row.is_ours and not rows[#rows].is_ours then
       local cells = { row.name .. " ÷ best peer" }
       for i, figure in ipairs(bench.figures) do
         cells[i + 1] = ratio(results, rows, row, figure)

@@ -44,7 +44,7 @@ end
 function M.read(root, build)
   local files = {}
   -- the fuzzers compile files of src/ once more, or include them
-  local list = assert(io.popen("find " .. build .. " -path '*/src/*.gcno' -o -path "
+  local list = assert(io.popen("find '" .. build .. "' -path '*/src/*.gcno' -o -path "
     .. "'*/fuzz_*.dir/*.gcno'"))
   for object in list:lines() do
     local report = assert(io.popen("gcov --stdout -b -c '" .. object .. "' 2>/dev/null"))

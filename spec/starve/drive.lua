@@ -199,7 +199,7 @@ local function read_places(program, path)
   file:write(table.concat(addresses))
   file:flush()
   local where, texts = {}, {}
-  local listing <close> = assert(io.popen(("addr2line -f -e %s <%s"):format(program, input)))
+  local listing <close> = assert(io.popen(("addr2line -f -e '%s' <'%s'"):format(program, input)))
   for name in listing:lines() do
     local text = listing:read():match "/(src/%l+/[%w_]+%.[ch]:%d+)"
     texts[#texts + 1] = name ~= "env_arm" and text or false
