@@ -34,7 +34,7 @@ static bool is_bound(lua_State *L, int idx) {
 static void push_anchor(lua_State *L, struct dh_run *run) {
     if (run != &run->instance->own) {
         run->is_known = true;
-        dh_vm_push_anchored(dh_vm_of(L), L, run->main.anchor);
+        dh_vm_push_anchored(L, run->main.anchor);
     } else {
         dh_instance_push(L, run->instance);
     }

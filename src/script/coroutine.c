@@ -183,7 +183,7 @@ static void push_refusal(lua_State *L, const char *verb, const struct dh_task *t
 
 /* A task that handed itself out was preempted before it could yield: what it is resumed with is what
 ** that yield returns. */
-static int remember(lua_State *L, struct dh_vm *vm, struct dh_task *t, int nargs) {
+static int remember(lua_State *L, struct dh_task *t, int nargs) {
     lua_createtable(L, nargs, 1);
     lua_insert(L, -1 - nargs);
     for (int i = nargs; i > 0; i--) {
@@ -191,7 +191,7 @@ static int remember(lua_State *L, struct dh_vm *vm, struct dh_task *t, int nargs
     }
     lua_pushinteger(L, nargs);
     lua_setfield(L, -2, "n");
-    t->early = dh_vm_anchor(vm, L);
+    t->early = dh_vm_anchor(L);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -199,7 +199,7 @@ static int remember(lua_State *L, struct dh_vm *vm, struct dh_task *t, int nargs
 /* What remember kept. */
 static int early_results(lua_State *L, struct dh_vm *vm, struct dh_task *t) {
     lua_settop(L, 0);
-    dh_vm_push_anchored(vm, L, t->early);
+    dh_vm_push_anchored(L, t->early);
     dh_vm_release(vm, t->early);
     t->early = 0;
     t->handed_out = false;
@@ -222,7 +222,7 @@ static int resume_task(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs)
         return 2;
     }
     if (co == t->co && t->is_preempted && t->handed_out && t->early == 0) {
-        return remember(L, vm, t, nargs);
+        return remember(L, t, nargs);
     }
     if (!is_parked(t)) {
         lua_pushboolean(L, 0);

@@ -104,7 +104,7 @@ static int add_unit(lua_State *L, struct dh_instance *instance, int idx, struct 
     struct dh_unit *unit = lua_touserdata(L, idx);
     struct dh_error err;
     lua_pushvalue(L, idx);
-    unit->anchor = dh_vm_anchor(instance->vm, L);
+    unit->anchor = dh_vm_anchor(L);
     unit->instance = instance;
     if (dh_sup_add(&instance->host.sup, &unit->worker, spec, &err) != 0) {
         dh_unit_detach(unit);
@@ -267,8 +267,10 @@ static int host_change(lua_State *L) {
     if (dh_sup_change(sup, &unit->worker, &spec, is_trial, &err) != 0) {
         return refuse(L, &err);
     }
+    lua_pushvalue(L, 2);
     lua_pushvalue(L, 3);
-    lua_setiuservalue(L, 2, 1);
+    dh_unit_set_body(L, unit);
+    lua_pop(L, 1);
     unit->fingerprint = (uint32_t)fingerprint;
     unit->script = script;
     if (must_restart) {
@@ -367,7 +369,7 @@ static int host_fingerprint(lua_State *L) {
     for (struct dh_worker *w = dh_sup_first(sup); w != NULL; w = dh_sup_next(w)) {
         struct dh_unit *unit = dh_unit_of(w);
         if (unit->script == 0) {
-            dh_unit_push(L, instance->vm, unit);
+            dh_unit_push(L, unit);
             lua_getiuservalue(L, -1, 1);
             unit->script = script;
             unit->fingerprint = dh_fingerprint(L, 2, -1);
@@ -394,7 +396,7 @@ static int host_load(lua_State *L) {
     lua_setiuservalue(L, -2, 1);
     luaL_setmetatable(L, LOAD_TYPE);
     lua_pushvalue(L, -1);
-    int anchor = dh_vm_anchor(instance->vm, L);
+    int anchor = dh_vm_anchor(L);
     dh_run_init(&load->run, instance, NULL, 0);
     load->run.main.anchor = anchor;
     load->run.is_loading = true;
@@ -431,7 +433,7 @@ static int load_declare(lua_State *L) {
     spend_coroutine(L);
     struct dh_worker *w = dh_sup_find(&load->run.instance->host.sup, unit->name, spec.name.len);
     if (w != NULL && !w->is_removing) {
-        dh_unit_push(L, load->run.instance->vm, dh_unit_of(w));
+        dh_unit_push(L, dh_unit_of(w));
     } else {
         lua_pushvalue(L, idx);
     }
@@ -522,7 +524,7 @@ bool dh_load_push(lua_State *L) {
     if (vm->current == NULL || !vm->current->run->is_loading) {
         return false;
     }
-    dh_vm_push_anchored(vm, L, vm->current->run->main.anchor);
+    dh_vm_push_anchored(L, vm->current->run->main.anchor);
     return true;
 }
 

@@ -85,9 +85,9 @@ static void push_values(lua_State *L, struct dh_run *run) {
         lua_pushliteral(L, "kv");
         lua_setfield(L, -2, "__mode");
         lua_setmetatable(L, -2);
-        owned->files = dh_vm_anchor(run->instance->vm, L);
+        owned->files = dh_vm_anchor(L);
     }
-    dh_vm_push_anchored(run->instance->vm, L, owned->files);
+    dh_vm_push_anchored(L, owned->files);
 }
 
 void dh_files_add_value(lua_State *L, struct dh_run *run) {
@@ -241,7 +241,7 @@ static bool call_protected(struct dh_run *run, lua_CFunction f, int nargs) {
 
 static bool close_some_values(struct dh_run *run, unsigned n) {
     struct dh_vm *vm = run->instance->vm;
-    dh_vm_push_anchored(vm, vm->L, run->owned->files);
+    dh_vm_push_anchored(vm->L, run->owned->files);
     lua_pushinteger(vm->L, n);
     return !call_protected(run, close_values, 2);
 }

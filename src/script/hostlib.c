@@ -201,7 +201,7 @@ static int l_host(lua_State *L) {
     instance->stop_event = LUA_NOREF;
     instance->on_reload = LUA_NOREF;
     lua_pushvalue(L, -1);
-    instance->anchor = dh_vm_anchor(vm, L);
+    instance->anchor = dh_vm_anchor(L);
     dh_host_init(&instance->host, &options);
     dh_run_init(&instance->own, instance, NULL, 0);
     instance->vm = vm;
@@ -229,7 +229,7 @@ static int l_host(lua_State *L) {
 }
 
 void dh_instance_push(lua_State *L, struct dh_instance *instance) {
-    dh_vm_push_anchored(instance->vm, L, instance->anchor);
+    dh_vm_push_anchored(L, instance->anchor);
 }
 
 /* Declaring */
@@ -470,7 +470,7 @@ static int host_get(lua_State *L) {
         lua_pushliteral(L, "ENOENT");
         return 3;
     }
-    dh_vm_push_anchored(instance->vm, L, dh_unit_of(w)->anchor);
+    dh_vm_push_anchored(L, dh_unit_of(w)->anchor);
     return 1;
 }
 
@@ -486,7 +486,7 @@ static int host_workers(lua_State *L) {
     lua_createtable(L, (int)instance->host.sup.worker_count, 0);
     lua_Integer n = 0;
     for (struct dh_worker *w = dh_sup_first(&instance->host.sup); w != NULL; w = dh_sup_next(w)) {
-        dh_vm_push_anchored(instance->vm, L, dh_unit_of(w)->anchor);
+        dh_vm_push_anchored(L, dh_unit_of(w)->anchor);
         lua_rawseti(L, -2, ++n);
     }
     return 1;

@@ -43,9 +43,9 @@ void dh_idle_list(lua_State *L, struct dh_vm *vm, lua_State *co) {
         lua_newtable(L);
         lua_rawgetp(L, LUA_REGISTRYINDEX, &weak_key);
         lua_setmetatable(L, -2);
-        owned->idle = dh_vm_anchor(vm, L);
+        owned->idle = dh_vm_anchor(L);
     }
-    dh_vm_push_anchored(vm, L, owned->idle);
+    dh_vm_push_anchored(L, owned->idle);
     push_coroutine(L, co);
     lua_pushinteger(L, (lua_Integer)++vm->listed);
     lua_rawset(L, -3);
@@ -54,7 +54,7 @@ void dh_idle_list(lua_State *L, struct dh_vm *vm, lua_State *co) {
 
 void dh_idle_hold(lua_State *L, const struct dh_run *run) {
     if (run->owned != NULL && run->owned->idle != 0) {
-        dh_vm_push_anchored(run->instance->vm, L, run->owned->idle);
+        dh_vm_push_anchored(L, run->owned->idle);
         lua_pushnil(L);
         lua_setmetatable(L, -2);
         lua_pop(L, 1);
@@ -65,7 +65,7 @@ bool dh_idle_has_any(lua_State *L, const struct dh_run *run) {
     if (run->owned == NULL || run->owned->idle == 0) {
         return false;
     }
-    dh_vm_push_anchored(run->instance->vm, L, run->owned->idle);
+    dh_vm_push_anchored(L, run->owned->idle);
     lua_pushnil(L);
     bool has_any = lua_next(L, -2) != 0;
     lua_pop(L, has_any ? 3 : 1);
@@ -149,7 +149,7 @@ static lua_Integer refill(lua_State *L, struct dh_run *run, int list) {
     }
     struct dh_vm *vm = run->instance->vm;
     lua_pushcfunction(L, collect);
-    dh_vm_push_anchored(vm, L, run->owned->idle);
+    dh_vm_push_anchored(L, run->owned->idle);
     lua_pushvalue(L, list);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK) { /* no memory: they cannot be found */
         dh_instance_report_cleanup(run, dh_failure_capture(L, -1, 0));
@@ -196,7 +196,7 @@ bool dh_idle_close_next(lua_State *L, struct dh_run *run, int list) {
     if (n == 0) {
         return false;
     }
-    dh_vm_push_anchored(run->instance->vm, L, run->owned->idle);
+    dh_vm_push_anchored(L, run->owned->idle);
     lua_rawgeti(L, list, n);
     lua_pushnil(L);
     lua_rawseti(L, list, n);

@@ -31,13 +31,12 @@ struct dh_owned *dh_owned_of(lua_State *L, struct dh_run *run) {
 
 /* The callback that counts a handle of the run out, the same for all of them. */
 static void push_closer(lua_State *L, struct dh_run *run, struct dh_owned *owned) {
-    struct dh_vm *vm = dh_vm_of(L);
     if (owned->closer == 0) {
         lua_pushnil(L);
         dh_bound_make(L, -1, run, DH_BOUND_CLOSE);
-        owned->closer = dh_vm_anchor(vm, L);
+        owned->closer = dh_vm_anchor(L);
     }
-    dh_vm_push_anchored(vm, L, owned->closer);
+    dh_vm_push_anchored(L, owned->closer);
 }
 
 struct dh_handle *dh_owned_add(lua_State *L, int idx, struct dh_run *run) {

@@ -40,7 +40,7 @@ void dh_run_push_self(lua_State *L, struct dh_run *run) {
         lua_pushnil(L);
     } else {
         run->is_known = true;
-        dh_vm_push_anchored(dh_vm_of(L), L, run->main.anchor);
+        dh_vm_push_anchored(L, run->main.anchor);
     }
 }
 
@@ -202,7 +202,7 @@ static bool take_defer(lua_State *L, const struct dh_run *run) {
     if (run->owned->defers == 0) {
         return false;
     }
-    dh_vm_push_anchored(run->instance->vm, L, run->owned->defers);
+    dh_vm_push_anchored(L, run->owned->defers);
     lua_Unsigned n = lua_rawlen(L, -1);
     if (n == 0) {
         lua_pop(L, 1);
@@ -278,7 +278,7 @@ static bool needs_cleanup(lua_State *L, const struct dh_run *run) {
     if (run->owned == NULL || run->owned->defers == 0) {
         return false;
     }
-    dh_vm_push_anchored(run->instance->vm, L, run->owned->defers);
+    dh_vm_push_anchored(L, run->owned->defers);
     bool has_defers = lua_rawlen(L, -1) > 0;
     lua_pop(L, 1);
     return has_defers;

@@ -59,12 +59,11 @@ static bool is_any_able(lua_State *L) {
 
 static bool may_libraries_know(struct dh_vm *vm) {
     lua_State *L = vm->L;
-    if (lua_getfield(L, LUA_REGISTRYINDEX, "_CLIBS") == LUA_TTABLE) {
-        size_t count = lua_rawlen(L, -1);
-        if (count != vm->libraries) {
-            vm->is_bared = vm->is_bared || is_any_able(L);
-            vm->libraries = count;
-        }
+    dh_vm_push_anchored(L, vm->library_list);
+    size_t count = lua_rawlen(L, -1);
+    if (count != vm->libraries) {
+        vm->is_bared = vm->is_bared || is_any_able(L);
+        vm->libraries = count;
     }
     lua_pop(L, 1);
     return vm->is_bared;
@@ -81,6 +80,8 @@ static int l_bare(lua_State *L) {
 
 void dh_spare_open(lua_State *L) {
     static const char *const names[] = {"getregistry", "getuservalue", NULL};
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, "_CLIBS"); /* Lua's own list */
+    dh_vm_of(L)->library_list = dh_vm_anchor(L);
     if (lua_getglobal(L, LUA_DBLIBNAME) == LUA_TTABLE) {
         for (int i = 0; names[i] != NULL; i++) {
             lua_getfield(L, -1, names[i]);
@@ -114,10 +115,10 @@ bool dh_spare_keep(struct dh_vm *vm, struct dh_run *run) {
     if (run->is_known) {
         lua_State *L = vm->L;
         unit->trouble->spare.run = NULL;
-        dh_vm_push_anchored(vm, L, t->anchor);
+        dh_vm_push_anchored(L, t->anchor);
         lua_getiuservalue(L, -1, 1);
-        dh_vm_anchor_again(vm, L, t->anchor);
-        dh_unit_push(L, vm, unit);
+        dh_vm_anchor_again(L, t->anchor);
+        dh_unit_push(L, unit);
         lua_setiuservalue(L, -2, 1);
         lua_pop(L, 1);
     }
@@ -127,8 +128,8 @@ bool dh_spare_keep(struct dh_vm *vm, struct dh_run *run) {
 void dh_spare_let_go(struct dh_vm *vm, struct dh_run *run) {
     lua_State *L = vm->L;
     /* a 'self' that somebody keeps still knows its worker */
-    dh_vm_push_anchored(vm, L, run->main.anchor);
-    dh_unit_push(L, vm, run->unit);
+    dh_vm_push_anchored(L, run->main.anchor);
+    dh_unit_push(L, run->unit);
     lua_setiuservalue(L, -2, 1);
     lua_pop(L, 1);
     dh_vm_release(vm, run->main.anchor);

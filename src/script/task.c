@@ -158,7 +158,7 @@ void dh_task_begin(struct dh_task *t, struct dh_run *run, lua_State *co, int nar
 }
 
 void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_State *co, int nargs) {
-    dh_task_begin(t, run, co, nargs, dh_vm_anchor(dh_vm_of(L), L));
+    dh_task_begin(t, run, co, nargs, dh_vm_anchor(L));
 }
 
 static void ended(struct dh_vm *vm, struct dh_task *t) {

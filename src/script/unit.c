@@ -20,6 +20,22 @@
 #define HANDLE_TYPE "decnet.handle"
 #define SELF_TYPE "decnet.self"
 
+/* Could the value at -1, when it is called, see an argument? */
+static bool takes_argument(lua_State *L) {
+    lua_Debug ar;
+    if (!lua_isfunction(L, -1)) {
+        return true;
+    }
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">u", &ar);
+    return ar.nparams > 0 || ar.isvararg;
+}
+
+void dh_unit_set_body(lua_State *L, struct dh_unit *unit) {
+    unit->takes_self = takes_argument(L);
+    lua_setiuservalue(L, -2, 1);
+}
+
 struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len) {
     size_t size = offsetof(struct dh_unit, name) + name_len + 1;
     struct dh_unit *unit = lua_newuserdatauv(L, size, 1);
@@ -27,40 +43,32 @@ struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len) {
     memcpy(unit->name, name, name_len);
     unit->anchor = LUA_NOREF;
     lua_insert(L, -2);
-    lua_setiuservalue(L, -2, 1);
+    dh_unit_set_body(L, unit);
     luaL_setmetatable(L, HANDLE_TYPE);
     return unit;
 }
 
 /* Push a new 'self', with a coroutine: the spare one, if there is one. It is anchored. Raises on memory
-** errors, and then nothing is changed. */
+** errors, and then nothing is changed but who is billed. */
 static struct dh_spare make_self(lua_State *L, struct dh_vm *vm, struct dh_spare spare) {
     spare.run = lua_newuserdatauv(L, sizeof(*spare.run), 1);
-    luaL_setmetatable(L, SELF_TYPE);
+    dh_vm_push_anchored(L, vm->self_type);
+    lua_setmetatable(L, -2);
     if (spare.co != NULL) {
-        dh_vm_push_anchored(vm, L, spare.anchor);
+        dh_vm_push_anchored(L, spare.anchor);
     } else {
         spare.co = lua_newthread(L);
     }
     lua_setiuservalue(L, -2, 1);
     lua_pushvalue(L, -1);
     if (spare.anchor != 0) {
-        dh_vm_anchor_again(vm, L, spare.anchor);
+        dh_vm_anchor_again(L, spare.anchor);
     } else {
-        spare.anchor = dh_vm_anchor(vm, L);
+        uint32_t payer = dh_vm_bill(vm, DH_ACCOUNT_HOST); /* the registry grows for everybody */
+        spare.anchor = dh_vm_anchor(L);
+        dh_vm_bill(vm, payer);
     }
     return spare;
-}
-
-/* Could the function on top of co's stack see an argument? */
-static bool takes_argument(lua_State *co) {
-    lua_Debug ar;
-    if (!lua_isfunction(co, -1)) {
-        return true;
-    }
-    lua_pushvalue(co, -1);
-    lua_getinfo(co, ">u", &ar);
-    return ar.nparams > 0 || ar.isvararg;
 }
 
 void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
@@ -70,17 +78,17 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
         found = unit->trouble->spare;
     }
     if (found.run != NULL) {
-        dh_vm_push_anchored(vm, L, found.anchor);
+        dh_vm_push_anchored(L, found.anchor);
     } else {
         found = make_self(L, vm, found);
     }
     struct dh_run *run = found.run;
     dh_run_init(run, unit->instance, unit, unit->worker.run);
     run->account = *vm->payer & (DH_ACCOUNTS_MAX - 1);
-    dh_unit_push(found.co, vm, unit);
+    dh_unit_push(found.co, unit);
     lua_getiuservalue(found.co, -1, 1);
-    lua_remove(found.co, -2);
-    run->is_known = takes_argument(found.co);
+    lua_replace(found.co, -2);
+    run->is_known = unit->takes_self;
     if (run->is_known) {
         lua_pushvalue(L, -1);
         lua_xmove(L, found.co, 1);
@@ -94,11 +102,11 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     }
 }
 
-void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit) {
+void dh_unit_push(lua_State *L, const struct dh_unit *unit) {
     if (unit->instance == NULL) {
         lua_pushnil(L);
     } else {
-        dh_vm_push_anchored(vm, L, unit->anchor);
+        dh_vm_push_anchored(L, unit->anchor);
     }
 }
 
@@ -168,13 +176,12 @@ static int self_defer(lua_State *L) {
     if (run->is_killed) {
         return luaL_error(L, "defer: this run is being killed: its cleanup can grow no more");
     }
-    struct dh_vm *vm = dh_vm_of(L);
     struct dh_owned *owned = dh_owned_of(L, run);
     if (owned->defers == 0) {
         lua_newtable(L);
-        owned->defers = dh_vm_anchor(vm, L);
+        owned->defers = dh_vm_anchor(L);
     }
-    dh_vm_push_anchored(vm, L, owned->defers);
+    dh_vm_push_anchored(L, owned->defers);
     lua_pushvalue(L, 2);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     return 0;
@@ -508,5 +515,7 @@ static void open_type(lua_State *L, const char *type, const luaL_Reg *methods, l
 
 void dh_unit_open(lua_State *L) {
     open_type(L, SELF_TYPE, self_methods, self_index, self_tostring);
+    luaL_getmetatable(L, SELF_TYPE);
+    dh_vm_of(L)->self_type = dh_vm_anchor(L);
     open_type(L, HANDLE_TYPE, handle_methods, handle_index, handle_tostring);
 }

@@ -48,6 +48,7 @@ struct dh_unit {
     int anchor;
     uint32_t fingerprint; /* of the function, when the script that declared it was loaded */
     uint8_t script;       /* number of the script that declared it while it was loaded, or 0 */
+    bool takes_self;      /* what it runs could see an argument */
     char name[];
 };
 
@@ -57,6 +58,9 @@ static inline struct dh_unit *dh_unit_of(struct dh_worker *w) {
 
 /* Push a new unit that is in no host: what to run is at -1 and is popped. Raises on memory errors. */
 struct dh_unit *dh_unit_new(lua_State *L, const char *name, size_t name_len);
+
+/* What to run from now on: at -1, popped; the unit's handle is at -2. */
+void dh_unit_set_body(lua_State *L, struct dh_unit *unit);
 
 /* The unit whose handle is at idx; raises if it is none. */
 struct dh_unit *dh_unit_check(lua_State *L, int idx);
@@ -69,7 +73,7 @@ int dh_unit_settle(lua_State *L);
 void dh_unit_start_run(lua_State *L, struct dh_unit *unit);
 
 /* Push the handle; nil when the unit is detached. */
-void dh_unit_push(lua_State *L, struct dh_vm *vm, struct dh_unit *unit);
+void dh_unit_push(lua_State *L, const struct dh_unit *unit);
 
 /* The worker is removed, or its host ends. */
 void dh_unit_detach(struct dh_unit *unit);

@@ -143,8 +143,6 @@ struct dh_vm *dh_vm_open(lua_State *L) {
     lua_setmetatable(L, -2);
     lua_setfield(L, LUA_REGISTRYINDEX, VM_KEY);
 
-    lua_newtable(L);
-    vm->anchors = luaL_ref(L, LUA_REGISTRYINDEX);
     open_cancelled(L, vm);
     vm->errfunc_at = dh_errfunc_find(L);
     vm->fetch = dh_fetch_find(L);
@@ -199,35 +197,14 @@ int dh_vm_close(struct dh_vm *vm) {
     return dh_loop_close(&vm->loop);
 }
 
-int dh_vm_anchor(struct dh_vm *vm, lua_State *L) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
-    lua_insert(L, -2);
-    int ref = luaL_ref(L, -2);
-    lua_pop(L, 1);
-    return ref;
-}
-
-void dh_vm_push_anchored(struct dh_vm *vm, lua_State *L, int ref) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
-    lua_rawgeti(L, -1, ref);
-    lua_remove(L, -2);
-}
-
-void dh_vm_anchor_again(struct dh_vm *vm, lua_State *L, int ref) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, ref);
-    lua_pop(L, 1);
+int dh_vm_anchor(lua_State *L) {
+    return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 void dh_vm_release(struct dh_vm *vm, int ref) {
-    lua_State *L = vm->L;
-    if (ref <= 0) {
-        return;
+    if (ref > 0) {
+        luaL_unref(vm->L, LUA_REGISTRYINDEX, ref);
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->anchors);
-    luaL_unref(L, -1, ref);
-    lua_pop(L, 1);
 }
 
 bool dh_vm_is_cancelled(lua_State *L, int idx) {

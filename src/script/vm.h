@@ -55,12 +55,13 @@ struct dh_vm {
     bool has_luv;
     bool has_pool; /* see slack.h */
     bool is_bared; /* somebody may have references to whatever is anchored */
-    int anchors;   /* reference of the table that keeps userdata alive */
     int cancelled; /* reference of the cancellation value */
     const void *cancelled_id;
     size_t errfunc_at; /* see errfunc.h */
     struct dh_fetch fetch;
     size_t libraries;        /* of C that were looked at, see spare.h */
+    int library_list;        /* reference of all there are */
+    int self_type;           /* reference of the metatable of 'self' */
     uint64_t listed;         /* idle coroutines: numbers them, see idle.h */
     unsigned closings;       /* coroutines being closed, each in a __close of the one before */
     const void *handle_type; /* the metatable of the last of luv's handles that was looked at */
@@ -85,12 +86,19 @@ void dh_vm_close_handles(lua_State *L);
 ** result. */
 int dh_vm_close(struct dh_vm *vm);
 
-/* Keep the value on top of L's stack alive (pops it); returns a reference, greater than 0. Raises. */
-int dh_vm_anchor(struct dh_vm *vm, lua_State *L);
-void dh_vm_push_anchored(struct dh_vm *vm, lua_State *L, int ref);
+/* Keep the value on top of L's stack alive (pops it); returns a reference into the registry, greater than
+** 0. Raises. */
+int dh_vm_anchor(lua_State *L);
+
+static inline void dh_vm_push_anchored(lua_State *L, int ref) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+}
 
 /* Keep the value on top of L's stack (pops it) in place of the one that ref stands for. Raises nothing. */
-void dh_vm_anchor_again(struct dh_vm *vm, lua_State *L, int ref);
+static inline void dh_vm_anchor_again(lua_State *L, int ref) {
+    lua_rawseti(L, LUA_REGISTRYINDEX, ref);
+}
+
 void dh_vm_release(struct dh_vm *vm, int ref);
 
 /* Is the value at idx the cancellation value? */
