@@ -249,9 +249,6 @@ static bool close_some_values(struct dh_run *run, unsigned n) {
 bool dh_files_close(struct dh_run *run, unsigned n) {
     struct dh_owned *owned = run->owned;
     struct dh_vm *vm = run->instance->vm;
-    if (owned == NULL) {
-        return true;
-    }
     if (owned->has_fds) {
         n = close_fds(run, n, owned->fd_count == 0);
     }

@@ -583,6 +583,7 @@ static void close_instance(lua_State *L, struct dh_instance *instance) {
     while (instance->loads != NULL) { /* what would not close */
         dh_load_on_closed(&instance->loads->run);
     }
+    dh_closing_free_kept(instance);
     luaL_unref(L, LUA_REGISTRYINDEX, instance->events);
     luaL_unref(L, LUA_REGISTRYINDEX, instance->on_event);
     luaL_unref(L, LUA_REGISTRYINDEX, instance->stop_event);

@@ -30,8 +30,10 @@ struct dh_instance {
     struct dh_vm *vm;
     struct dh_run own; /* what belongs to no worker */
     struct dh_log log;
-    struct dh_line settling;   /* tasks that wait until an order is carried out */
-    struct dh_closing *closed; /* runs to let go after the step that reported them */
+    struct dh_line settling;          /* tasks that wait until an order is carried out */
+    struct dh_closing *closed;        /* runs to let go after the step that reported them */
+    struct dh_closing *kept_closings; /* for the next runs that end */
+    unsigned kept_count;
     struct dh_closing spare_closings[DH_SPARE_CLOSINGS]; /* for when memory is out */
     int anchor;            /* of its own userdata, while it is current */
     int events;            /* registry: events not yet delivered */

@@ -186,6 +186,9 @@
 /* Runs that can end at the same time when memory is out: what each needs for that is kept, 100 bytes. */
 #define DH_SPARE_CLOSINGS 64
 
+/* The same of runs that have ended, kept for the next that do: as many as end in a turn, 25 KB. */
+#define DH_KEPT_CLOSINGS 256
+
 /* Of a metatable, and of its table of methods: twice as many as any of them has keys, or more. */
 #define DH_TYPE_PLACES 16
 

@@ -93,14 +93,12 @@ static bool call_protected(struct dh_run *run, lua_CFunction f, unsigned n) {
 }
 
 void dh_luv_begin_closing(struct dh_run *run) {
-    if (run->owned != NULL) {
-        dh_owned_cancel_requests(run->owned);
-        run->owned->to_close = run->owned->handles;
-    }
+    dh_owned_cancel_requests(run->owned);
+    run->owned->to_close = run->owned->handles;
 }
 
 enum dh_luv_progress dh_luv_close_owned(struct dh_run *run, unsigned n) {
-    if (run->owned == NULL || run->owned->to_close == NULL) {
+    if (run->owned->to_close == NULL) {
         return DH_LUV_CLOSED_ALL;
     }
     if (!call_protected(run, close_some_owned, n)) {

@@ -13,9 +13,9 @@ struct dh_vm;
 /* luv is open: its own uv.close is on top of L's stack. Pops it. Raises on memory errors. */
 void dh_luvclose_open(lua_State *L);
 
-/* Close what the run opened, cancel what it asked for: each handle counts itself out with
-** dh_run_on_handle_closed, each request with dh_run_on_request_done. Children are asked to end, and
-** their handles closed when they have. After 'begin', close_owned looks at n handles a call, until it
+/* Close what the run, which owns something, opened, cancel what it asked for: each handle counts itself
+** out with dh_run_on_handle_closed, each request with dh_run_on_request_done. Children are asked to end,
+** and their handles closed when they have. After 'begin', close_owned looks at n handles a call, until it
 ** has seen all; without memory it may be called again. */
 enum dh_luv_progress { DH_LUV_CLOSED_ALL, DH_LUV_CLOSED_SOME, DH_LUV_NO_MEMORY };
 void dh_luv_begin_closing(struct dh_run *run);

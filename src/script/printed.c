@@ -98,7 +98,7 @@ void dh_printed_add(struct dh_run *run, enum dh_source source, const char *text,
 }
 
 void dh_printed_end(struct dh_run *run) {
-    for (int i = 0; run->owned != NULL && i < 2; i++) {
+    for (int i = 0; i < 2; i++) {
         struct dh_begun *b = &run->owned->begun[i];
         if (b->len > 0) {
             pass(run, i == 0 ? DH_SOURCE_STDOUT : DH_SOURCE_STDERR, b->text, b->len);

@@ -92,20 +92,25 @@ static void release_cleanup(struct dh_run *run) {
     }
 }
 
+static void free_owned(struct dh_run *run) {
+    release_cleanup(run);
+    dh_printed_end(run);
+    dh_vm_release(run->instance->vm, run->owned->closer);
+    free(run->owned);
+    run->owned = NULL;
+}
+
 static void close_run(struct dh_run *run) {
-    struct dh_closing *c = run->closing;
     struct dh_instance *instance = run->instance;
     struct dh_vm *vm = instance->vm;
     run->phase = DH_RUN_CLOSED;
-    dh_timerq_disarm(&instance->host.timers, &c->deadline);
-    dh_turn_set_work(vm, run, false);
-    release_cleanup(run);
-    dh_printed_end(run);
-    if (run->owned != NULL) {
-        dh_vm_release(vm, run->owned->closer);
+    dh_timerq_disarm(&instance->host.timers, &run->closing->deadline);
+    if (run->has_work) {
+        dh_turn_set_work(vm, run, false);
     }
-    free(run->owned);
-    run->owned = NULL;
+    if (run->owned != NULL) {
+        free_owned(run);
+    }
     if (run->unit != NULL) {
         if (run->account != DH_ACCOUNT_HOST) {
             dh_cap_end(vm, run);
@@ -121,8 +126,7 @@ static void close_run(struct dh_run *run) {
 ** they are done. */
 static bool is_all_closed(const struct dh_run *run) {
     const struct dh_owned *owned = run->owned;
-    return owned == NULL ||
-           (owned->handle_count == 0 && (owned->fd_count == 0 || run->closing->is_impatient));
+    return owned->handle_count == 0 && (owned->fd_count == 0 || run->closing->is_impatient);
 }
 
 static void close_files(struct dh_run *run) {
@@ -187,6 +191,10 @@ static void limit_end(struct dh_run *run, uint64_t deadline_ns) {
 
 static void enter_handles(struct dh_run *run) {
     struct dh_host *host = &run->instance->host;
+    if (run->owned == NULL) { /* it has opened nothing */
+        close_run(run);
+        return;
+    }
     run->phase = DH_RUN_HANDLES;
     run->instance->vm->in_flight++; /* a virtual clock stands for the system to close them */
     dh_timerq_disarm(&host->timers, &run->closing->deadline); /* of the phases before */
@@ -362,16 +370,39 @@ static struct dh_failure *take_cause(const struct dh_run *run) {
     return cause;
 }
 
-/* Those that came of calloc are above or below the array. */
+/* Those that came of malloc are above or below the array. */
 static bool is_spare(const struct dh_instance *instance, const struct dh_closing *closing) {
     uintptr_t first = (uintptr_t)instance->spare_closings;
     return (uintptr_t)closing - first < sizeof(instance->spare_closings);
 }
 
 void dh_closing_free(struct dh_instance *instance, struct dh_closing *closing) {
+    if (closing == NULL) {
+        return;
+    }
     if (is_spare(instance, closing)) {
-        memset(closing, 0, sizeof(*closing));
+        closing->is_taken = false;
+    } else if (instance->kept_count < DH_KEPT_CLOSINGS) {
+        instance->kept_count++;
+        closing->next = instance->kept_closings;
+        instance->kept_closings = closing;
     } else {
+        free(closing);
+    }
+}
+
+static struct dh_closing *take_kept_closing(struct dh_instance *instance) {
+    struct dh_closing *closing = instance->kept_closings;
+    if (closing != NULL) {
+        instance->kept_count--;
+        instance->kept_closings = closing->next;
+    }
+    return closing;
+}
+
+void dh_closing_free_kept(struct dh_instance *instance) {
+    struct dh_closing *closing;
+    while ((closing = take_kept_closing(instance)) != NULL) {
         free(closing);
     }
 }
@@ -387,13 +418,12 @@ static struct dh_closing *find_spare_closing(struct dh_instance *instance) {
 }
 
 static void make_closing(struct dh_run *run) {
-    struct dh_closing *closing = calloc(1, sizeof(*closing));
-    if (closing == NULL) {
+    struct dh_closing *closing = take_kept_closing(run->instance);
+    if (closing == NULL && (closing = malloc(sizeof(*closing))) == NULL) {
         closing = find_spare_closing(run->instance);
     }
-    closing->is_taken = true;
-    closing->run = run;
-    closing->deadline.kind = DH_TIMER_CLOSING;
+    *closing =
+        (struct dh_closing){.run = run, .deadline = {.kind = DH_TIMER_CLOSING}, .is_taken = true};
     run->closing = closing;
 }
 

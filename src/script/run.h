@@ -14,7 +14,7 @@
 ** one more task closes the coroutines that its code left suspended (idle.h), then calls what
 ** self:defer was given, last first. HANDLES: what it opened is closed, FILES: also what has no handle.
 ** Killing many tasks, and closing many handles or files, goes on piece by piece in the turns that
-** follow (dh_run_work).
+** follow (dh_run_work). A run that owns nothing is CLOSED as soon as its last task has ended.
 ** 'ended' is reported to the supervisor with the first reason to end, 'closed' in CLOSED.
 **
 ** A run lives inside the userdata 'self' (user value: the main task's coroutine; once it is closed,
@@ -79,7 +79,7 @@ uint32_t dh_run_handle_count(const struct dh_run *run);
 /* What only a run that ends needs. */
 struct dh_closing {
     struct dh_run *run;
-    struct dh_closing *next; /* closed, and not yet let go */
+    struct dh_closing *next; /* closed, and not yet let go; kept for another run */
     struct dh_outcome outcome;
     struct dh_failure *failure; /* of the outcome; goes to the worker when closed */
     struct dh_timer deadline;   /* kill what has not ended */
@@ -89,6 +89,9 @@ struct dh_closing {
 
 /* The run is gone. NULL is nothing. */
 void dh_closing_free(struct dh_instance *instance, struct dh_closing *closing);
+
+/* The host is over: free those that are kept for the next runs that end. */
+void dh_closing_free_kept(struct dh_instance *instance);
 
 /* A run that owns nothing yet. */
 void dh_run_init(struct dh_run *run, struct dh_instance *instance, struct dh_unit *unit,
