@@ -703,13 +703,30 @@ static void a_delay_without_an_end_shows_none(void) {
     struct dh_status status;
     struct body *b = host(&world, NULL, DH_NEVER, DH_RAISED);
 
+    body_end(b, DH_RAISED);
+    world_advance(&world, 2 * SEC);
+    CHECK(dh_timer_is_armed(&b->w.timer)); /* the end of the streak */
     b->retry_after = DH_NEVER - 1;
-    world_advance(&world, SEC);
     body_end(b, DH_RAISED);
     world_turn(&world);
     CHECK_EQ(body_state(b), DH_BACKOFF);
     dh_sup_status(&world.sup, &b->w, world.now_ns, &status);
     CHECK_EQ(status.next_retry_in_ns, DH_NEVER);
+    CHECK_EQ(dh_timerq_next(&world.timers), DH_NEVER);
+    world_fini(&world);
+}
+
+static void nothing_is_due_for_a_run_that_has_ended_well(void) {
+    struct world world;
+    struct body *b = host(&world, NULL, DH_NEVER, DH_RAISED);
+
+    b->close_in = SEC;
+    body_end(b, DH_RAISED);
+    world_advance(&world, 3 * SEC);
+    CHECK(dh_timer_is_armed(&b->w.timer)); /* the end of the streak */
+    body_end(b, DH_RETURNED);
+    world_turn(&world);
+    CHECK_EQ(body_state(b), DH_CLOSING);
     CHECK_EQ(dh_timerq_next(&world.timers), DH_NEVER);
     world_fini(&world);
 }
@@ -773,6 +790,7 @@ int main(void) {
     RUN(stale_reports_are_counted_and_ignored);
     RUN(after_the_last_number_runs_are_counted_from_one_again);
     RUN(a_delay_without_an_end_shows_none);
+    RUN(nothing_is_due_for_a_run_that_has_ended_well);
     RUN(a_run_that_seems_to_end_before_it_began_was_not_long);
     return check_report();
 }

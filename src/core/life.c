@@ -214,7 +214,7 @@ static void plan_restart(struct dh_sup *sup, struct dh_worker *w, uint64_t ended
     w->after_closing = DH_BACKOFF;
     w->is_automatic = true;
     w->retry_at_ns = dh_time_add(ended_ns, delay_ns);
-    dh_machine_arm_deadlines(sup, w);
+    dh_machine_arm_restart(sup, w);
     dh_group_restart(sup, w, delay_ns);
 }
 
@@ -331,6 +331,9 @@ void dh_life_on_ended(struct dh_sup *sup, struct dh_worker *w, const struct dh_o
         on_return(sup, w, outcome);
     } else {
         on_crash(sup, w, outcome, reason);
+    }
+    if (w->after_closing != DH_BACKOFF) {
+        sup->env->disarm(sup->env, &w->timer);
     }
 }
 

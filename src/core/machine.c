@@ -91,7 +91,9 @@ static void drop_deadlines(struct dh_sup *sup, struct dh_worker *w, enum dh_stat
 
     /* the restart deadline is armed when the run ends and stays while what is left of it closes */
     if (!(w->state == DH_CLOSING && to == DH_BACKOFF)) {
-        sup->env->disarm(sup->env, &w->timer);
+        if (to != DH_CLOSING) { /* else dh_life_on_ended moves it, or drops it */
+            sup->env->disarm(sup->env, &w->timer);
+        }
         w->is_due = false;
         w->is_unarmed = false;
     }
@@ -196,6 +198,14 @@ void dh_machine_arm_deadlines(struct dh_sup *sup, struct dh_worker *w) {
     } else { /* the only other deadline that can lack memory: a stop_timeout that does kills at once */
         w->is_unarmed = !ensure(sup, &w->timer, w->retry_at_ns, &is_due);
         w->is_due = is_due;
+    }
+}
+
+void dh_machine_arm_restart(struct dh_sup *sup, struct dh_worker *w) {
+    if (dh_timer_is_armed(&w->timer)) {
+        sup->env->arm(sup->env, &w->timer, w->retry_at_ns); /* it is armed: cannot fail */
+    } else {
+        dh_machine_arm_deadlines(sup, w);
     }
 }
 

@@ -69,6 +69,9 @@ void dh_machine_set_ready(struct dh_sup *sup, struct dh_worker *w);
 ** become due meanwhile is for the caller's next look at w. */
 void dh_machine_arm_deadlines(struct dh_sup *sup, struct dh_worker *w);
 
+/* CLOSING: the deadline of the run that ended, if one is still armed, becomes that of the restart. */
+void dh_machine_arm_restart(struct dh_sup *sup, struct dh_worker *w);
+
 /* Forget streak and window: somebody looked after it. */
 void dh_machine_clear_history(struct dh_sup *sup, struct dh_worker *w);
 
