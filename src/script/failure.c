@@ -13,6 +13,7 @@
 #include "obs/text.h"
 #include "script/limits.h"
 #include "script/table.h"
+#include "script/tag.h"
 #include "script/variables.h"
 #include "script/wait.h"
 
@@ -288,11 +289,19 @@ static uint64_t mix_text(uint64_t hash, const char *text) {
 }
 
 /* A hash of what a traceback from 'level' on is made of, but for the names of functions, which
-** follow from it. */
+** follow from it, and for the host's own entry at the bottom of each task. */
 static uint64_t place_of(lua_State *co, int level) {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    bool has_entry = dh_tag_of(co) == DH_TAG_ROOT;
     lua_Debug ar;
-    for (int n = 0; n <= DH_TRACEBACK_LEVELS && lua_getstack(co, level + n, &ar); n++) {
+    lua_Debug next;
+    bool is_there = lua_getstack(co, level, &next);
+    for (int n = 1; is_there && n <= DH_TRACEBACK_LEVELS + 1; n++) {
+        ar.i_ci = next.i_ci;
+        is_there = lua_getstack(co, level + n, &next);
+        if (!is_there && has_entry) {
+            break;
+        }
         lua_getinfo(co, "Sl", &ar);
         hash = mix(hash, (uint64_t)(unsigned)ar.currentline << 32 | (unsigned)ar.linedefined);
         hash = mix_text(hash, ar.short_src);
