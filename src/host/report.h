@@ -19,6 +19,11 @@ struct dh_report_error {
     uint32_t hash; /* dh_crashlog_hash of both */
 };
 
+/* Is there ever a line about such an event? */
+static inline bool dh_report_wants(const struct dh_event *ev) {
+    return ev->kind != DH_EVENT_STATE && ev->kind != DH_EVENT_RESTART;
+}
+
 /* Log ev. error belongs to crash events, loop is the worker's crash-loop record; both may be NULL
 ** for events of workers that never crashed. */
 void dh_report_event(struct dh_host *host, const struct dh_event *ev,

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/worker.h"
 #include "script/failure.h"
 #include "script/limits.h"
 #include "script/table.h"
@@ -132,7 +131,7 @@ void dh_dossier_on_event(struct dh_dossier *d, const struct dh_event *ev,
         note_reason(e, ev->reason);
     } else if (ev->kind == DH_EVENT_GIVE_UP) {
         note_reason(e, ev->reason);
-    } else if (ev->kind == DH_EVENT_STATE && ev->from == DH_CLOSING) {
+    } else {
         e->decision = (uint8_t)decision_of(ev->to);
         if (ev->to == DH_BACKOFF && e->delay_ns == DH_NEVER) {
             e->delay_ns = ev->delay_ns;

@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct dh_event;
+#include "core/worker.h"
+
 struct dh_ending_record;
 struct dh_failure;
-struct dh_outcome;
 
 /* One of them, to read; the pointers are good until the next event. */
 struct dh_ending_view {
@@ -32,7 +32,15 @@ struct dh_dossier {
     uint32_t count; /* ever */
 };
 
-/* Take note of what an event says about an ending; others are ignored. outcome: of the run that the
+/* Does the event say anything about an ending? */
+static inline bool dh_dossier_wants(const struct dh_event *ev) {
+    if (ev->kind == DH_EVENT_STATE) {
+        return ev->to == DH_CLOSING || ev->from == DH_CLOSING;
+    }
+    return ev->kind == DH_EVENT_CRASH || ev->kind == DH_EVENT_GIVE_UP;
+}
+
+/* Take note of such an event. outcome: of the run that the
 ** event is about, where there was one. An error that says the same as the one before, word for word,
 ** shares its record. When memory is out the ending is not kept. */
 void dh_dossier_on_event(struct dh_dossier *d, const struct dh_event *ev,

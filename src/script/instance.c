@@ -180,23 +180,36 @@ static bool is_wanted(const struct dh_instance *instance, enum dh_event_kind kin
     return kind != DH_EVENT_STATE || instance->wants_states;
 }
 
-static void on_event(struct dh_host *host, const struct dh_event *ev) {
-    struct dh_instance *instance = instance_of(host);
-    struct dh_unit *unit = dh_unit_of(ev->worker);
-    const struct dh_failure *f = ev->outcome != NULL ? ev->outcome->failure : NULL;
-    bool has_ended = ev->kind == DH_EVENT_STATE && ev->to == DH_CLOSING;
-    struct dh_trouble *trouble = has_ended ? dh_unit_trouble(unit) : unit->trouble;
+static void note_ending(struct dh_unit *unit, const struct dh_event *ev) {
+    struct dh_trouble *trouble = dh_unit_trouble(unit);
     if (trouble != NULL) {
         bool has_outcome = unit->run != NULL && unit->run->closing != NULL;
         dh_dossier_on_event(&trouble->dossier, ev,
                             has_outcome ? &unit->run->closing->outcome : NULL);
     }
-    struct dh_report_error error;
-    if (f != NULL) {
-        error = (struct dh_report_error){f->message, f->message_len, f->traceback, f->traceback_len,
-                                         f->hash};
+}
+
+static void report(struct dh_host *host, const struct dh_event *ev, struct dh_trouble *trouble) {
+    const struct dh_failure *f = ev->outcome != NULL ? ev->outcome->failure : NULL;
+    struct dh_crash_loop *loop = trouble != NULL ? &trouble->loop : NULL;
+    if (f == NULL) {
+        dh_report_event(host, ev, NULL, loop);
+        return;
     }
-    dh_report_event(host, ev, f != NULL ? &error : NULL, trouble != NULL ? &trouble->loop : NULL);
+    struct dh_report_error error = {f->message, f->message_len, f->traceback, f->traceback_len,
+                                    f->hash};
+    dh_report_event(host, ev, &error, loop);
+}
+
+static void on_event(struct dh_host *host, const struct dh_event *ev) {
+    struct dh_instance *instance = instance_of(host);
+    struct dh_unit *unit = dh_unit_of(ev->worker);
+    if (dh_dossier_wants(ev)) {
+        note_ending(unit, ev);
+    }
+    if (dh_report_wants(ev)) {
+        report(host, ev, unit->trouble);
+    }
     if (ev->kind == DH_EVENT_STATE && ev->from == DH_BACKOFF && ev->to != DH_RUNNING) {
         dh_spare_drop(instance->vm, unit);
     }
