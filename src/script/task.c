@@ -139,14 +139,15 @@ static int entry_k(lua_State *L, int status, lua_KContext ctx) {
 }
 
 static int entry(lua_State *L) {
-    lua_pushcfunction(L, dh_task_on_error);
-    lua_insert(L, 1);
     return call_body(L, lua_gettop(L) - 2);
 }
 
-void dh_task_begin(struct dh_task *t, struct dh_run *run, lua_State *co, int nargs, int anchor) {
+void dh_task_push_entry(lua_State *co) {
     lua_pushcfunction(co, entry);
-    lua_insert(co, -2 - nargs);
+    lua_pushcfunction(co, dh_task_on_error);
+}
+
+void dh_task_begin(struct dh_task *t, struct dh_run *run, lua_State *co, int anchor) {
     t->co = co;
     t->anchor = anchor;
     t->ending = DH_TASK_RETURNED;
@@ -158,7 +159,10 @@ void dh_task_begin(struct dh_task *t, struct dh_run *run, lua_State *co, int nar
 }
 
 void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_State *co, int nargs) {
-    dh_task_begin(t, run, co, nargs, dh_vm_anchor(L));
+    int anchor = dh_vm_anchor(L);
+    dh_task_push_entry(co);
+    lua_rotate(co, -3 - nargs, 2);
+    dh_task_begin(t, run, co, anchor);
 }
 
 static void ended(struct dh_vm *vm, struct dh_task *t) {

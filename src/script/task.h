@@ -123,9 +123,11 @@ struct dh_spawned {
 ** memory errors, and then t is untouched. */
 void dh_task_start(lua_State *L, struct dh_task *t, struct dh_run *run, lua_State *co, int nargs);
 
-/* The same, of a task whose userdata has this anchor. Raises nothing if co is a coroutine that has
-** been a task before. */
-void dh_task_begin(struct dh_task *t, struct dh_run *run, lua_State *co, int nargs, int anchor);
+/* The same in two steps, of a task whose userdata has this anchor: the first comes before the function
+** and its arguments, the second after them. Raises nothing if co is a coroutine that has been a task
+** before. */
+void dh_task_push_entry(lua_State *co);
+void dh_task_begin(struct dh_task *t, struct dh_run *run, lua_State *co, int anchor);
 
 /* Run t until it waits, gives way or ends. Only the scheduler calls this. */
 void dh_task_resume(struct dh_vm *vm, struct dh_task *t);

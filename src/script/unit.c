@@ -85,6 +85,7 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
     struct dh_run *run = found.run;
     dh_run_init(run, unit->instance, unit, unit->worker.run);
     run->account = *vm->payer & (DH_ACCOUNTS_MAX - 1);
+    dh_task_push_entry(found.co);
     dh_unit_push(found.co, unit);
     lua_getiuservalue(found.co, -1, 1);
     lua_replace(found.co, -2);
@@ -94,7 +95,7 @@ void dh_unit_start_run(lua_State *L, struct dh_unit *unit) {
         lua_xmove(L, found.co, 1);
     }
     lua_pop(L, 1);
-    dh_task_begin(&run->main, run, found.co, run->is_known, found.anchor);
+    dh_task_begin(&run->main, run, found.co, found.anchor);
     unit->run = run;
     if (unit->trouble != NULL) {
         unit->trouble->cpu_ns = 0;
