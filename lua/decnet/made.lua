@@ -10,7 +10,7 @@ local M = {}
 local searchpath = package.searchpath
 
 ---@class decnet.Script a script that was loaded into a host
----@field number integer from 1 to 255
+---@field number integer from 1 to 127
 ---@field path string
 ---@field args string[]
 ---@field base decnet.Base what was there before it was loaded for the first time
@@ -165,7 +165,7 @@ function M.note(host, state, script)
   script.groups = copy(state.groups)
   local session <close> = M.session(script.base, script.globals, script.modules)
   state.scripts = state.scripts or {}
-  script.number = math.min(#state.scripts + 1, 255)
+  script.number = math.min(#state.scripts + 1, 127)
   state.scripts[#state.scripts + 1] = script
   host:fingerprint(session, script.number)
   script.hashes = {

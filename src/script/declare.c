@@ -9,6 +9,7 @@
 #include "script/fingerprint.h"
 #include "script/hostlib.h"
 #include "script/instance.h"
+#include "script/limits.h"
 #include "script/spawn.h"
 #include "script/table.h"
 #include "script/task.h"
@@ -272,7 +273,7 @@ static int host_change(lua_State *L) {
     dh_unit_set_body(L, unit);
     lua_pop(L, 1);
     unit->fingerprint = (uint32_t)fingerprint;
-    unit->script = script;
+    unit->script = script & DH_SCRIPT_MAX;
     if (must_restart) {
         dh_sup_restart(sup, &unit->worker);
     }
@@ -298,7 +299,7 @@ static int host_adopt(lua_State *L) {
     spec.name.text = unit->name;
     spec.name.len = strlen(unit->name);
     unit->fingerprint = (uint32_t)fingerprint;
-    unit->script = script;
+    unit->script = script & DH_SCRIPT_MAX;
     return add_unit(L, instance, 2, &spec);
 }
 
@@ -371,7 +372,7 @@ static int host_fingerprint(lua_State *L) {
         if (unit->script == 0) {
             dh_unit_push(L, unit);
             lua_getiuservalue(L, -1, 1);
-            unit->script = script;
+            unit->script = script & DH_SCRIPT_MAX;
             unit->fingerprint = dh_fingerprint(L, 2, -1);
             lua_settop(L, 3);
         }

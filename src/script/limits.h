@@ -189,6 +189,9 @@
 /* The same of runs that have ended, kept for the next that do: as many as end in a turn, 25 KB. */
 #define DH_KEPT_CLOSINGS 256
 
+/* The greatest number of a script, which those that are loaded later share (lua/decnet/made.lua). */
+#define DH_SCRIPT_MAX 127u
+
 /* Of a metatable, and of its table of methods: twice as many as any of them has keys, or more. */
 #define DH_TYPE_PLACES 16
 

@@ -47,8 +47,8 @@ struct dh_unit {
     void *record; /* the control plane's, see port.h */
     int anchor;
     uint32_t fingerprint; /* of the function, when the script that declared it was loaded */
-    uint8_t script;       /* number of the script that declared it while it was loaded, or 0 */
-    bool takes_self;      /* what it runs could see an argument */
+    uint8_t script : 7;   /* number of the script that declared it while it was loaded, or 0 */
+    bool takes_self : 1;  /* what it runs could see an argument */
     char name[];
 };
 
