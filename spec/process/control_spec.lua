@@ -258,7 +258,8 @@ describe("the control plane", function()
     end)
 
     it("400 to who waits for leave to send a body, and has none", function()
-      for _, headers in ipairs { "Expect: 100-continue", "Content-Length: 0\r\nExpect: 100-continue",
+      for _, headers in ipairs { "Expect: 100-continue",
+        "Content-Length: 0\r\nExpect: 100-continue",
         "Expect: 100-continue\r\nExpect: nothing" } do
         local connection = http.open(path, "GET /livez HTTP/1.1\r\nHost: x\r\n" .. headers
           .. "\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
