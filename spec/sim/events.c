@@ -72,6 +72,14 @@ static void wake_dependants(struct observer *o, int slot) {
     }
 }
 
+/* Whom a worker has woken that is gone again before they could start need not hurry. */
+static void calm_dependants(struct observer *o, int slot) {
+    for (int i = 0; i < o->slots; i++) {
+        struct seen *s = &o->seen[i];
+        s->is_awake = s->is_awake && (!has_dependency(s, slot) || has_all(o, s));
+    }
+}
+
 /* --- groups ----------------------------------------------------------------------------------- */
 
 /* A member is to be restarted: with whom? */
@@ -166,6 +174,7 @@ static void on_state(struct observer *o, int slot, const struct dh_event *ev) {
     s->is_ready = false;
     s->is_awake = false;
     s->is_blocked = false;
+    calm_dependants(o, slot);
     if (ev->from == DH_RUNNING && ev->to == DH_CLOSING) {
         on_closing(o, slot);
     }
