@@ -265,6 +265,18 @@ describe("a generator that was left in the middle", function()
     run.contains(text, "in __close")
   end)
 
+  it("is left alone when another one has closed it meanwhile", function()
+    local kept = {}
+    local log = log_of(function(_, l)
+      kept[1] = stopped(function() l[#l + 1] = "first" end)
+      kept[2] = stopped(function()
+        local is_closed = coroutine.close(kept[1])
+        l[#l + 1] = is_closed
+      end)
+    end)
+    assert.same({ "first", true }, log)
+  end)
+
   it("may leave others behind, which are closed too", function()
     local kept = {}
     local log = log_of(function(self, l)

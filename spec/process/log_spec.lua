@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 local process = require "spec.process.process"
+local terminal = require "spec.process.terminal"
 
 local TALKER = [[
   local decnet = require "decnet"
@@ -93,5 +94,20 @@ describe("the log", function()
     assert(lines < 30, children.loop:stderr():sub(1, 4000))
     children.loop:says "worker=looper msg=\"?crashed"
     children.loop:says "crashed %d+ times in the last"
+  end)
+
+  it("is for people on a terminal, in colours unless NO_COLOR is set", function()
+    if not terminal.is_there() then
+      return pending "script(1) is not installed"
+    end
+    finally(terminal.cleanup)
+    local path = process.dir() .. "/workers.lua"
+    process.write(path, TALKER)
+    for _, no in ipairs { "", "1" } do
+      local t = terminal.start(process.host, { "--no-control", path }, { env = { NO_COLOR = no } })
+      t:ends(1)
+      assert.matches("talker +for warning", (t.raw:gsub("\27%[[%d;]*m", "")))
+      assert.equal(no == "", t.raw:find("\27[", 1, true) ~= nil)
+    end
   end)
 end)

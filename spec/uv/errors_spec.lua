@@ -3,6 +3,7 @@ local decnet = require "decnet"
 local luv = require "luv"
 local real = require "spec.support.real"
 local run = require "spec.support.run"
+local testing = require "decnet.testing"
 
 local uv = decnet.uv
 
@@ -12,6 +13,14 @@ local function here()
 end
 
 describe("an error of decnet.uv", function()
+  it("names what only a worker can do", function()
+    testing.run(function()
+      local socket = assert(luv.new_tcp())
+      run.raises("only a worker can wait", uv.write, socket, "x")
+      socket:close()
+    end)
+  end)
+
   it("is nil, a message and the bare name", function()
     real.worker(function()
       local path = "/nowhere/at/all"
