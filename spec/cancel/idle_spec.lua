@@ -265,6 +265,18 @@ describe("a generator that was left in the middle", function()
     run.contains(text, "in __close")
   end)
 
+  it("can send what a channel has room for, though it can wait no more", function()
+    local kept = {} -- luacheck: ignore 241 331
+    local log = log_of(function(_, l)
+      local channel = decnet.channel(1)
+      kept[1] = stopped(function()
+        l[#l + 1] = channel:send "last words"
+      end)
+      run.forever()
+    end)
+    assert.same({ true }, log)
+  end)
+
   it("is left alone when another one has closed it meanwhile", function()
     local kept = {}
     local log = log_of(function(_, l)

@@ -103,11 +103,11 @@ describe("the log", function()
     finally(terminal.cleanup)
     local path = process.dir() .. "/workers.lua"
     process.write(path, TALKER)
-    for _, no in ipairs { "", "1" } do
+    for _, no in ipairs { false, "", "1" } do
       local t = terminal.start(process.host, { "--no-control", path }, { env = { NO_COLOR = no } })
       t:ends(1)
       assert.matches("talker +for warning", (t.raw:gsub("\27%[[%d;]*m", "")))
-      assert.equal(no == "", t.raw:find("\27[", 1, true) ~= nil)
+      assert.equal(no ~= "1", t.raw:find("\27[", 1, true) ~= nil)
     end
   end)
 end)
