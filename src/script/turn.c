@@ -40,15 +40,14 @@ static void step_out(struct dh_queue *q, struct dh_run *run) {
 }
 
 /* A run stands in line while it has a task to go on with, unless that has to wait. */
-static bool belongs_in_line(const struct dh_run *run) {
-    return run->has_work || (run->awake.first != NULL && !run->has_preempted);
-}
-
-static void update(struct dh_queue *q, struct dh_run *run) {
-    bool belongs = belongs_in_line(run);
-    if (belongs && !run->is_in_line) {
+static inline void update(struct dh_queue *q, struct dh_run *run) {
+    bool belongs = run->has_work || (run->awake.first != NULL && !run->has_preempted);
+    if (belongs == run->is_in_line) {
+        return;
+    }
+    if (belongs) {
         line_up(q, run);
-    } else if (!belongs && run->is_in_line) {
+    } else {
         step_out(q, run);
     }
 }
@@ -78,9 +77,7 @@ void dh_ready(struct dh_vm *vm, struct dh_task *t) {
     } else {
         dh_line_join(&t->run->awake, t);
         t->run->awake_count++;
-        if (!t->run->is_in_line && belongs_in_line(t->run)) {
-            line_up(&vm->queue, t->run);
-        }
+        update(&vm->queue, t->run);
     }
     dh_preempt_note_others(&vm->preempt);
     dh_loop_interrupt(&vm->loop);
@@ -151,9 +148,7 @@ static void serve_first(struct dh_vm *vm, struct dh_budget *b) {
     } else {
         serve_tasks(vm, run, b);
     }
-    if (run->is_in_line != belongs_in_line(run)) {
-        update(&vm->queue, run);
-    }
+    update(&vm->queue, run);
 }
 
 /* Returns false if it was preempted: then somebody else waits, and the rest is for the round after
