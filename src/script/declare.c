@@ -100,6 +100,11 @@ static bool read_spec(lua_State *L, int idx, struct dh_sup *sup, struct dh_spec 
     return true;
 }
 
+static void note_version(struct dh_unit *unit, uint32_t fingerprint, uint8_t script) {
+    unit->fingerprint = fingerprint;
+    unit->script = script & DH_SCRIPT_MAX;
+}
+
 /* Add the unit to the host, which keeps it from now on; its handle is at the absolute index. */
 static int add_unit(lua_State *L, struct dh_instance *instance, int idx, struct dh_spec *spec) {
     struct dh_unit *unit = lua_touserdata(L, idx);
@@ -272,8 +277,7 @@ static int host_change(lua_State *L) {
     lua_pushvalue(L, 3);
     dh_unit_set_body(L, unit);
     lua_pop(L, 1);
-    unit->fingerprint = (uint32_t)fingerprint;
-    unit->script = script & DH_SCRIPT_MAX;
+    note_version(unit, (uint32_t)fingerprint, script);
     if (must_restart) {
         dh_sup_restart(sup, &unit->worker);
     }
@@ -298,8 +302,7 @@ static int host_adopt(lua_State *L) {
     }
     spec.name.text = unit->name;
     spec.name.len = strlen(unit->name);
-    unit->fingerprint = (uint32_t)fingerprint;
-    unit->script = script & DH_SCRIPT_MAX;
+    note_version(unit, (uint32_t)fingerprint, script);
     return add_unit(L, instance, 2, &spec);
 }
 
@@ -372,8 +375,7 @@ static int host_fingerprint(lua_State *L) {
         if (unit->script == 0) {
             dh_unit_push(L, unit);
             lua_getiuservalue(L, -1, 1);
-            unit->script = script & DH_SCRIPT_MAX;
-            unit->fingerprint = dh_fingerprint(L, 2, -1);
+            note_version(unit, dh_fingerprint(L, 2, -1), script);
             lua_settop(L, 3);
         }
     }

@@ -40,9 +40,9 @@ static inline bool dh_dossier_wants(const struct dh_event *ev) {
     return ev->kind == DH_EVENT_CRASH || ev->kind == DH_EVENT_GIVE_UP;
 }
 
-/* Take note of such an event. outcome: of the run that the
-** event is about, where there was one. An error that says the same as the one before, word for word,
-** shares its record. When memory is out the ending is not kept. */
+/* Take note of such an event. outcome: of the run that the event is about, where there was one. An error
+** that says the same as the one before, word for word, shares its record. When memory is out the ending
+** is not kept. */
 void dh_dossier_on_event(struct dh_dossier *d, const struct dh_event *ev,
                          const struct dh_outcome *outcome);
 
