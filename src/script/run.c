@@ -377,9 +377,6 @@ static bool is_spare(const struct dh_instance *instance, const struct dh_closing
 }
 
 void dh_closing_free(struct dh_instance *instance, struct dh_closing *closing) {
-    if (closing == NULL) {
-        return;
-    }
     if (is_spare(instance, closing)) {
         closing->is_taken = false;
     } else if (instance->kept_count < DH_KEPT_CLOSINGS) {

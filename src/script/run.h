@@ -87,7 +87,7 @@ struct dh_closing {
     bool is_impatient;          /* it was due: what threads still do with files is not waited for */
 };
 
-/* The run is gone. NULL is nothing. */
+/* The run is gone. */
 void dh_closing_free(struct dh_instance *instance, struct dh_closing *closing);
 
 /* The host is over: free those that are kept for the next runs that end. */
