@@ -10,6 +10,7 @@
 
 #include "core/limits.h"
 #include "core/near.h"
+#include "obs/log.h"
 #include "obs/text.h"
 
 int dh_verb_complain(const struct dh_error *err) {
@@ -80,9 +81,8 @@ void dh_verb_explain(struct dh_http *h, const char *name, struct dh_error *err) 
 }
 
 bool dh_verb_has_colour(void) {
-    const char *no = getenv("NO_COLOR");
     const char *term = getenv("TERM");
-    return isatty(STDOUT_FILENO) && (no == NULL || no[0] == '\0') && term != NULL &&
+    return isatty(STDOUT_FILENO) && dh_log_wants_colors() && term != NULL &&
            strcmp(term, "dumb") != 0;
 }
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -238,6 +239,11 @@ static int parse(const char *const *names, size_t count, const char *name, size_
         }
     }
     return DH_EINVAL;
+}
+
+bool dh_log_wants_colors(void) {
+    const char *no = getenv("NO_COLOR");
+    return no == NULL || no[0] == '\0';
 }
 
 int dh_log_level_parse(const char *name, enum dh_level *ret_level) {

@@ -141,6 +141,9 @@ void dh_log_write(struct dh_log *log, enum dh_level level, const char *worker, c
 void dh_log_print(struct dh_log *log, enum dh_level level, const char *worker, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Does the user want colours on a terminal? Not if NO_COLOR is set, and not empty (no-color.org). */
+bool dh_log_wants_colors(void);
+
 /* Names as users write them: "info", "json". Return 0 or DH_EINVAL. */
 int dh_log_level_parse(const char *name, enum dh_level *ret_level);
 int dh_log_format_parse(const char *name, enum dh_log_format *ret_format);

@@ -141,8 +141,7 @@ static void open_log(lua_State *L, int idx, struct dh_instance *instance) {
         }
     }
     options.format = isatty(STDERR_FILENO) ? DH_LOG_PRETTY : DH_LOG_LOGFMT;
-    const char *no = getenv("NO_COLOR");
-    options.has_colors = isatty(STDERR_FILENO) && (no == NULL || no[0] == '\0');
+    options.has_colors = isatty(STDERR_FILENO) && dh_log_wants_colors();
     bool has_format = lua_getfield(L, idx, "log_format") == LUA_TSTRING;
     if (has_format) {
         const char *name = lua_tostring(L, -1);
