@@ -45,27 +45,19 @@ function Screen:put(char)
   end
 end
 
--- One line down; behind the last one of the region, whose first line is lost then.
-local function index(s)
-  if s.y == s.bottom then
-    table.remove(s.cells, s.top)
-    table.insert(s.cells, s.bottom, {})
+-- Move by a line; where that leaves the region at `edge`, the line at its `other` one is lost.
+local function step(s, by, edge, other)
+  if s.y == edge then
+    table.remove(s.cells, other)
+    table.insert(s.cells, edge, {})
   else
-    s.y = math.min(s.y + 1, s.rows)
+    s.y = math.max(1, math.min(s.y + by, s.rows))
   end
 end
 
--- One line up; before the first one of the region, whose last line is lost then.
-local function reverse_index(s)
-  if s.y == s.top then
-    table.remove(s.cells, s.bottom)
-    table.insert(s.cells, s.top, {})
-  else
-    s.y = math.max(s.y - 1, 1)
-  end
-end
+local function index(s) step(s, 1, s.bottom, s.top) end
 
-local ESCAPES = { D = index, M = reverse_index }
+local ESCAPES = { D = index, M = function(s) step(s, -1, s.top, s.bottom) end }
 
 local CONTROLS = {
   ["\r"] = function(s) s.x = 1 end,
