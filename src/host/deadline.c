@@ -2,6 +2,7 @@
 #include "host/deadline.h"
 
 #include "core/timerq.h"
+#include "host/limits.h"
 
 #ifdef __linux__
 
@@ -11,52 +12,90 @@
 
 #define NS_PER_S 1000000000u
 
+static void note_armed(struct dh_deadline *deadline) {
+    deadline->armed_ns = deadline->alarms.at_ns[dh_alarms_first(&deadline->alarms)];
+}
+
 static void on_readable(uv_poll_t *handle, int status, int events) {
+    struct dh_timerfd *timerfd = (struct dh_timerfd *)handle;
     struct dh_deadline *deadline = handle->data;
     uint64_t expirations;
     (void)status;
     (void)events;
-    if (read(deadline->fd, &expirations, sizeof(expirations)) != sizeof(expirations)) {
+    if (read(timerfd->fd, &expirations, sizeof(expirations)) != sizeof(expirations)) {
         return;
     }
-    deadline->armed_ns = DH_NEVER;
+    dh_alarms_on_ring(&deadline->alarms, (unsigned)(timerfd - deadline->timerfds));
+    note_armed(deadline);
     deadline->on_due(deadline);
+}
+
+static int open_timerfd(struct dh_timerfd *timerfd, struct dh_deadline *deadline, uv_loop_t *loop) {
+    timerfd->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (timerfd->fd < 0) {
+        return uv_translate_sys_error(errno);
+    }
+    int err = uv_poll_init(loop, &timerfd->handle, timerfd->fd);
+    if (err != 0) {
+        close(timerfd->fd);
+        return err;
+    }
+    timerfd->handle.data = deadline;
+    uv_poll_start(&timerfd->handle, UV_READABLE, on_readable);
+    uv_unref((uv_handle_t *)&timerfd->handle);
+    return 0;
+}
+
+static void close_timerfd(struct dh_timerfd *timerfd) {
+    uv_close((uv_handle_t *)&timerfd->handle, NULL);
+    close(timerfd->fd);
 }
 
 int dh_deadline_init(struct dh_deadline *deadline, uv_loop_t *loop,
                      void (*on_due)(struct dh_deadline *deadline)) {
-    int err;
-    deadline->armed_ns = DH_NEVER;
     deadline->on_due = on_due;
-    deadline->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (deadline->fd < 0) {
-        return uv_translate_sys_error(errno);
-    }
-    err = uv_poll_init(loop, &deadline->handle, deadline->fd);
+    dh_alarms_init(&deadline->alarms);
+    note_armed(deadline);
+    int err = open_timerfd(&deadline->timerfds[0], deadline, loop);
     if (err != 0) {
-        close(deadline->fd);
         return err;
     }
-    deadline->handle.data = deadline;
-    uv_poll_start(&deadline->handle, UV_READABLE, on_readable);
-    uv_unref((uv_handle_t *)&deadline->handle);
-    return 0;
+    err = open_timerfd(&deadline->timerfds[1], deadline, loop);
+    if (err != 0) {
+        close_timerfd(&deadline->timerfds[0]);
+        uv_run(loop, UV_RUN_NOWAIT);
+    }
+    return err;
 }
 
 void dh_deadline_close(struct dh_deadline *deadline) {
-    uv_close((uv_handle_t *)&deadline->handle, NULL);
-    close(deadline->fd);
+    close_timerfd(&deadline->timerfds[0]);
+    close_timerfd(&deadline->timerfds[1]);
 }
 
-void dh_deadline_arm(struct dh_deadline *deadline, uint64_t at_ns) {
-    if (at_ns >= deadline->armed_ns) {
-        return;
-    }
+static void arm(struct dh_deadline *deadline, unsigned i) {
+    uint64_t at_ns = deadline->alarms.at_ns[i];
     struct itimerspec at = {
         .it_value = {(time_t)(at_ns / NS_PER_S), (long)(at_ns % NS_PER_S)},
     };
-    timerfd_settime(deadline->fd, TFD_TIMER_ABSTIME, &at, NULL);
-    deadline->armed_ns = at_ns;
+    timerfd_settime(deadline->timerfds[i].fd, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+void dh_deadline_arm(struct dh_deadline *deadline, uint64_t at_ns) {
+    unsigned changed = dh_alarms_plan(&deadline->alarms, at_ns);
+    unsigned first = dh_alarms_first(&deadline->alarms);
+    if (changed & 1u << first) { /* first: behind it the other one is cheap */
+        arm(deadline, first);
+    }
+    if (changed & 1u << !first) {
+        arm(deadline, !first);
+    }
+    note_armed(deadline);
+}
+
+bool dh_deadline_owns(const struct dh_deadline *deadline, const uv_handle_t *handle) {
+    return handle == (const uv_handle_t *)&deadline->timerfds[0].handle ||
+           handle == (const uv_handle_t *)&deadline->timerfds[1].handle;
 }
 
 #else
@@ -85,6 +124,7 @@ void dh_deadline_close(struct dh_deadline *deadline) {
 
 /* For the first millisecond that is not before it. */
 void dh_deadline_arm(struct dh_deadline *deadline, uint64_t at_ns) {
+    at_ns += DH_SLACK_NS;
     if (at_ns >= deadline->armed_ns) {
         return;
     }
@@ -94,6 +134,10 @@ void dh_deadline_arm(struct dh_deadline *deadline, uint64_t at_ns) {
     uint64_t now_ms = uv_now(loop);
     uv_timer_start(&deadline->handle, on_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0);
     deadline->armed_ns = at_ns;
+}
+
+bool dh_deadline_owns(const struct dh_deadline *deadline, const uv_handle_t *handle) {
+    return handle == (const uv_handle_t *)&deadline->handle;
 }
 
 #endif

@@ -89,7 +89,7 @@ void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns) {
             run(loop, UV_RUN_NOWAIT);
             return;
         }
-        dh_deadline_arm(&loop->deadline, deadline_ns + DH_SLACK_NS);
+        dh_deadline_arm(&loop->deadline, deadline_ns);
     }
     run(loop, UV_RUN_ONCE);
 }
@@ -122,8 +122,7 @@ bool dh_loop_owns(const struct dh_loop *loop, const uv_handle_t *handle) {
             return true;
         }
     }
-    return handle == (const uv_handle_t *)&loop->wake ||
-           handle == (const uv_handle_t *)&loop->deadline.handle;
+    return handle == (const uv_handle_t *)&loop->wake || dh_deadline_owns(&loop->deadline, handle);
 }
 
 struct count {

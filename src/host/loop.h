@@ -41,7 +41,7 @@ int dh_loop_close(struct dh_loop *loop);
 /* Fresh time, whatever libuv has cached. */
 uint64_t dh_loop_now(void);
 
-/* Let libuv work: callbacks of what is ready are called. Waits at most until DH_SLACK_NS after
+/* Let libuv work: callbacks of what is ready are called. Waits at most until DH_AHEAD_NS after
 ** deadline_ns: 0 does not wait, DH_NEVER waits for an event however long it takes. */
 void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns);
 
