@@ -148,7 +148,7 @@ static void act_on_cycle(struct dh_vm *vm) {
 
 void dh_collector_idle(struct dh_vm *vm) {
     uint64_t cycles = vm->collector.cycles;
-    dh_preempt_begin_turn(&vm->preempt);
+    dh_preempt_begin_turn(&vm->preempt, DH_NEVER);
     collect(vm, dh_loop_now() + DH_COLLECT_IDLE_NS);
     if (vm->collector.cycles != cycles && vm->ledger != NULL) {
         dh_pool_trim(dh_pool_of(vm->ledger)); /* who is idle does not want it at once */
@@ -165,7 +165,7 @@ void dh_collector_expect(struct dh_vm *vm, uint32_t workers) {
         return;
     }
     if (bytes > dh_collector_held(vm)) {
-        dh_preempt_begin_turn(&vm->preempt);
+        dh_preempt_begin_turn(&vm->preempt, DH_NEVER);
         collect(vm, DH_NEVER);
         dh_preempt_end_turn(&vm->preempt);
     }

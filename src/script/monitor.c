@@ -12,6 +12,7 @@
 #include "host/loop.h"
 #include "script/instance.h"
 #include "script/limits.h"
+#include "script/looks.h"
 #include "script/preempt.h"
 #include "script/vm.h"
 
@@ -27,16 +28,12 @@ struct watch {
     uint64_t heard_ns;       /* when its hook was last known to run */
     uint64_t report_ns;      /* after so long without: say so in the log */
 
-    /* looks */
-    uint64_t cell_ns; /* where the cell of the next look begins */
-    uint64_t cell_len_ns;
-    uint64_t look_ns;       /* the next look */
-    uint64_t looked_at_ns;  /* the last one, */
+    struct dh_looks looks;
+    uint64_t looked_at_ns;  /* the last look, */
     uint64_t looked_cpu_ns; /* the loop's CPU time then, */
     uint64_t looked_slice;  /* and what it saw */
     uint64_t looked_turn;
     unsigned idle_looks;
-    uint32_t random;
 };
 
 static uint64_t earlier(uint64_t a, uint64_t b) {
@@ -59,21 +56,7 @@ static uint64_t cpu_time(const struct dh_preempt *p) {
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* xorshift32 (Marsaglia 2003) */
-static uint32_t next_random(struct watch *w) {
-    w->random ^= w->random << 13;
-    w->random ^= w->random >> 17;
-    w->random ^= w->random << 5;
-    return w->random;
-}
-
 /* Looks */
-
-static void begin_cell(struct watch *w, uint64_t at_ns, uint64_t len_ns) {
-    w->cell_ns = at_ns;
-    w->cell_len_ns = len_ns;
-    w->look_ns = at_ns + (len_ns * (next_random(w) >> 8) >> 24);
-}
 
 /* The share of the CPU that the loop had since the last look, if one slice had all of it. */
 static double share(const struct watch *w, uint64_t slice, uint64_t now, uint64_t cpu_ns) {
@@ -94,19 +77,25 @@ static void park(struct dh_preempt *p, struct watch *w) {
     uv_sem_wait(&p->unpark);
 }
 
+/* What passed since the look before is billed to the slice. */
+static void bill(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64_t now,
+                 uint64_t next_ns) {
+    uint64_t cpu_ns = cpu_time(p);
+    double ns = (double)(next_ns - w->looks.cell_ns) * share(w, slice, now, cpu_ns);
+    if (now > dh_looks_cell_end(&w->looks) && ns > (double)(cpu_ns - w->looked_cpu_ns)) {
+        ns = (double)(cpu_ns - w->looked_cpu_ns);
+    }
+    /* what is looked at is billed, if only so that it is seen when it ends */
+    atomic_fetch_add_explicit(&p->looked_ns, (uint64_t)ns + 1, memory_order_relaxed);
+    w->looked_cpu_ns = cpu_ns;
+}
+
 static void look(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64_t now) {
-    uint64_t cell_end_ns = w->cell_ns + w->cell_len_ns;
+    uint64_t cell_end_ns = dh_looks_cell_end(&w->looks);
     uint64_t next_ns = now > cell_end_ns ? now : cell_end_ns; /* the machine was busy */
     uint64_t age_ns = slice != 0 && slice == w->slice ? now - w->seen_ns : 0;
     if (slice != 0) {
-        uint64_t cpu_ns = cpu_time(p);
-        double ns = (double)(next_ns - w->cell_ns) * share(w, slice, now, cpu_ns);
-        if (now > cell_end_ns && ns > (double)(cpu_ns - w->looked_cpu_ns)) {
-            ns = (double)(cpu_ns - w->looked_cpu_ns);
-        }
-        /* what is looked at is billed, if only so that it is seen when it ends */
-        atomic_fetch_add_explicit(&p->looked_ns, (uint64_t)ns + 1, memory_order_relaxed);
-        w->looked_cpu_ns = cpu_ns;
+        bill(p, w, slice, now, next_ns);
     }
     uint64_t turn = atomic_load(&p->turn);
     w->idle_looks = slice == 0 && turn == w->looked_turn && turn % 2 == 0 ? w->idle_looks + 1 : 0;
@@ -117,11 +106,25 @@ static void look(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64_t
         w->idle_looks = 0;
         park(p, w);
         next_ns = dh_loop_now();
+        dh_looks_alert(&w->looks, next_ns);
     }
-    begin_cell(w, next_ns, earlier(DH_LOOK_NS + age_ns / 4, DH_LOOK_MAX_NS));
+    dh_looks_begin_cell(&w->looks, next_ns, age_ns);
 }
 
 /* Watching */
+
+/* Can a slice of the turn under way have begun long ago? A turn without a long one is over in time. */
+static bool may_be_old(const struct dh_preempt *p, uint64_t now) {
+    uint64_t until_ns = atomic_load_explicit(&p->turn_until_ns, memory_order_relaxed);
+    bool is_in_turn = atomic_load_explicit(&p->turn, memory_order_relaxed) % 2 == 1;
+    return !is_in_turn || until_ns == DH_NEVER || now > until_ns + DH_LONG_NS;
+}
+
+/* Is the slice worth being watched? While all is calm, one that has just begun is not. */
+static bool may_last(const struct dh_preempt *p, const struct watch *w, uint64_t slice,
+                     uint64_t now) {
+    return slice != 0 && (dh_looks_is_alert(&w->looks, now) || may_be_old(p, now));
+}
 
 static void notice(struct dh_preempt *p, struct watch *w, uint64_t slice, uint64_t now) {
     w->slice = slice;
@@ -146,6 +149,9 @@ static void age(struct dh_preempt *p, struct watch *w, uint64_t now) {
         w->heard_ns += away_ns - DH_STANDSTILL_NS;
     }
     atomic_store_explicit(&p->lasted_ns, now - w->seen_ns, memory_order_relaxed);
+    if (now - w->seen_ns > DH_LONG_NS) {
+        dh_looks_alert(&w->looks, now);
+    }
 }
 
 /* When somebody will be disturbed by the slice. */
@@ -159,14 +165,14 @@ static uint64_t due(const struct dh_preempt *p, const struct watch *w) {
 static bool rest(const struct dh_preempt *p, const struct watch *w) {
     uint64_t now = dh_loop_now();
     if (w->slice == 0 || p->uses_cpu_time) {
-        nap(now, w->look_ns);
+        nap(now, w->looks.look_ns);
         return false;
     }
     if (now < w->quiet_until_ns) {
-        nap(now, earlier(w->quiet_until_ns, w->look_ns));
+        nap(now, earlier(w->quiet_until_ns, w->looks.look_ns));
         return false;
     }
-    struct timespec ts = until(now, earlier(due(p, w), w->look_ns));
+    struct timespec ts = until(now, earlier(due(p, w), w->looks.look_ns));
     struct pollfd fd = {p->backend_fd, POLLIN, 0};
     return ppoll(&fd, 1, &ts, NULL) > 0;
 }
@@ -231,26 +237,27 @@ static void be_punctual(void) {
 
 void dh_preempt_monitor(void *arg) {
     struct dh_preempt *p = arg;
-    struct watch w = {.random = (uint32_t)dh_loop_now() | 1};
+    struct watch w = {0};
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     be_punctual();
-    begin_cell(&w, dh_loop_now(), DH_LOOK_NS);
+    uint64_t began_ns = dh_loop_now();
+    dh_looks_init(&w.looks, began_ns, (uint32_t)began_ns | 1);
     while (!atomic_load(&p->quits)) {
         bool has_news = rest(p, &w);
         uint64_t now = dh_loop_now();
         uint64_t slice = atomic_load_explicit(&p->slice, memory_order_acquire);
-        if (now >= w.look_ns) {
+        if (slice != 0 && slice == w.slice) {
+            age(p, &w, now);
+        }
+        if (now >= w.looks.look_ns) {
             look(p, &w, slice, now);
         }
         if (slice != w.slice) {
-            notice(p, &w, slice, now);
-        } else if (slice != 0) {
-            age(p, &w, now);
-            if (now >= w.quiet_until_ns) {
-                judge(p, &w, now, has_news);
-            }
+            notice(p, &w, may_last(p, &w, slice, now) ? slice : 0, now);
+        } else if (slice != 0 && now >= w.quiet_until_ns) {
+            judge(p, &w, now, has_news);
         }
         w.woke_ns = now;
     }

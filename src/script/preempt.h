@@ -22,9 +22,8 @@
 ** function that is safe in a signal handler.
 **
 ** Its looks also measure who uses the CPU, so that no slice needs a clock: each look bills what has
-** passed since the one before to the slice that it finds (status().cpu_s). Time is cut into cells of
-** DH_LOOK_NS and each cell gets one look at a random moment in it, so that the bill is right on average
-** whatever the rhythm of the workers, and off by a cell or so for each of their slices.
+** passed since the one before to the slice that it finds (status().cpu_s): right on average, and off by
+** a cell or so for each of their slices (looks.h).
 **
 ** A slice that lasts is named (struct dh_holder): a signal asks for it, the loop thread writes it down,
 ** the monitor publishes it. When signal after signal finds that the hook of the one before has not
@@ -32,7 +31,7 @@
 ** says so in the log while it lasts.
 **
 ** In C: the hooks and the handler (preempt.c), what the loop tells the monitor (slice.c), the monitor
-** (monitor.c). It parks when there was no turn and no slice for a few looks: an idle host has no
+** (monitor.c, looks.c). It parks when there was no turn and no slice for a few looks: an idle host has no
 ** wake-ups.
 */
 #ifndef DH_SCRIPT_PREEMPT_H
@@ -90,11 +89,12 @@ struct dh_preempt {
     bool is_started;
 
     /* loop thread to monitor */
-    _Atomic uint64_t slice;       /* number of the slice under way, 0: none */
-    _Atomic uint64_t arming_ns;   /* what the last signal took to handle */
-    _Atomic uint64_t deadline_ns; /* earliest one when the slice began */
-    _Atomic bool has_others;      /* somebody else is ready, or libuv has news for epoll */
-    _Atomic uint64_t turn;        /* as 'turns' */
+    _Atomic uint64_t slice;         /* number of the slice under way, 0: none */
+    _Atomic uint64_t arming_ns;     /* what the last signal took to handle */
+    _Atomic uint64_t deadline_ns;   /* earliest one when the slice began */
+    _Atomic bool has_others;        /* somebody else is ready, or libuv has news for epoll */
+    _Atomic uint64_t turn;          /* as 'turns' */
+    _Atomic uint64_t turn_until_ns; /* when it should be over */
     _Atomic bool quits;
 
     /* monitor to loop thread */
@@ -136,8 +136,8 @@ struct dh_preempt {
 int dh_preempt_start(struct dh_preempt *p, struct dh_vm *vm, uint64_t slice_ns, bool has_monitor);
 void dh_preempt_stop(struct dh_preempt *p);
 
-/* A turn begins, ends. */
-void dh_preempt_begin_turn(struct dh_preempt *p);
+/* A turn begins, which should be over by until_ns (DH_NEVER: nobody says when); ends. */
+void dh_preempt_begin_turn(struct dh_preempt *p, uint64_t until_ns);
 void dh_preempt_end_turn(struct dh_preempt *p);
 
 /* A slice begins in co, ends. */

@@ -17,7 +17,8 @@ static void unpark(struct dh_preempt *p) {
     }
 }
 
-void dh_preempt_begin_turn(struct dh_preempt *p) {
+void dh_preempt_begin_turn(struct dh_preempt *p, uint64_t until_ns) {
+    atomic_store_explicit(&p->turn_until_ns, until_ns, memory_order_relaxed);
     atomic_store(&p->turn, ++p->turns);
     unpark(p);
 }

@@ -210,7 +210,7 @@ void dh_vm_turn(struct dh_vm *vm, struct dh_budget *budget) {
     unsigned done = budget->done;
     vm->collector.is_idle_done = false;
     vm->queue.was_seen = false;
-    dh_preempt_begin_turn(&vm->preempt);
+    dh_preempt_begin_turn(&vm->preempt, budget->until_ns);
     do {
         vm->uv_deadline_ns = dh_loop_next_timer(&vm->loop);
         if (!vm->queue.is_under_way) {
