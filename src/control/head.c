@@ -52,7 +52,8 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
     } else if (strcasecmp(key, MHD_HTTP_HEADER_ORIGIN) == 0) {
         head->origin = value;
     } else if (strcasecmp(key, MHD_HTTP_HEADER_EXPECT) == 0) {
-        head->waits = head->waits || strcasecmp(value, "100-continue") == 0; /* one of them will do */
+        head->waits =
+            head->waits || strcasecmp(value, "100-continue") == 0; /* one of them will do */
     }
     return head->wrong == NULL ? MHD_YES : MHD_NO;
 }
