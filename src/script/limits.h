@@ -93,6 +93,9 @@
 /* A slice takes long that has been watched for so long; a turn that is so late may have one. */
 #define DH_LONG_NS 250000u
 
+/* What the monitor asks the kernel for: the least that there is. A look takes a tenth of it. */
+#define DH_MONITOR_TURN_NS 100000u
+
 /* Looks without a new turn before the monitor parks. */
 #define DH_LINGER_LOOKS 2
 
