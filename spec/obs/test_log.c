@@ -188,6 +188,19 @@ static void virtual_clock_shows_seconds_since_start(void) {
     }
 }
 
+static void short_numbers_of_a_time_have_zeros_in_front(void) {
+    struct dh_log_options o = {.format = DH_LOG_LOGFMT};
+    sink_open(&s, &o);
+    s.now_ns = UINT64_C(981173045006999999);
+    sink_say(&s, "m");
+    CHECK_TEXT(s.text, "ts=2001-02-03T04:04:05.006Z level=info worker=w msg=m\n");
+    o = (struct dh_log_options){.format = DH_LOG_PRETTY, .clock = DH_LOG_CLOCK_ELAPSED};
+    sink_open(&s, &o);
+    s.now_ns += UINT64_C(1234567000001000);
+    sink_say(&s, "m");
+    CHECK_TEXT(s.text, "1234567.000001 INFO  w        m\n");
+}
+
 static void local_time_is_for_pretty_only(void) {
     struct dh_log_options o = {.is_local_time = true};
     setenv("TZ", "IST-5:30", 1);
@@ -544,6 +557,7 @@ static const struct check_case cases[] = {
     {"logfmt line", logfmt_line},
     {"json line", json_line},
     {"virtual clock shows seconds since start", virtual_clock_shows_seconds_since_start},
+    {"short numbers of a time have zeros in front", short_numbers_of_a_time_have_zeros_in_front},
     {"local time is for pretty only", local_time_is_for_pretty_only},
     {"the start of time and leap days", the_start_of_time_and_leap_days},
     {"keys are sanitised", keys_are_sanitised},

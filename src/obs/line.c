@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "obs/line.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -64,6 +63,25 @@ static void put_color(struct out *o, const char *color) {
     }
 }
 
+/* Put a number, with zeros in front up to so many digits. Not by snprintf: the time is in each line, and
+** took most of it. */
+static void put_digits(struct out *o, uint64_t n, size_t width) {
+    char text[20];
+    size_t at = sizeof text;
+    do {
+        text[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0 || sizeof text - at < width);
+    put(o, text + at, sizeof text - at);
+}
+
+static void put_integer(struct out *o, int64_t n) {
+    if (n < 0) {
+        put(o, "-", 1);
+    }
+    put_digits(o, n < 0 ? -(uint64_t)n : (uint64_t)n, 1);
+}
+
 /* Put any bytes as at most max bytes of text. */
 static void put_text(struct out *o, const char *src, size_t len, size_t max, bool is_quoted) {
     size_t room = o->cap - o->len;
@@ -124,8 +142,7 @@ static void put_value(struct out *o, const struct dh_field *f, size_t max) {
             put_string_value(o, f->as.string.data, f->as.string.len, max);
             break;
         case DH_FIELD_INTEGER:
-            snprintf(text, sizeof text, "%" PRId64, f->as.integer);
-            put_string(o, text);
+            put_integer(o, f->as.integer);
             break;
         case DH_FIELD_NUMBER:
             put_number_value(o, f->as.number);
@@ -228,12 +245,13 @@ static void put_field(struct out *o, const struct dh_field *f, size_t max) {
 
 /* What the line says of itself: always fits, TAIL_BYTES are kept for it. */
 static void put_count(struct out *o, const char *key, uint64_t count) {
-    char text[DH_FIELD_NUMBER_BYTES + DH_LOG_KEY_BYTES];
     bool is_json = o->options->format == DH_LOG_JSON;
     if (count > 0) {
-        snprintf(text, sizeof text, is_json ? ",\"%s\":%" PRIu64 : " %s=%" PRIu64, key, count);
         put_color(o, DIM);
-        put_string(o, text);
+        put_string(o, is_json ? ",\"" : " ");
+        put_string(o, key);
+        put_string(o, is_json ? "\":" : "=");
+        put_digits(o, count, 1);
         put_color(o, RESET);
     }
 }
@@ -270,29 +288,47 @@ static void put_plain_fields(struct out *o, const struct plan *plan) {
 
 /* ---- logfmt and JSON ------------------------------------------------------------------------- */
 
+static void put_elapsed(struct out *o, uint64_t time_ns) {
+    uint64_t s = time_ns / 1000000000;
+    if (o->options->format == DH_LOG_PRETTY) {
+        for (uint64_t least = 10000; least > 1 && s < least; least /= 10) {
+            put(o, " ", 1);
+        }
+    }
+    put_digits(o, s, 1);
+    put(o, ".", 1);
+    put_digits(o, time_ns / 1000 % 1000000, 6);
+}
+
 static void put_time(struct out *o, uint64_t time_ns) {
     time_t s = (time_t)(time_ns / 1000000000);
-    unsigned ms = (unsigned)(time_ns / 1000000 % 1000);
+    bool is_pretty = o->options->format == DH_LOG_PRETTY;
     struct tm tm = {0};
-    char text[64];
     if (o->options->clock == DH_LOG_CLOCK_ELAPSED) {
-        snprintf(text, sizeof text,
-                 o->options->format == DH_LOG_PRETTY ? "%5" PRIu64 ".%06" PRIu64
-                                                     : "%" PRIu64 ".%06" PRIu64,
-                 time_ns / 1000000000, time_ns / 1000 % 1000000);
-    } else if (o->options->format == DH_LOG_PRETTY) {
-        if (o->options->is_local_time) {
-            localtime_r(&s, &tm);
-        } else {
-            gmtime_r(&s, &tm);
-        }
-        snprintf(text, sizeof text, "%02d:%02d:%02d.%03u", tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
+        put_elapsed(o, time_ns);
+        return;
+    }
+    if (is_pretty && o->options->is_local_time) {
+        localtime_r(&s, &tm);
     } else {
         gmtime_r(&s, &tm);
-        snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900,
-                 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
     }
-    put_string(o, text);
+    if (!is_pretty) {
+        put_digits(o, (uint64_t)tm.tm_year + 1900, 4);
+        put(o, "-", 1);
+        put_digits(o, (uint64_t)tm.tm_mon + 1, 2);
+        put(o, "-", 1);
+        put_digits(o, (uint64_t)tm.tm_mday, 2);
+        put(o, "T", 1);
+    }
+    put_digits(o, (uint64_t)tm.tm_hour, 2);
+    put(o, ":", 1);
+    put_digits(o, (uint64_t)tm.tm_min, 2);
+    put(o, ":", 1);
+    put_digits(o, (uint64_t)tm.tm_sec, 2);
+    put(o, ".", 1);
+    put_digits(o, time_ns / 1000000 % 1000, 3);
+    put_string(o, is_pretty ? "" : "Z");
 }
 
 static void put_machine_head(struct out *o, const struct dh_line_event *ev) {
