@@ -25,6 +25,24 @@ describe("the CPU", function()
     assert.is_true(least >= 0 and least < 0.0009, least)
   end)
 
+  -- Timerfds do not know the slack that a process is given (TimerSlackNSec of systemd).
+  it("comes to a sleeper as late as the process may be", function()
+    local dir = process.dir()
+    process.write(dir .. "/workers.lua", [[
+      local decnet = require "decnet"
+      decnet.worker("sleeper", function()
+        for _ = 1, 3 do
+          local began = decnet.now()
+          decnet.sleep(0.001)
+          assert(decnet.now() - began >= 0.021)
+        end
+      end)
+    ]])
+    local command = ("echo 20000000 >/proc/$$/timerslack_ns && exec '%s' workers.lua")
+      :format(process.host)
+    process.start("/bin/sh", { "-c", command }, { cwd = dir }):ends(0)
+  end)
+
   -- A monitor that shares the loop's CPU was let run when the loop's turn was over, after 3 ms: of
   -- timers beside slices of 5 ms one in a hundred was 4.7 ms late, not 1.7.
   it("goes to the monitor as soon as that wakes", function()

@@ -6,10 +6,7 @@
 ** machine that goes through the hypervisor: 10 us, with what it does to the caches half of the CPU
 ** time of a short wait. Behind one that is armed already it is a system call and no more; when the
 ** first one rings the kernel sets the CPU's timer for the next, anyway. So where one wait follows the
-** other, the alarm that will end the next wait is armed before this one begins:
-**
-**   the first rings, waits until at_ns   .--------.         .----
-**   armed ahead, DH_AHEAD_NS after it             '---------'
+** other, the alarm that will end the next wait is armed before this one begins.
 **
 ** That is done once it has been foreseen well several times: rung in vain it costs as much as it
 ** saves. What is foreseen is compared with what came also while nothing is armed ahead.
@@ -26,12 +23,13 @@
 
 struct dh_alarms {
     uint64_t at_ns[DH_ALARMS]; /* DH_NEVER: not armed */
+    uint64_t slack_ns;         /* so much later than its deadline a wait ends */
     uint64_t foreseen_ns;      /* when the wait after the next one will have to end */
     bool has_rung;             /* since the last plan */
     uint8_t hits;              /* how often that was right, of late */
 };
 
-void dh_alarms_init(struct dh_alarms *a);
+void dh_alarms_init(struct dh_alarms *a, uint64_t slack_ns);
 
 /* The i-th one, which was armed, has rung. */
 void dh_alarms_on_ring(struct dh_alarms *a, unsigned i);
@@ -41,8 +39,8 @@ static inline unsigned dh_alarms_first(const struct dh_alarms *a) {
     return a->at_ns[1] < a->at_ns[0];
 }
 
-/* A wait for at_ns (not DH_NEVER) begins: one must ring by at_ns + DH_AHEAD_NS, and may before at_ns.
-** Returns which at_ns have changed, so that they are to be armed, a bit each. */
+/* A wait for at_ns (not DH_NEVER) begins: one must ring by at_ns + slack_ns + DH_GAP_NS, and may before
+** at_ns. Returns which at_ns have changed, so that they are to be armed, a bit each. */
 unsigned dh_alarms_plan(struct dh_alarms *a, uint64_t at_ns);
 
 #endif

@@ -7,6 +7,7 @@
 #ifdef __linux__
 
 #include <errno.h>
+#include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -51,10 +52,19 @@ static void close_timerfd(struct dh_timerfd *timerfd) {
     close(timerfd->fd);
 }
 
+/* The kernel's slack, if that is more: timerfds do not know it. */
+static uint64_t slack(void) {
+    int ns = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
+    if (ns <= (int)DH_SLACK_NS) {
+        return DH_SLACK_NS;
+    }
+    return ns < (int)DH_SLACK_MAX_NS ? (uint64_t)ns : DH_SLACK_MAX_NS;
+}
+
 int dh_deadline_init(struct dh_deadline *deadline, uv_loop_t *loop,
                      void (*on_due)(struct dh_deadline *deadline)) {
     deadline->on_due = on_due;
-    dh_alarms_init(&deadline->alarms);
+    dh_alarms_init(&deadline->alarms, slack());
     note_armed(deadline);
     int err = open_timerfd(&deadline->timerfds[0], deadline, loop);
     if (err != 0) {

@@ -45,8 +45,8 @@ int dh_deadline_init(struct dh_deadline *deadline, uv_loop_t *loop,
 /* The memory may be reused once the loop has turned. */
 void dh_deadline_close(struct dh_deadline *deadline);
 
-/* Fire between at_ns (uv_hrtime's clock; neither 0 nor DH_NEVER) and DH_AHEAD_NS later. It may also
-** fire before. */
+/* Fire between at_ns (uv_hrtime's clock; neither 0 nor DH_NEVER) and the thread's slack and DH_GAP_NS
+** later. It may also fire before. */
 void dh_deadline_arm(struct dh_deadline *deadline, uint64_t at_ns);
 
 /* Is this one of its handles? */

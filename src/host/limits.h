@@ -15,12 +15,14 @@
 /* An idle loop waits so much longer than its earliest deadline, as Linux lets every sleep do (by 50 us):
 ** what falls due meanwhile is served with it, four deadlines for one wait where there are 20,000 a
 ** second, thirty of 200,000. Half of it is how late a wake-up is: less than a tick of any host that
-** counts milliseconds, and 20 % less CPU than with 50 us. */
+** counts milliseconds, and 20 % less CPU than with 50 us. A thread that is given more slack has more
+** (timerslack of prctl, TimerSlackNSec of systemd), but not so much that timeouts lose their meaning. */
 #define DH_SLACK_NS 160000u
+#define DH_SLACK_MAX_NS 100000000u
 
-/* Where one wait follows the other they end this long after each other. A wake-up is as late as with
-** DH_SLACK_NS, in whose waits the way to the first deadline and the arming came on top. */
-#define DH_AHEAD_NS 270000u
+/* Where one wait follows the other they end one slack and this after each other: on average a
+** wake-up is as late as where the way to the first deadline and the arming come on top. */
+#define DH_GAP_NS 110000u
 
 /* Ends of waits that were foreseen, until the next one is armed ahead; a bad one halves what there is.
 ** An alarm that is not wanted costs as much as one that is saves, so 4 of 5 should be. */

@@ -41,8 +41,8 @@ int dh_loop_close(struct dh_loop *loop);
 /* Fresh time, whatever libuv has cached. */
 uint64_t dh_loop_now(void);
 
-/* Let libuv work: callbacks of what is ready are called. Waits at most until DH_AHEAD_NS after
-** deadline_ns: 0 does not wait, DH_NEVER waits for an event however long it takes. */
+/* Let libuv work: callbacks of what is ready are called. Waits at most until a little later than
+** deadline_ns (deadline.h): 0 does not wait, DH_NEVER waits for an event however long it takes. */
 void dh_loop_poll(struct dh_loop *loop, uint64_t deadline_ns);
 
 /* Somebody became ready: dh_loop_poll, if that is where we are, must not wait now. libuv 1.44 calls
