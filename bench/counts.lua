@@ -14,6 +14,7 @@ local M = {}
 local BASELINE = "bench/counts.txt"
 local TOLERANCE = 1.05
 local CALLS_SLACK = 0.05 -- how many timers fall due in one turn is a matter of time
+local TRIES = 3
 local RENEW = "./dev bench --counts --renew"
 
 -- name, sizes, and how many there are for each of a size
@@ -83,6 +84,15 @@ function M.of_wakeup(host, workers)
     / (2 * workers)
 end
 
+-- What a busy machine adds is not there each time: what is over the limit is counted again.
+local function least(host, counted, kind, limit)
+  local value = count(host, counted, kind)
+  for _ = 2, value > limit and TRIES or 1 do
+    value = math.min(value, count(host, counted, kind))
+  end
+  return value
+end
+
 local function read_baseline()
   local baseline = {}
   local file = io.open(BASELINE)
@@ -113,11 +123,13 @@ function M.measure(host, renews)
   for i, counted in ipairs(COUNTED) do
     local row = { counted.what }
     for _, kind in ipairs { "instructions", "calls" } do
-      local value, before = count(host, counted, kind), baseline[counted.name .. kind]
+      local before = baseline[counted.name .. kind]
+      local limit = before and before * TOLERANCE + (kind == "calls" and CALLS_SLACK or 0) or 0
+      local value = least(host, counted, kind, limit)
       found[counted.name .. kind] = value
       row[#row + 1] = kind == "calls" and ("%.2f"):format(value) or tables.number(value)
       row[#row + 1] = before and ("%+.1f %%"):format((value / before - 1) * 100) or "new"
-      if not before or value > before * TOLERANCE + (kind == "calls" and CALLS_SLACK or 0) then
+      if value > limit then
         grown[#grown + 1] = ("bench: %s takes %.2f %s, over 5 %% more than %s in %s\n"):format(
           counted.what, value, kind, before or "nothing", BASELINE)
       end
