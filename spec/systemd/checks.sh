@@ -50,6 +50,12 @@ has_traceback() {
   logged -o verbose DECNET_WORKER=flaky | grep DECNET_TRACEBACK=
 }
 
+# Of the monitor. Linux 6.12 knows of such turns, and tells those of SCHED_OTHER.
+has_short_turns() {
+  ! printf '6.12\n%s\n' "$(uname -r)" | sort -VC || ! grep -q '^se.slice' /proc/self/sched ||
+    grep '^se.slice.* 100000$' /proc/"$(show MainPID)"/task/*/sched
+}
+
 # What systemd itself says of it.
 told() {
   journalctl -q --no-pager UNIT=$unit -g "$1" | grep .
@@ -76,6 +82,7 @@ check "it says what it is doing" within 10 is StatusText "*/4 running*"
 check "it becomes active" within 20 is ActiveState active
 check "though a worker crashes" is StatusText "3/4 running, flaky retries in * s"
 check "the control socket answers" curl -sf --unix-socket /run/decnet/app.sock http://host/livez
+check "its monitor is let run at once" has_short_turns
 check "as a user of its own" test "$(stat -c %U /run/decnet/app.sock)" = decnet
 
 check "journal: a worker's lines" logged DECNET_WORKER=late DECNET_ANSWER=42 PRIORITY=4
