@@ -43,6 +43,43 @@ describe("the CPU", function()
     process.start("/bin/sh", { "-c", command }, { cwd = dir }):ends(0)
   end)
 
+  -- A loop that is late by DH_STANDSTILL_NS at each wait takes all of them for standstills, and gives
+  -- the time back to who should have beaten: after 12 s, not 2.
+  it("comes to a watchdog in time, however late the process may be", function()
+    local dir = process.dir()
+    process.write(dir .. "/workers.lua", [[
+      local decnet = require "decnet"
+      decnet.worker{ "mute", function() decnet.sleep(100) end, watchdog = 2, restart = "never",
+        essential = true }
+      decnet.worker("ticker", function()
+        for _ = 1, 7 do decnet.sleep(1) end
+        print "late"
+      end)
+    ]])
+    local command = ("echo 200000000 >/proc/$$/timerslack_ns && exec '%s' workers.lua")
+      :format(process.host)
+    local child = process.start("/bin/sh", { "-c", command }, { cwd = dir })
+    assert.equal("", child:ends(1):stdout())
+  end)
+
+  -- The kernel's answer is a long, of which prctl of libc makes an int: 3 s were less than none.
+  it("comes late also to who has a slack of seconds", function()
+    local dir = process.dir()
+    process.write(dir .. "/workers.lua", [[
+      local decnet = require "decnet"
+      decnet.worker{ "sleeper", restart = "never", function()
+        local began = decnet.now()
+        decnet.sleep(0.001)
+        assert(decnet.now() - began >= 0.04)
+      end }
+    ]])
+    for _, slack in ipairs { "3000000000", "4294967297" } do
+      local command = ("echo %s >/proc/$$/timerslack_ns && exec '%s' workers.lua")
+        :format(slack, process.host)
+      process.start("/bin/sh", { "-c", command }, { cwd = dir }):ends(0)
+    end
+  end)
+
   -- A monitor that shares the loop's CPU was let run when the loop's turn was over, after 3 ms: of
   -- timers beside slices of 5 ms one in a hundred was 4.7 ms late, not 1.7.
   it("goes to the monitor as soon as that wakes", function()

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -52,13 +53,14 @@ static void close_timerfd(struct dh_timerfd *timerfd) {
     close(timerfd->fd);
 }
 
-/* The kernel's slack, if that is more: timerfds do not know it. */
+/* The kernel's slack, if that is more: timerfds do not know it. Not by prctl(), whose int has no room
+** for some seconds. */
 static uint64_t slack(void) {
-    int ns = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
-    if (ns <= (int)DH_SLACK_NS) {
+    long ns = syscall(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
+    if (ns <= (long)DH_SLACK_NS) {
         return DH_SLACK_NS;
     }
-    return ns < (int)DH_SLACK_MAX_NS ? (uint64_t)ns : DH_SLACK_MAX_NS;
+    return ns < (long)DH_SLACK_MAX_NS ? (uint64_t)ns : DH_SLACK_MAX_NS;
 }
 
 int dh_deadline_init(struct dh_deadline *deadline, uv_loop_t *loop,

@@ -16,9 +16,10 @@
 ** what falls due meanwhile is served with it, four deadlines for one wait where there are 20,000 a
 ** second, thirty of 200,000. Half of it is how late a wake-up is: less than a tick of any host that
 ** counts milliseconds, and 20 % less CPU than with 50 us. A thread that is given more slack has more
-** (timerslack of prctl, TimerSlackNSec of systemd), but not so much that timeouts lose their meaning. */
+** (timerslack of prctl, TimerSlackNSec of systemd), but by far not DH_STANDSTILL_NS: a wait that ends so
+** late is a standstill, whose time no watchdog counts. */
 #define DH_SLACK_NS 160000u
-#define DH_SLACK_MAX_NS 100000000u
+#define DH_SLACK_MAX_NS 50000000u
 
 /* Where one wait follows the other they end one slack and this after each other: on average a
 ** wake-up is as late as where the way to the first deadline and the arming come on top. */
