@@ -43,8 +43,8 @@ describe("the CPU", function()
     process.start("/bin/sh", { "-c", command }, { cwd = dir }):ends(0)
   end)
 
-  -- A loop that is late by DH_STANDSTILL_NS at each wait takes all of them for standstills, and gives
-  -- the time back to who should have beaten: after 12 s, not 2.
+  -- A loop that is late by DH_STANDSTILL_NS at each wait takes all of them for standstills, and
+  -- gives the time back to who should have beaten: after 12 s, not 2.
   it("comes to a watchdog in time, however late the process may be", function()
     local dir = process.dir()
     process.write(dir .. "/workers.lua", [[
