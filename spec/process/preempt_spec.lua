@@ -30,13 +30,15 @@ describe("the CPU", function()
     local dir = process.dir()
     process.write(dir .. "/workers.lua", [[
       local decnet = require "decnet"
-      decnet.worker("sleeper", function()
-        for _ = 1, 3 do
+      decnet.worker { "sleeper", restart = "never", function()
+        local late = 0
+        for _ = 1, 10 do
           local began = decnet.now()
           decnet.sleep(0.001)
-          assert(decnet.now() - began >= 0.021)
+          late = late + (decnet.now() - began >= 0.021 and 1 or 0)
         end
-      end)
+        assert(late >= 5) -- a busy machine may have been away until it was due, and then is not
+      end }
     ]])
     local command = ("echo 20000000 >/proc/$$/timerslack_ns && exec '%s' workers.lua")
       :format(process.host)
@@ -68,9 +70,13 @@ describe("the CPU", function()
     process.write(dir .. "/workers.lua", [[
       local decnet = require "decnet"
       decnet.worker{ "sleeper", restart = "never", function()
-        local began = decnet.now()
-        decnet.sleep(0.001)
-        assert(decnet.now() - began >= 0.04)
+        local late = 0
+        for _ = 1, 10 do
+          local began = decnet.now()
+          decnet.sleep(0.001)
+          late = late + (decnet.now() - began >= 0.04 and 1 or 0)
+        end
+        assert(late >= 5)
       end }
     ]])
     for _, slack in ipairs { "3000000000", "4294967297" } do
