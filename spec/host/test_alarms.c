@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "host/alarms.h"
 
+#include <stdlib.h>
+
 #include "core/check.h"
 #include "core/timerq.h"
 #include "host/limits.h"
@@ -25,6 +27,18 @@ static uint64_t wait_often(struct dh_alarms *a, uint64_t now_ns, unsigned n, uin
         now_ns = ring(a);
     }
     return now_ns;
+}
+
+/* A wait for at_ns, over all that rings before. Returns when it ended; *in_vain counts what rang before. */
+static uint64_t wait_for(struct dh_alarms *a, uint64_t at_ns, unsigned *in_vain) {
+    uint64_t now_ns;
+    for (;;) {
+        dh_alarms_plan(a, at_ns);
+        if ((now_ns = ring(a)) >= at_ns) {
+            return now_ns;
+        }
+        ++*in_vain;
+    }
 }
 
 static void a_single_wait_ends_one_slack_after_its_deadline(void) {
@@ -92,12 +106,7 @@ static void what_rang_in_vain_is_not_armed_ahead_for_ever(void) {
     dh_alarms_init(&a, SLACK);
     now_ns = wait_often(&a, now_ns, 100, 50 * US);
     for (unsigned i = 0; i < 100; i++) { /* the load has gone: one wait every 10 ms */
-        uint64_t at_ns = now_ns + 10000 * US;
-        dh_alarms_plan(&a, at_ns);
-        while ((now_ns = ring(&a)) < at_ns) {
-            in_vain++;
-            dh_alarms_plan(&a, at_ns);
-        }
+        now_ns = wait_for(&a, now_ns + 10000 * US, &in_vain);
     }
     CHECK(in_vain > 0);
     CHECK(in_vain < 4);
@@ -109,32 +118,18 @@ static void a_load_that_gaps_is_armed_ahead_no_more_often_than_it_is_worth(void)
     unsigned in_vain = 0;
     dh_alarms_init(&a, SLACK);
     for (unsigned i = 0; i < 1000; i++) { /* every second wait is short */
-        uint64_t at_ns = now_ns + (i % 2 == 0 ? 50 : 2000) * US;
-        dh_alarms_plan(&a, at_ns);
-        while ((now_ns = ring(&a)) < at_ns) {
-            in_vain++;
-            dh_alarms_plan(&a, at_ns);
-        }
+        now_ns = wait_for(&a, now_ns + (i % 2 == 0 ? 50 : 2000) * US, &in_vain);
     }
     CHECK_EQ(in_vain, 0);
-}
-
-/* xorshift32 (Marsaglia 2003) */
-static uint32_t next_random(uint32_t *x) {
-    *x ^= *x << 13;
-    *x ^= *x >> 17;
-    *x ^= *x << 5;
-    return *x;
 }
 
 static void one_rings_in_time_whatever_comes(void) {
     struct dh_alarms a;
     uint64_t now_ns = 1000 * US;
-    uint32_t random = 20261123;
     dh_alarms_init(&a, SLACK);
     for (unsigned i = 0; i < 1000000; i++) {
-        uint64_t spread_ns = (UINT64_C(1) << next_random(&random) % 24) * 10;
-        uint64_t at_ns = now_ns + next_random(&random) % spread_ns;
+        uint64_t spread_ns = (UINT64_C(1) << rand() % 24) * 10;
+        uint64_t at_ns = now_ns + (uint64_t)rand() % spread_ns;
         struct dh_alarms before = a;
         unsigned changed = dh_alarms_plan(&a, at_ns);
         uint64_t first_ns = a.at_ns[dh_alarms_first(&a)];
@@ -142,8 +137,8 @@ static void one_rings_in_time_whatever_comes(void) {
         for (unsigned k = 0; k < DH_ALARMS; k++) {
             CHECK_EQ(a.at_ns[k] != before.at_ns[k], (changed & 1u << k) != 0);
         }
-        if (first_ns > now_ns && next_random(&random) % 4 == 0) { /* something else ends the wait */
-            now_ns += next_random(&random) % (first_ns - now_ns);
+        if (first_ns > now_ns && rand() % 4 == 0) { /* something else ends the wait */
+            now_ns += (uint64_t)rand() % (first_ns - now_ns);
         } else {
             uint64_t rang_ns = ring(&a);
             now_ns = rang_ns > now_ns ? rang_ns : now_ns;
