@@ -67,12 +67,12 @@ static void put_color(struct out *o, const char *color) {
 ** took most of it. */
 static void put_digits(struct out *o, uint64_t n, size_t width) {
     char text[20];
-    size_t at = sizeof text;
-    do {
-        text[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0 || sizeof text - at < width);
-    put(o, text + at, sizeof text - at);
+    char *end = text + sizeof text;
+    char *at = dh_text_digits(end, n);
+    while ((size_t)(end - at) < width) {
+        *--at = '0';
+    }
+    put(o, at, (size_t)(end - at));
 }
 
 static void put_integer(struct out *o, int64_t n) {

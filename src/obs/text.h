@@ -31,6 +31,15 @@ size_t dh_text_quoted(char *dst, size_t cap, const char *src, size_t len);
 ** character, as Unicode recommends (so "\xe2\x82" at the end is one U+FFFD, not two). */
 size_t dh_text_decode(const char *src, size_t len, uint32_t *ret_code_point, bool *ret_is_valid);
 
+/* Write the digits of a number so that they end in front of 'end', 20 at most. Returns where they begin.
+** Signal handlers may call it. */
+static inline char *dh_text_digits(char *end, uint64_t number) {
+    do {
+        *--end = (char)('0' + number % 10);
+    } while ((number /= 10) > 0);
+    return end;
+}
+
 /* Read a whole number: decimal digits and nothing else. False: it is none, or does not fit. */
 bool dh_text_number(const char *text, uint64_t *ret_number);
 

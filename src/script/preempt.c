@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/cold.h"
+#include "obs/text.h"
 #include "script/cap.h"
 #include "script/debughook.h"
 #include "script/errfunc.h"
@@ -148,9 +149,7 @@ static void format_place(char *dst, const char *file, unsigned line) {
     char digits[12];
     char *at = digits + sizeof(digits) - 1;
     *at = '\0';
-    for (; line > 0; line /= 10) {
-        *--at = (char)('0' + line % 10);
-    }
+    at = dh_text_digits(at, line);
     *--at = ':';
     strcpy(dst, file);
     strcat(dst, at);

@@ -5,16 +5,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "obs/text.h"
+
 /* Longer messages are made as Lua does. */
 enum { SHORT_MAX = 256 };
-
-/* The digits of a positive number, which end at 'end'. Returns where they begin. */
-static char *digits_before(char *end, int number) {
-    do {
-        *--end = (char)('0' + number % 10);
-    } while ((number /= 10) > 0);
-    return end;
-}
 
 /* Put the position in front of the string at 1, as luaL_where does. */
 static void add_position(lua_State *L, const lua_Debug *ar) {
@@ -28,7 +22,7 @@ static void add_position(lua_State *L, const lua_Debug *ar) {
     }
     char text[LUA_IDSIZE + sizeof(":2147483647: ") + SHORT_MAX];
     char number[16];
-    const char *digits = digits_before(number + sizeof(number), ar->currentline);
+    const char *digits = dh_text_digits(number + sizeof(number), (unsigned)ar->currentline);
     size_t digit_count = (size_t)(number + sizeof(number) - digits);
     size_t at = strlen(ar->short_src);
     memcpy(text, ar->short_src, at);
