@@ -127,7 +127,7 @@ describe("collectgarbage in a worker #host", function()
           decnet.yield() -- the bound is looked at between slices, and in long ones
         end
       end
-      assert(most < before + 300000, ("%.0f, %.0f KB"):format(before, most))
+      assert(most < before + 120000, ("%.0f, %.0f KB"):format(before, most))
     end)
   end)
 

@@ -37,8 +37,8 @@ struct dh_collector {
     struct dh_line waiting; /* tasks, until a cycle is complete; all are preempted */
     int pause;              /* of the host, while a run has its own: see gclib.h */
     int stepmul;
-    bool is_stopped;   /* by the run that has the CPU: see gclib.h */
-    bool is_idle_done; /* no slice since the last cycle: an idle host must not collect on */
+    size_t stopped_to_bytes; /* by the run that has the CPU, until so much is held; or 0 */
+    bool is_idle_done;       /* no slice since the last cycle: an idle host must not collect on */
 };
 
 /* The collector of vm's state: mode, steps, and the object that counts cycles. Raises. */

@@ -24,10 +24,6 @@ static int max(int a, int b) {
 
 /* Slices */
 
-static bool may_stop(const struct dh_vm *vm, const struct dh_gc_modes *modes) {
-    return dh_collector_held(vm) < modes->stop_limit;
-}
-
 /* Set a parameter of the collector; returns what it was. */
 static int swap(struct dh_vm *vm, int what, int value) {
     return lua_gc(vm->L, what, value);
@@ -40,36 +36,39 @@ void dh_gclib_enter(struct dh_vm *vm, const struct dh_run *run) {
     c->stepmul = swap(vm, LUA_GCSETSTEPMUL, modes->stepmul);
     lua_gc(vm->L, LUA_GCINC, min(modes->pause, c->pause), max(modes->stepmul, c->stepmul),
            min(modes->stepsize, DH_COLLECT_OWN_STEP));
-    c->is_stopped = modes->is_stopped && may_stop(vm, modes);
-    if (c->is_stopped) {
+    if (modes->is_stopped && dh_collector_held(vm) < modes->stop_limit) {
         lua_gc(vm->L, LUA_GCSTOP);
+        c->stopped_to_bytes = modes->stop_limit;
     }
 }
 
 /* Restarting makes a step due at once. Who stops and starts all the time must not make a cycle of it:
-** between two cycles the next one begins when the pause is over. */
+** between two cycles the next one begins when the pause is over. At the run's limit it is over: much of
+** what was held when the last cycle was complete may be what the run had allocated during it. */
 static void restart(struct dh_vm *vm) {
-    const struct dh_collector *c = &vm->collector;
+    struct dh_collector *c = &vm->collector;
     size_t held = dh_collector_held(vm);
     size_t next = c->base_bytes / 100 * (size_t)c->pause;
+    next = next < c->stopped_to_bytes ? next : c->stopped_to_bytes;
     lua_gc(vm->L, LUA_GCRESTART);
     if (next > held + 1024) {
         lua_gc(vm->L, LUA_GCSTEP, -(int)((next - held) >> 10));
     }
-    vm->collector.is_stopped = false;
+    c->stopped_to_bytes = 0;
 }
 
 void dh_gclib_leave(struct dh_vm *vm) {
     lua_gc(vm->L, LUA_GCINC, vm->collector.pause, vm->collector.stepmul, DH_COLLECT_OWN_STEP);
-    if (vm->collector.is_stopped) {
+    if (vm->collector.stopped_to_bytes > 0) {
         restart(vm);
     }
 }
 
 void dh_gclib_check(struct dh_vm *vm) {
-    if (vm->collector.is_stopped && !may_stop(vm, &vm->current->run->unit->trouble->gc_modes)) {
+    struct dh_collector *c = &vm->collector;
+    if (c->stopped_to_bytes > 0 && dh_collector_held(vm) >= c->stopped_to_bytes) {
         lua_gc(vm->L, LUA_GCRESTART);
-        vm->collector.is_stopped = false;
+        c->stopped_to_bytes = 0;
     }
 }
 
