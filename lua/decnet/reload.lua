@@ -246,10 +246,11 @@ end
 
 -- ---- trial -------------------------------------------------------------------------------------
 
--- The version that worked: one that is still on trial has not, and what crashes has not either.
+-- The version that worked: one that is still on trial has not, and what crashes has not either. A
+-- trial lasts until all who share state have proved themselves: what they go back to they share.
 local function version_to_keep(host, handle)
   local trial = state_of(host).trials[handle]
-  if trial and not trial.is_proven then
+  if trial then
     return trial.previous
   end
   local status = handle:status()

@@ -692,6 +692,22 @@ describe("a reload #reload", function()
       end)
     end)
 
+    it("together to the version in which all of them worked, so that they share again", function()
+      local head = "local t = { version = %d } seen = {} "
+      local a = { "a", "seen.a = t park()", "reset_after = 1" }
+      host(script({ a, { "b", "seen.b = t park()" } }, head:format(1)), function(t)
+        t:advance(60)
+        script({ a, { "b", "seen.b = t park()" } }, head:format(2))
+        assert.equal("2 restarted (a, b)", accepted(t))
+        t:advance(2) -- a has proved itself, b has not
+        script({ a, { "b", "error(t.version)" } }, head:format(3))
+        t:reload()
+        t:advance(1)
+        assert.equal(1, _G.seen.b.version)
+        assert.equal(_G.seen.b, _G.seen.a)
+      end)
+    end)
+
     it("to the last version that worked, not to one that was never proven", function()
       host(script { { "a", "seen = 1 park()" } }, function(t)
         script { { "a", "seen = 2 park()" } }
