@@ -167,6 +167,40 @@ describe("the control plane", function()
     end)
   end)
 
+  it("sends the second of two signals only when the first has been delivered", function()
+    for _, program in ipairs { "chrt", "taskset" } do
+      if os.execute("command -v " .. program .. " >/dev/null") ~= true then
+        return pending(program .. " is not installed")
+      end
+    end
+    local child, path = plane.start [[
+      local decnet = require "decnet"
+      decnet.worker("stuck", function()
+        decnet.sleep(0.2)
+        local text = ("a"):rep(200)
+        print "in"
+        return text:find(("a*"):rep(20) .. "b")
+      end)
+    ]]
+    child:says "in"
+    -- the loop's thread gets next to nothing of a CPU that somebody else wants, too
+    local hog = process.start("taskset", { "-c", "0", "sh", "-c", "while :; do :; done" })
+    local function of_loop(command)
+      assert(os.execute(command .. " " .. child.pid .. " >/dev/null"))
+    end
+    of_loop "taskset -p 1"
+    of_loop "chrt -i -p 0"
+    local order = http.open(path,
+      "POST /v1/shutdown?now=1&wait=0.1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    process.wait(function() return http.parse(order.data) end, 1)
+    of_loop "chrt -o -p 0"
+    hog:kill(process.KILL)
+    child:ends(3)
+    order.close()
+    assert.equal(202, http.parse(order.data).status)
+    assert.matches("stuck would not stop", child:stderr())
+  end)
+
   describe("refuses", function()
     local path, child, trickle
     lazy_setup(function()

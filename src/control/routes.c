@@ -345,6 +345,15 @@ static enum MHD_Result post_reload(struct dh_request *r) {
     return send_order(r, DH_ASK_RELOAD, order_deadline_ns(r), answer_reload);
 }
 
+/* Until the loop's thread has it, one more would be the same one. All signals are blocked in this
+** thread, so they are in the set. */
+static bool is_term_pending(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigpending(&set);
+    return sigismember(&set, SIGTERM) == 1;
+}
+
 /* The loop has not taken the order: somebody has the CPU, perhaps for good. Signals do not need the
 ** loop, and are seen to by who watches it. */
 static enum MHD_Result insist_on_shutdown(struct dh_request *r) {
@@ -354,9 +363,10 @@ static enum MHD_Result insist_on_shutdown(struct dh_request *r) {
     }
     if (dh_orders_is_waiting(&c->orders, r->order) &&
         c->signals_sent < (r->params.is_now ? 2 : 1)) {
-        c->signals_sent++;
-        kill(getpid(), SIGTERM);
-        /* a second one must not come before the first has been delivered: they would be one */
+        if (!is_term_pending()) {
+            c->signals_sent++;
+            kill(getpid(), SIGTERM);
+        }
         return dh_request_wait(r, dh_clock_now() + DH_REFRESH_WAIT_NS, insist_on_shutdown);
     }
     return dh_request_wait(r, order_deadline_ns(r), answer_shutdown);
