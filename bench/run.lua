@@ -17,6 +17,8 @@ local programs = require "programs"
 local tables = require "tables"
 
 local HOST = os.getenv "DECNET_HOST" or "build/release/decnet-host"
+-- The same with Debian's Lua as that is, if it is to be measured, too.
+local PLAIN_HOST = os.getenv "DECNET_PLAIN_HOST"
 local PATIENCE = 300 -- seconds that one measurement may take
 local COLD_STARTS = 20
 local SERVER_START = 1 -- seconds
@@ -290,6 +292,10 @@ local function jobs_of(bench, peers, options)
   end
   for _, row in ipairs(bench.ours) do
     add(row[1], programs.our_command(HOST, row, count, seconds), true)
+  end
+  if PLAIN_HOST then
+    local row = bench.ours[1]
+    add(row[1] .. ", Debian's Lua", programs.our_command(PLAIN_HOST, row, count, seconds), true)
   end
   for _, peer in ipairs(peers) do
     local argv = programs.command(peer, bench, count)
