@@ -398,7 +398,7 @@ local function compare(options, chosen, peers)
     local jobs, count = jobs_of(bench, peers, options)
     local results, others, is_whole = measure(bench, jobs, options.rounds)
     is_complete = is_complete and is_whole
-    parts[#parts + 1] = tables.bench(bench, count, jobs, results, others)
+    parts[#parts + 1] = tables.bench(bench, count, options.rounds, jobs, results, others)
   end
   publish(table.concat(parts, "\n"), "bench", options.into)
   return is_complete

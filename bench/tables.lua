@@ -41,33 +41,38 @@ local function line(cells)
   return "| " .. table.concat(cells, " | ") .. " |"
 end
 
--- The median of the best peer, and who it is.
-local function best_of(results, rows, figure)
+-- The best of the rounds: what a busy machine disturbed least.
+local function best_round(values, figure)
+  return figure.is_rate and math.max(table.unpack(values)) or math.min(table.unpack(values))
+end
+
+-- The figure of the best peer, and who it is. `of`: what stands for the values of the rounds.
+local function best_of(results, rows, figure, of)
   local best, who
   for _, row in ipairs(rows) do
     local values = not row.is_ours and not row.is_bare and results[row.name][figure.key]
-    local median = values and M.median(values)
-    if median and (not best or (median > best) == (figure.is_rate or false)) then
-      best, who = median, row.name
+    local value = values and of(values, figure)
+    if value and (not best or (value > best) == (figure.is_rate or false)) then
+      best, who = value, row.name
     end
   end
   return best, who
 end
 
 -- How far ahead of the best peer: above 1 is ahead.
-local function ratio(results, rows, ours, figure)
-  local best, who = best_of(results, rows, figure)
+local function ratio(results, rows, ours, figure, of)
+  local best, who = best_of(results, rows, figure, of)
   local values = results[ours.name][figure.key]
   if not best or best <= 0 or not values then -- libuv's clock stands: it may wake before its time
     return "-"
   end
-  local median = M.median(values)
-  return ("×%.2f (%s)"):format(figure.is_rate and median / best or best / median, who)
+  local value = of(values, figure)
+  return ("×%.2f (%s)"):format(figure.is_rate and value / best or best / value, who)
 end
 
 --- One benchmark. `rows`: { name, is_ours, is_bare } in order; `results`: name ->
 --- figure -> values, one a round; `others`: name -> how busy others were, one a round.
-function M.bench(bench, count, rows, results, others)
+function M.bench(bench, count, rounds, rows, results, others)
   local titles, rule, goals = { "" }, { "---" }, { "goal" }
   for i, figure in ipairs(bench.figures) do
     titles[i + 1], rule[i + 1] = figure.title, "---"
@@ -87,15 +92,21 @@ function M.bench(bench, count, rows, results, others)
     cells[#cells + 1] = #others[row.name] > 0 and ("%.1f"):format(M.median(others[row.name])) or "-"
     lines[#lines + 1] = line(cells)
   end
-  for _, row in ipairs(rows) do
-    if row.is_ours and not rows[#rows].is_ours then
-      local cells = { row.name .. " ÷ best peer" }
-      for i, figure in ipairs(bench.figures) do
-        cells[i + 1] = ratio(results, rows, row, figure)
+  local function add_ratios(title, of)
+    for _, row in ipairs(rows) do
+      if row.is_ours and not rows[#rows].is_ours then
+        local cells = { row.name .. " ÷ best peer" .. title }
+        for i, figure in ipairs(bench.figures) do
+          cells[i + 1] = ratio(results, rows, row, figure, of)
+        end
+        cells[#cells + 1] = ""
+        lines[#lines + 1] = line(cells)
       end
-      cells[#cells + 1] = ""
-      lines[#lines + 1] = line(cells)
     end
+  end
+  add_ratios("", M.median)
+  if rounds > 1 then
+    add_ratios(", best rounds", best_round)
   end
   lines[#lines + 1] = line(goals)
   return table.concat(lines, "\n") .. "\n"
