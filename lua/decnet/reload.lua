@@ -246,12 +246,42 @@ end
 
 -- ---- trial -------------------------------------------------------------------------------------
 
--- The version that worked: one that is still on trial has not, and what crashes has not either. A
--- trial lasts until all who share state have proved themselves: what they go back to they share.
+-- Each of the batch who is still on trial with it.
+local function on_trial(trials, batch)
+  local list = {}
+  for _, member in ipairs(batch) do
+    if trials[member] and trials[member].batch == batch then
+      list[#list + 1] = member
+    end
+  end
+  return list
+end
+
+-- A batch, all who share state, is on trial until each of them has proved himself: what they go
+-- back to they share, too. Who is stopped or removed keeps nobody waiting. Then nobody can go back to
+-- the versions before, and these are forgotten.
+local function settle(host, batch)
+  local trials = state_of(host).trials
+  local list = on_trial(trials, batch)
+  for _, member in ipairs(list) do
+    local status = member:status()
+    if not trials[member].is_proven and status and status.state ~= "stopped" then
+      return
+    end
+  end
+  for _, member in ipairs(list) do
+    trials[member] = nil
+  end
+end
+
+-- The version that worked: one that is still on trial has not, and what crashes has not either.
 local function version_to_keep(host, handle)
-  local trial = state_of(host).trials[handle]
-  if trial then
-    return trial.previous
+  local trials = state_of(host).trials
+  if trials[handle] then
+    settle(host, trials[handle].batch)
+  end
+  if trials[handle] then
+    return trials[handle].previous
   end
   local status = handle:status()
   if status.streak > 0 or status.state == "failed" then
@@ -281,13 +311,11 @@ local function go_back(host, event)
     return
   end
   local with = {}
-  for _, member in ipairs(trial.batch) do
+  for _, member in ipairs(on_trial(trials, trial.batch)) do
     local of_member = trials[member]
     trials[member] = nil
-    if of_member then
-      of_member.rejected_for = event
-    end
-    if of_member and go_back_alone(host, member, of_member.previous) and member ~= handle then
+    of_member.rejected_for = event
+    if go_back_alone(host, member, of_member.previous) and member ~= handle then
       with[#with + 1] = member.name
     end
   end
@@ -297,22 +325,12 @@ local function go_back(host, event)
     with[1] and ", with it " .. table.concat(with, ", ") or ""))
 end
 
--- A version is forgotten when nobody can go back to it any more.
 local function prove(host, event)
-  local trials = state_of(host).trials
   local handle = host:get(event.worker)
-  local trial = handle and trials[handle]
-  if not trial then
-    return
-  end
-  trial.is_proven = true
-  for _, member in ipairs(trial.batch) do
-    if trials[member] and not trials[member].is_proven then
-      return
-    end
-  end
-  for _, member in ipairs(trial.batch) do
-    trials[member] = nil
+  local trial = handle and state_of(host).trials[handle]
+  if trial then
+    trial.is_proven = true
+    settle(host, trial.batch)
   end
 end
 

@@ -708,6 +708,27 @@ describe("a reload #reload", function()
       end)
     end)
 
+    for _, verb in ipairs { "stop", "remove" } do
+      it("to a version that all of them proved but one who was told to " .. verb, function()
+        local head = "local t = { version = %d } seen = {} "
+        local a = { "a", "seen.a = t park()" }
+        local b = { "b", "seen.b = t park()", "reset_after = 1" }
+        host(script({ a, b }, head:format(1)), function(t)
+          t:advance(60)
+          script({ a, b }, head:format(2))
+          assert.equal("2 restarted (a, b)", accepted(t))
+          t:advance(2)
+          local handle = t.host:get "a"
+          handle[verb](handle)
+          t:advance(2)
+          script({ a, { "b", "error(t.version)", "reset_after = 1" } }, head:format(3))
+          t:reload()
+          t:advance(1)
+          assert.equal(2, _G.seen.b.version)
+        end)
+      end)
+    end
+
     it("to the last version that worked, not to one that was never proven", function()
       host(script { { "a", "seen = 1 park()" } }, function(t)
         script { { "a", "seen = 2 park()" } }

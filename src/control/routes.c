@@ -345,8 +345,8 @@ static enum MHD_Result post_reload(struct dh_request *r) {
     return send_order(r, DH_ASK_RELOAD, order_deadline_ns(r), answer_reload);
 }
 
-/* Until the loop's thread has it, one more would be the same one. All signals are blocked in this
-** thread, so they are in the set. */
+/* Until a thread has it, one more would be the same one. All signals are blocked in this thread, so
+** they are in the set. */
 static bool is_term_pending(void) {
     sigset_t set;
     sigemptyset(&set);
