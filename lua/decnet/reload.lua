@@ -258,8 +258,8 @@ local function on_trial(trials, batch)
 end
 
 -- A batch, all who share state, is on trial until each of them has proved himself: what they go
--- back to they share, too. Who is stopped or removed keeps nobody waiting. Then nobody can go back to
--- the versions before, and these are forgotten.
+-- back to they share, too. Who is stopped or removed keeps nobody waiting. Then nobody can go back
+-- to the versions before, and these are forgotten.
 local function settle(host, batch)
   local trials = state_of(host).trials
   local list = on_trial(trials, batch)

@@ -9,6 +9,10 @@
 ** 100 ms though the loop is stuck. */
 #define DH_REFRESH_WAIT_NS 50000000u
 
+/* How long a shutdown waits for one SIGTERM to be delivered before it sends the next one: a thread that no
+** signal reaches for so long is not going to be reached. */
+#define DH_INSIST_NS 10000000000u
+
 /* The loop looks at its workers for at most this long in one turn ... */
 #define DH_REFRESH_CHUNK 512
 /* ... and is not asked again before so many times what it took has passed: a tenth of its time. */

@@ -77,6 +77,7 @@ struct dh_request {
     uint64_t asked;         /* number of the refresh that it waits for, 0: none */
     struct dh_order *order; /* that it waits for (with the loop) or got back (is_order_back) */
     bool is_order_back;
+    uint64_t insists_until_ns; /* of a shutdown: by signals, for a loop that stands still */
     enum MHD_Result (*answer)(struct dh_request *r);
     enum MHD_Result (*make)(struct dh_request *r); /* when it is its turn; NULL: it needs none */
 };

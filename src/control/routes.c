@@ -362,8 +362,8 @@ static enum MHD_Result insist_on_shutdown(struct dh_request *r) {
         return answer_shutdown(r);
     }
     if (dh_orders_is_waiting(&c->orders, r->order) &&
-        c->signals_sent < (r->params.is_now ? 2 : 1)) {
-        if (!is_term_pending()) {
+        c->signals_sent < (r->params.is_now ? 2 : 1) && dh_clock_now() < r->insists_until_ns) {
+        if (!r->params.is_now || !is_term_pending()) {
             c->signals_sent++;
             kill(getpid(), SIGTERM);
         }
@@ -373,6 +373,7 @@ static enum MHD_Result insist_on_shutdown(struct dh_request *r) {
 }
 
 static enum MHD_Result post_shutdown(struct dh_request *r) {
+    r->insists_until_ns = dh_clock_now() + DH_INSIST_NS;
     return send_order(r, r->params.is_now ? DH_ASK_SHUTDOWN_NOW : DH_ASK_SHUTDOWN,
                       dh_clock_now() + DH_REFRESH_WAIT_NS, insist_on_shutdown);
 }
