@@ -43,13 +43,16 @@ void dh_gclib_enter(struct dh_vm *vm, const struct dh_run *run) {
 }
 
 /* Restarting makes a step due at once. Who stops and starts all the time must not make a cycle of it:
-** between two cycles the next one begins when the pause is over. At the run's limit it is over: much of
-** what was held when the last cycle was complete may be what the run had allocated during it. */
+** between two cycles the next one begins when the pause is over. At the run's limit the pause is over,
+** or soon: much of what was held when the last cycle was complete may be what the run had allocated
+** during it. */
 static void restart(struct dh_vm *vm) {
     struct dh_collector *c = &vm->collector;
     size_t held = dh_collector_held(vm);
     size_t next = c->base_bytes / 100 * (size_t)c->pause;
-    next = next < c->stopped_to_bytes ? next : c->stopped_to_bytes;
+    size_t soon = c->base_bytes + DH_COLLECT_MIN_BYTES;
+    size_t latest = c->stopped_to_bytes > soon ? c->stopped_to_bytes : soon;
+    next = next < latest ? next : latest;
     lua_gc(vm->L, LUA_GCRESTART);
     if (next > held + 1024) {
         lua_gc(vm->L, LUA_GCSTEP, -(int)((next - held) >> 10));

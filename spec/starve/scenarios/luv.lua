@@ -89,10 +89,10 @@ local steps = {
   end,
   function()
     local a, b = assert(uv.new_udp()), assert(uv.new_udp { family = "inet", mmsgs = 2 })
-    b:bind("127.0.0.1", 0)
+    assert(b:bind("127.0.0.1", 0))
     called(function(resume)
       b:recv_start(resume)
-      a:send("x", "127.0.0.1", b:getsockname().port, function() end)
+      a:send("x", "127.0.0.1", assert(b:getsockname()).port, function() end)
     end)
     b:recv_stop()
     a:close()
