@@ -9,21 +9,6 @@ local uv = require "luv"
 
 local ask, row = client.ask, client.row
 
-local STUCK = [[
-  local decnet = require "decnet"
-  decnet.worker("victim", function() while true do decnet.sleep(0.05) end end)
-  decnet.worker("stuck", function()
-    decnet.sleep(0.2)
-    local text = ("a"):rep(200)
-    print "in"
-    return text:find(("a*"):rep(20) .. "b")
-  end)
-]]
-
-local function has(program)
-  return os.execute("command -v " .. program .. " >/dev/null 2>&1") == true
-end
-
 local function has_controls(text)
   return text:find "\27" ~= nil or text:find "\u{9b}" ~= nil or text:find "\u{202e}" ~= nil
 end
@@ -244,7 +229,7 @@ describe("a client", function()
   end)
 
   it("status of a loop that is stuck names who holds it, first and loudly", function()
-    local _, path = plane.start(STUCK)
+    local _, path = plane.start_stuck()
     local text
     process.wait(function()
       text = client.start(path, "status"):ends(0):stdout()
@@ -760,7 +745,7 @@ describe("a client", function()
     local dir = process.dir()
     local prefix = {}
     if uv.getuid() == 0 then
-      if not has "setpriv" then
+      if not process.has "setpriv" then
         return pending "root has one directory of sockets only, and setpriv is not installed"
       end
       prefix = { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" }

@@ -58,17 +58,7 @@ describe("the control plane", function()
   describe("while the loop is stuck in one C call", function()
     local path, child
     lazy_setup(function()
-      child, path = plane.start [[
-        local decnet = require "decnet"
-        decnet.worker("victim", function() while true do decnet.sleep(0.05) end end)
-        decnet.worker("stuck", function()
-          decnet.sleep(0.2)
-          local text = ("a"):rep(200)
-          print "in"
-          return text:find(("a*"):rep(20) .. "b")
-        end)
-      ]]
-      child:says "in"
+      child, path = plane.start_stuck()
     end)
 
     it("names who holds it, since when and where", function()
@@ -168,21 +158,10 @@ describe("the control plane", function()
   end)
 
   it("sends the second of two signals only when the first has been delivered", function()
-    for _, program in ipairs { "chrt", "taskset" } do
-      if os.execute("command -v " .. program .. " >/dev/null") ~= true then
-        return pending(program .. " is not installed")
-      end
+    if not process.has "chrt" or not process.has "taskset" then
+      return pending "chrt or taskset is not installed"
     end
-    local child, path = plane.start [[
-      local decnet = require "decnet"
-      decnet.worker("stuck", function()
-        decnet.sleep(0.2)
-        local text = ("a"):rep(200)
-        print "stuck from here on"
-        return text:find(("a*"):rep(20) .. "b")
-      end)
-    ]]
-    child:says "stuck from here on"
+    local child, path = plane.start_stuck()
     -- the loop's thread gets next to nothing of a CPU that somebody else wants, too
     local cpu = process.read("/proc/self/status"):match "Cpus_allowed_list:%s*(%d+)"
     local hog = process.start("taskset", { "-c", cpu, "sh", "-c", "while :; do :; done" })

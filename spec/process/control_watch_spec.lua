@@ -54,14 +54,6 @@ local function run(file, args, text)
   return child
 end
 
-local function has(program)
-  for dir in os.getenv "PATH":gmatch "[^:]+" do
-    if uv.fs_access(dir .. "/" .. program, "X") then
-      return true
-    end
-  end
-end
-
 describe("the control plane", function()
   local child, path
   lazy_setup(function()
@@ -226,7 +218,7 @@ describe("the control plane", function()
 
   describe("has metrics", function()
     it("that promtool takes", function()
-      if not has "promtool" then
+      if not process.has "promtool" then
         return pending "promtool (Debian: prometheus) is not installed"
       end
       local text = http.ask(path, "GET", "/metrics").body
@@ -259,7 +251,7 @@ describe("the control plane", function()
     end)
 
     it("that a real Prometheus scrapes", function()
-      if not has "prometheus" then
+      if not process.has "prometheus" then
         return pending "prometheus is not installed"
       end
       local probe = uv.new_tcp()

@@ -21,6 +21,18 @@ M.WORKERS = [[
   print "loaded"
 ]]
 
+-- A worker that is in one C call for good, beside another.
+local STUCK = [[
+  local decnet = require "decnet"
+  decnet.worker("victim", function() while true do decnet.sleep(0.05) end end)
+  decnet.worker("stuck", function()
+    decnet.sleep(0.2)
+    local text = ("a"):rep(200)
+    print "stuck from here on"
+    return text:find(("a*"):rep(20) .. "b")
+  end)
+]]
+
 --- A host with its control socket in a directory of its own; waits until it answers.
 function M.start(script, before, options)
   local dir = process.dir()
@@ -32,6 +44,13 @@ function M.start(script, before, options)
     local ok, answer = pcall(http.ask, path, "GET", "/livez")
     return child.code or ok and http.json(answer.body).silent_s == 0 -- its loop turns
   end)
+  return child, path
+end
+
+--- A host whose loop stands still: its worker "stuck" is in line 7 of its script for good.
+function M.start_stuck()
+  local child, path = M.start(STUCK)
+  child:says "stuck from here on"
   return child, path
 end
 

@@ -29,6 +29,11 @@ function M.tree(path)
   return ROOT .. "/" .. path
 end
 
+--- Is there such a program?
+function M.has(program)
+  return os.execute("command -v " .. program .. " >/dev/null 2>&1") == true
+end
+
 -- ---- files -------------------------------------------------------------------------------------
 
 local scratch = {}

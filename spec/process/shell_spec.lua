@@ -8,10 +8,6 @@ local MAN = process.tree "docs/man/decnet-host.1"
 local BASH = process.tree "completions/decnet-host.bash"
 local ZSH = process.tree "completions/_decnet-host"
 
-local function has(program)
-  return os.execute("command -v " .. program .. " >/dev/null 2>&1") == true
-end
-
 local function say(...)
   return process.start(process.host, { ... }):ends(0):stdout()
 end
@@ -76,10 +72,10 @@ describe("the manual page", function()
   end)
 
   it("is good mdoc", function()
-    if has "mandoc" then
+    if process.has "mandoc" then
       local lint = process.start("mandoc", { "-Tlint", "-W", "warning", MAN }):ends(0)
       assert.equal("", lint:stdout() .. lint:stderr())
-    elseif has "man" then
+    elseif process.has "man" then
       local man = process.start("man", { "--warnings", "-E", "UTF-8", "-l", MAN }):ends(0)
       assert.equal("", man:stderr())
     else
@@ -120,7 +116,7 @@ describe("completion", function()
   end
 
   it("knows in bash the commands and the options", function()
-    if not has "bash" then
+    if not process.has "bash" then
       return pending "bash is not installed"
     end
     assert.same(sorted(verbs()), sorted(bash { "" }))
@@ -145,7 +141,7 @@ describe("completion", function()
   end)
 
   it("knows in bash the workers of a host that runs", function()
-    if not has "bash" then
+    if not process.has "bash" then
       return pending "bash is not installed"
     end
     local _, path = plane.start(NAMED)
@@ -157,7 +153,7 @@ describe("completion", function()
   end)
 
   it("knows in zsh the commands, the options and the workers", function()
-    if not has "zsh" or not terminal.is_there() then
+    if not process.has "zsh" or not terminal.is_there() then
       return pending "zsh or script(1) is not installed"
     end
     local _, path = plane.start(NAMED)
@@ -190,7 +186,7 @@ describe("completion", function()
   end)
 
   it("is installed where shells look, with the client and the manual page", function()
-    if not has "cmake" then
+    if not process.has "cmake" then
       return pending "cmake is not installed"
     end
     local build = process.host:match "^(.*)/"

@@ -1,17 +1,8 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- examples/systemd, read by systemd itself.
 local process = require "spec.process.process"
-local uv = require "luv"
 
 local UNIT = "decnet-host@.service"
-
-local function has(program)
-  for dir in os.getenv "PATH":gmatch "[^:]+" do
-    if uv.fs_access(dir .. "/" .. program, "X") then
-      return true
-    end
-  end
-end
 
 describe("the unit in examples/systemd", function()
   lazy_teardown(process.cleanup)
@@ -19,7 +10,7 @@ describe("the unit in examples/systemd", function()
   local text = process.read(process.tree("examples/systemd/" .. UNIT))
 
   it("is what systemd-analyze takes without a word", function()
-    if not has "systemd-analyze" then
+    if not process.has "systemd-analyze" then
       return pending "systemd-analyze (Debian: systemd) is not installed"
     end
     local dir = process.dir()
@@ -39,7 +30,7 @@ describe("the unit in examples/systemd", function()
   end)
 
   it("leaves a worker little that it could harm", function()
-    if not has "systemd-analyze" then
+    if not process.has "systemd-analyze" then
       return pending "systemd-analyze (Debian: systemd) is not installed"
     end
     local dir = process.dir()
