@@ -3,7 +3,8 @@
 --   decnet-host lua spec/all.lua JOBS default|process PROGRAM ARGUMENT...
 -- runs `PROGRAM ARGUMENT... FILE` for each file of that tier of .busted, and prints what those
 -- printed that failed, then the sum of all, a line as busted's. A file that does not end within ten
--- minutes or does not say what it counted is one error.
+-- minutes, with all that it started and that holds its output, or does not say what it counted is
+-- one error. Told to end, it says which files had not ended, and what those had printed.
 local uv = require "luv"
 package.path = uv.cwd() .. "/?.lua;" .. package.path
 local tidy = require "spec.tidy"
@@ -50,23 +51,28 @@ local function start()
   local pieces, status, open = { "\n" }, nil, true
   local function ended()
     if open or not status then return end
+    limit:close()
+    running[file] = nil
     count(file, status, table.concat(pieces))
     start()
   end
 
   local arguments = table.move(arg, 3, #arg, 4, { "-c", 'exec "$@" 2>&1 </dev/null', "sh" })
   table.insert(arguments, file.path)
-  local process
-  process = assert(uv.spawn("sh", { args = arguments, stdio = { nil, out }, detached = true },
+  local process = assert(uv.spawn("sh",
+    { args = arguments, stdio = { nil, out }, detached = true },
     function(code, signal)
-      limit:close()
-      running[process] = nil
       status = signal ~= 0 and 128 + signal or code
       ended()
     end))
-  running[process] = true
   -- The group: a spec that hangs has children, who hold the pipe.
-  limit:start(limit_ms, 0, function() uv.kill(-process:get_pid(), "sigkill") end)
+  local group = -process:get_pid()
+  running[file] = function()
+    print(("---- %s: not over, %s\n%s"):format(file.path,
+      status and "its output is held" or "it runs", table.concat(pieces)))
+    uv.kill(group, "sigkill")
+  end
+  limit:start(limit_ms, 0, running[file])
   out:read_start(function(failure, chunk)
     assert(not failure, failure)
     if chunk then
@@ -80,8 +86,9 @@ local function start()
 end
 
 tidy.when_told_to_end(function()
-  for process in pairs(running) do uv.kill(-process:get_pid(), "sigkill") end
+  for _, end_it in pairs(running) do end_it() end
 end)
+io.stdout:setvbuf "line"
 for _ = 1, jobs do start() end
 uv.run()
 print(("%d successes / %d failures / %d errors / %d pending : %.1f seconds"):format(sums[1],

@@ -203,8 +203,8 @@ describe("a host that stood still (SIGSTOP, SIGCONT)", function()
       local decnet = require "decnet"
       decnet.worker { name = "busy", preempt = false, hang_timeout = 2, watchdog = 2,
         run = function(self)
-          self.log:info "up"
           local last, over = decnet.now(), math.huge
+          self.log:info "up"
           repeat
             local now = decnet.now()
             if now - last > 1 then
