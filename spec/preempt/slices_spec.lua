@@ -287,6 +287,32 @@ describe("a worker that computes without waiting", function()
     end)
   end)
 
+  -- A signal can come between any two instructions, also while Lua is about to call a hook.
+  it("is preempted again and again, whenever the signals come", function()
+    local uv = require "luv"
+    local began, preemptions = uv.hrtime(), 0
+    local function is_over(seconds) return uv.hrtime() > began + seconds * 1e9 end
+    local storm = uv.new_thread(function(pid, until_ns)
+      local luv = require "luv"
+      while luv.hrtime() < until_ns do
+        luv.kill(pid, "sigurg")
+      end
+    end, uv.os_getpid(), began + 3000000000)
+    testing.run(function(t)
+      decnet.worker { name = "loop", hang_timeout = 60, run = function()
+        while not is_over(4) do
+          string.gsub("a", ".", function() for _ = 1, 1000 do end end)
+        end
+      end }
+      while not is_over(3) do t:advance(0.01) end
+      preemptions = t:status("loop").preemptions
+      while t:status("loop").state == "running" do t:advance(0.01) end
+      preemptions = t:status("loop").preemptions - preemptions
+    end, { slice = 0.0005 })
+    storm:join()
+    assert(preemptions > 5, preemptions)
+  end)
+
   -- Each found by a hostile reviewer: a wish that could not be obeyed at once was forgotten.
   local RESTLESS = {
     ["sorts without end, a little at a time"] = function()

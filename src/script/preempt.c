@@ -61,18 +61,21 @@ static void yield_to_scheduler(struct dh_vm *vm, lua_State *L) {
     lua_yield(L, 0);
 }
 
-static void on_count(lua_State *L, lua_Debug *ar);
-static void on_return(lua_State *L, lua_Debug *ar);
+static void on_event(lua_State *L, lua_Debug *ar);
 
-/* Set our hook; one of a C module's is put aside until then. */
-static void set_hook(struct dh_preempt *p, lua_State *L, lua_Hook ours, int mask, int count) {
+/* Set our hook for the next instruction. */
+static void hook_next(lua_State *L) {
+    lua_sethook(L, on_event, LUA_MASKCOUNT, 1);
+}
+
+/* Put a hook of a C module's aside while ours is set. */
+static void put_aside(struct dh_preempt *p, lua_State *L) {
     lua_Hook hook = lua_gethook(L);
-    if (hook != on_count && hook != on_return) {
+    if (hook != on_event) {
         p->user.hook = hook;
         p->user.mask = lua_gethookmask(L);
         p->user.count = lua_gethookcount(L);
     }
-    lua_sethook(L, ours, mask, count);
 }
 
 /* The slice should yield and cannot here: as soon as a function has returned to where it can. */
@@ -83,7 +86,8 @@ static void yield_later(struct dh_preempt *p, lua_State *L) {
     }
     p->refused = p->number;
     if (!dh_debughook_is(lua_gethook(L))) {
-        set_hook(p, L, on_return, LUA_MASKRET, 0);
+        put_aside(p, L);
+        lua_sethook(L, on_event, LUA_MASKRET, 0);
     }
 }
 
@@ -134,7 +138,7 @@ static void break_hang(struct dh_preempt *p, lua_State *L, uint64_t over_ns) {
     lua_concat(L, 2);
     if (over_ns >= DH_HANG_GRACE_NS) {
         p->overdue_slice = p->number;
-        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+        hook_next(L);
     } else {
         if (t != NULL) {
             dh_task_note_error(t, L, L, -1, 0);
@@ -232,23 +236,23 @@ static void count(struct dh_preempt *p, lua_State *L) {
     }
 }
 
-static void on_count(lua_State *L, lua_Debug *ar) {
-    (void)ar;
-    serve(L, count);
-}
-
 /* A hook that returns cannot yield: the next instruction does. */
 static void watch_return(struct dh_preempt *p, lua_State *L) {
     if (!dh_preempt_is_refused(p)) {
         restore_user_hook(p, L);
     } else if (dh_preempt_can_yield(p->vm, L)) {
-        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+        hook_next(L);
     }
 }
 
-static void on_return(lua_State *L, lua_Debug *ar) {
-    (void)ar;
-    serve(L, watch_return);
+/* Only for a count may a hook yield. A signal that comes when Lua is about to call the hook for a return
+** sets it for the next instruction, and it is called for the return as well. */
+static void on_event(lua_State *L, lua_Debug *ar) {
+    if (ar->event == LUA_HOOKCOUNT) {
+        serve(L, count);
+    } else if (lua_gethookmask(L) == LUA_MASKRET) {
+        serve(L, watch_return);
+    }
 }
 
 /* For tests: stays armed, and new coroutines inherit it. */
@@ -280,12 +284,12 @@ void dh_preempt_in_hook(lua_State *L) {
 }
 
 bool dh_preempt_is_hook(lua_Hook hook) {
-    return hook == on_count || hook == on_return || hook == on_forced_count;
+    return hook == on_event || hook == on_forced_count;
 }
 
-/* Let the next instruction of L call on_count. */
 static void arm(struct dh_preempt *p, lua_State *L) {
-    set_hook(p, L, on_count, LUA_MASKCOUNT, 1);
+    put_aside(p, L);
+    hook_next(L);
 }
 
 void dh_preempt_rearm(struct dh_preempt *p, lua_State *L) {
@@ -311,7 +315,7 @@ void dh_preempt_after_long_call(struct dh_preempt *p) {
 void dh_preempt_enter(struct dh_preempt *p, lua_State *co) {
     p->running = co;
     if (dh_preempt_is_overdue(p)) {
-        lua_sethook(co, on_count, LUA_MASKCOUNT, 1);
+        hook_next(co);
     }
 }
 
@@ -377,7 +381,7 @@ void dh_preempt_raise_in(struct dh_preempt *p, lua_State *co) {
 }
 
 DH_COLD void dh_preempt_force(const struct dh_preempt *p, lua_State *co) {
-    if (lua_gethook(co) != on_count && !dh_debughook_is(lua_gethook(co))) {
+    if (lua_gethook(co) != on_event && !dh_debughook_is(lua_gethook(co))) {
         lua_sethook(co, on_forced_count, LUA_MASKCOUNT, p->force_count);
     }
 }
