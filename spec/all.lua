@@ -48,11 +48,12 @@ local function start()
   next_file = next_file + 1
 
   local out, limit = uv.new_pipe(), uv.new_timer()
-  local pieces, status, open = { "\n" }, nil, true
+  local pieces, status, is_open = { "\n" }, nil, true
   local function ended()
-    if open or not status then return end
-    limit:close()
+    if not running[file] or is_open or not status then return end
     running[file] = nil
+    out:close()
+    limit:close()
     count(file, status, table.concat(pieces))
     start()
   end
@@ -62,15 +63,15 @@ local function start()
   local process = assert(uv.spawn("sh",
     { args = arguments, stdio = { nil, out }, detached = true },
     function(code, signal)
-      status = signal ~= 0 and 128 + signal or code
+      status = status or (signal ~= 0 and 128 + signal or code)
       ended()
     end))
-  -- The group: a spec that hangs has children, who hold the pipe.
   local group = -process:get_pid()
   running[file] = function()
-    print(("---- %s: not over, %s\n%s"):format(file.path,
-      status and "its output is held" or "it runs", table.concat(pieces)))
-    uv.kill(group, "sigkill")
+    table.insert(pieces, status and "\nnot over: its output is held" or "\nnot over: it runs")
+    status, is_open = 124, false
+    uv.kill(group, "sigkill") -- a spec that hangs has children
+    ended()
   end
   limit:start(limit_ms, 0, running[file])
   out:read_start(function(failure, chunk)
@@ -78,14 +79,14 @@ local function start()
     if chunk then
       table.insert(pieces, chunk)
     else
-      out:close()
-      open = false
+      is_open = false
       ended()
     end
   end)
 end
 
 tidy.when_told_to_end(function()
+  next_file = #files + 1
   for _, end_it in pairs(running) do end_it() end
 end)
 io.stdout:setvbuf "line"

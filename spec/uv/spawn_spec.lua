@@ -136,6 +136,28 @@ describe("decnet.uv.spawn", function()
     end)
   end)
 
+  -- A shell blocks signals while it forks: what it starts just then does not get the run's.
+  it("L14 leaves nothing of a process group that began after the signal", function()
+    local late = dir .. "/late"
+    real.worker(function()
+      local name, options = shell(dir, "while :; do sleep 0.01; done",
+        ("trap 'sleep 1000 & echo $! > %s; exit' TERM"):format(late))
+      options.detached = true
+      assert(luv.spawn(name, options))
+      real.wait(function() return pid_of(dir) end)
+    end)
+    local pid
+    for line in io.lines(late) do
+      pid = line
+    end
+    real.worker(function()
+      real.wait(function() -- it may be a zombie until init looks
+        local f = io.open("/proc/" .. pid .. "/stat")
+        return f == nil or f:read "a":find(") Z", 1, true)
+      end)
+    end)
+  end)
+
   it("L14 leaves no child when the host ends", function()
     local pid
     testing.run(function(t)

@@ -18,9 +18,10 @@ void dh_luvclose_open(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &close_key);
 }
 
-/* Ask a child that lives to end: its exit brings us here again. */
-static void terminate(const struct dh_handle *h, const struct dh_run *run) {
+/* Ask a child to end: its exit brings us here again. */
+static void terminate(struct dh_handle *h, const struct dh_run *run) {
     uv_process_t *child = (uv_process_t *)*h->box;
+    h->is_told = true;
     int signal = run->is_killed ? SIGKILL : SIGTERM;
     if (h->is_group) {
         uv_kill(-child->pid, signal);
@@ -63,6 +64,9 @@ static int close_some_owned(lua_State *L) {
             terminate(h, run);
             run->owned->to_close = h->next;
         } else {
+            if (h->is_group && h->is_told) { /* a shell that forked just then has left one behind */
+                terminate(h, run);
+            }
             close_owned(L, h);
         }
     }
