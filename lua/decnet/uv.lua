@@ -439,11 +439,11 @@ function Child:terminate()
   if self.is_over or luv.is_closing(self.handle) then
     return
   end
-  luv.process_kill(self.handle, "sigterm")
+  core.end_child(self.handle, false)
   self.timer = luv.new_timer()
   self.timer:start(CHILD_GRACE_MS, 0, core.request(function()
     if not self.is_over then
-      luv.process_kill(self.handle, "sigkill")
+      core.end_child(self.handle, true)
     end
     close(self.timer)
   end))

@@ -136,26 +136,83 @@ describe("decnet.uv.spawn", function()
     end)
   end)
 
-  -- A shell blocks signals while it forks: what it starts just then does not get the run's.
-  it("L14 leaves nothing of a process group that began after the signal", function()
-    local late = dir .. "/late"
-    real.worker(function()
-      local name, options = shell(dir, "while :; do sleep 0.01; done",
-        ("trap 'sleep 1000 & echo $! > %s; exit' TERM"):format(late))
-      options.detached = true
-      assert(luv.spawn(name, options))
-      real.wait(function() return pid_of(dir) end)
-    end)
-    local pid
-    for line in io.lines(late) do
-      pid = line
+  -- Does the process run? One that has ended is a zombie until init looks.
+  local function runs(pid)
+    local f = io.open("/proc/" .. pid .. "/stat")
+    local text = f and f:read "a"
+    if f then
+      f:close()
     end
-    real.worker(function()
-      real.wait(function() -- it may be a zombie until init looks
-        local f = io.open("/proc/" .. pid .. "/stat")
-        return f == nil or f:read "a":find(") Z", 1, true)
+    return text and not text:find(") Z", 1, true)
+  end
+
+  local function lines(path)
+    local list = {}
+    for line in io.lines(path) do
+      list[#list + 1] = line
+    end
+    return list
+  end
+
+  local function script(name, text)
+    local path = dir .. "/" .. name
+    local f <close> = assert(io.open(path, "w"))
+    f:write(text)
+    return path
+  end
+
+  -- A shell blocks signals while it forks: what it starts just then does not get the run's.
+  for what, spawn in pairs {
+    ["luv.spawn"] = luv.spawn,
+    ["decnet.uv.spawn"] = function(...) decnet.spawn(uv.spawn, ...) end,
+  } do
+    it("L14 leaves nothing of a group that began after the signal: " .. what, function()
+      local path = script("late.sh", [[
+        trap '
+          sh -c "echo \$\$ > $0.pid; exec sleep 1000" &
+          while ! [ -s $0.pid ]; do :; done
+          exit' TERM
+        : > $0.up
+        while :; do sleep 0.01; done
+      ]])
+      real.worker(function()
+        spawn("sh", { args = { path }, detached = true })
+        real.wait(function() return luv.fs_stat(path .. ".up") end)
+      end)
+      local pid = tonumber(lines(path .. ".pid")[1])
+      finally(function() luv.kill(pid, "sigkill") end)
+      real.worker(function()
+        real.wait(function() return not runs(pid) end)
       end)
     end)
+  end
+
+  -- Many programs take a second SIGTERM for "at once".
+  it("tells who is ending no second time when another has ended", function()
+    local path = script("polite.sh", [[
+      trap 'echo told >> $0.$1' TERM
+      : > $0.$1
+      while ! [ -s $0.$1 ]; do sleep 0.01; done
+      sleep 0.3
+      echo over >> $0.$1
+    ]])
+    local files = { path .. ".alone", path .. ".member" }
+    real.worker(function()
+      local function start(command, is_group)
+        assert(luv.spawn("sh", { args = { "-c", command }, detached = is_group }))
+      end
+      start(("exec sh %s alone"):format(path))
+      start(("sh %s member & wait"):format(path), true)
+      for _, file in ipairs(files) do
+        real.wait(function() return luv.fs_stat(file) end)
+      end
+    end)
+    for _, file in ipairs(files) do
+      real.worker(function()
+        real.wait(function() return lines(file)[#lines(file)] == "over" end)
+      end)
+      assert.same({ "told", "over" }, lines(file))
+    end
   end)
 
   it("L14 leaves no child when the host ends", function()

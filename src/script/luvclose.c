@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "script/bound.h"
+#include "script/child.h"
 #include "script/instance.h"
 #include "script/owned.h"
 #include "script/series.h"
@@ -18,18 +19,6 @@ void dh_luvclose_open(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &close_key);
 }
 
-/* Ask a child to end: its exit brings us here again. */
-static void terminate(struct dh_handle *h, const struct dh_run *run) {
-    uv_process_t *child = (uv_process_t *)*h->box;
-    h->is_told = true;
-    int signal = run->is_killed ? SIGKILL : SIGTERM;
-    if (h->is_group) {
-        uv_kill(-child->pid, signal);
-    } else {
-        uv_process_kill(child, signal);
-    }
-}
-
 /* Close an open handle that is no living child. Needs no memory, not even for a frame: Lua keeps one in
 ** store, which is our caller's, and luv's function, which has no upvalues, runs in that: its argument is
 ** all there is on the stack. */
@@ -39,6 +28,7 @@ static void close_owned(lua_State *L, struct dh_handle *h) {
     lua_settop(L, 0);
     dh_owned_push(L, h);
     if (!was_closing) {
+        dh_child_ended(h);
         dh_series_end(L, 1);
         dh_owned_count_closing(L, h);
         lua_rawgetp(L, LUA_REGISTRYINDEX, &close_key);
@@ -61,12 +51,10 @@ static int close_some_owned(lua_State *L) {
             dh_owned_unlink(h);
             dh_run_on_handle_closed(run);
         } else if (dh_owned_is_living_child(h)) {
-            terminate(h, run);
+            /* its exit brings us here again */
+            dh_child_tell(h, run->is_killed ? SIGKILL : SIGTERM);
             run->owned->to_close = h->next;
         } else {
-            if (h->is_group && h->is_told) { /* a shell that forked just then has left one behind */
-                terminate(h, run);
-            }
             close_owned(L, h);
         }
     }

@@ -8,6 +8,7 @@
 #include "host/room.h"
 #include "host/signals.h"
 #include "script/bound.h"
+#include "script/child.h"
 #include "script/files.h"
 #include "script/instance.h"
 #include "script/luvcall.h"
@@ -262,6 +263,7 @@ static int wrapped_close(lua_State *L) {
     dh_bound_make(L, 2, h->run, DH_BOUND_CLOSE);
     int n = dh_luv_call_noted(L); /* it may raise, or refuse */
     if (uv_is_closing(*h->box)) {
+        dh_child_ended(h);
         dh_series_end(L, 1);
         dh_owned_remove(L, 1, h);
     }

@@ -7,6 +7,7 @@
 #include "core/near.h"
 #include "script/await.h"
 #include "script/channel.h"
+#include "script/child.h"
 #include "script/declare.h"
 #include "script/defect.h"
 #include "script/event.h"
@@ -66,6 +67,7 @@ int luaopen_decnet_core(lua_State *L) {
     dh_await_open(L);
     dh_spawn_open(L);
     dh_channel_open(L);
+    dh_child_open(L);
     dh_event_open(L);
     dh_request_open(L);
     dh_stream_open(L);

@@ -24,7 +24,7 @@ struct dh_handle {
     struct dh_handle *next;
     int closer;    /* luv's reference of the callback by which its closing is counted; LUA_NOREF */
     bool is_group; /* a child that leads a process group */
-    bool is_told;  /* a child that has been told to end */
+    int told;      /* a child: the signal by which it was told to end, 0: none yet */
     bool is_abandoned; /* a child that lives, though its handle was closed by the user */
 };
 
