@@ -25,10 +25,11 @@ table.sort(files, function(a, b) return a.rank < b.rank end)
 
 local sums = { 0, 0, 0, 0 } -- successes, failures, errors, pending
 local began = uv.hrtime()
-local next_file = 1
+local next_file, counted = 1, 0
 local running = {}
 
 local function count(file, status, output)
+  counted = counted + 1
   local counts = {
     output:match "\n(%d+) success%w* / (%d+) failures? / (%d+) errors? / (%d+) pending",
   }
@@ -92,6 +93,7 @@ end)
 io.stdout:setvbuf "line"
 for _ = 1, jobs do start() end
 uv.run()
+sums[3] = sums[3] + #files - counted -- who could not be started
 print(("%d successes / %d failures / %d errors / %d pending : %.1f seconds"):format(sums[1],
   sums[2], sums[3], sums[4], (uv.hrtime() - began) / 1e9))
 os.exit(sums[2] + sums[3] == 0)
