@@ -9,60 +9,86 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "script/owned.h"
+#include "script/run.h"
 
-/* Numbers in /proc/PID/stat behind the program's name (proc(5) counts from 1, and two before). */
-enum { STATE, PPID, GROUP, IGNORED = 30, CAUGHT = 31, NUMBERS };
+#ifndef CLOCK_BOOTTIME /* not Linux: there is no such /proc either */
+#define CLOCK_BOOTTIME CLOCK_MONOTONIC
+#endif
 
-static bool parse(const char *stat, char *ret_state, unsigned long long *numbers) {
-    const char *at = strrchr(stat, ')'); /* the name may have some, too */
+/* What of /proc/PID/stat is looked at: numbers behind the program's name, the first of proc(5) is 3. */
+enum { STATE = 0, PARENT = 1, BEGAN = 19, BLOCKED = 29, IGNORED = 30, CAUGHT = 31, NUMBERS };
+
+struct stat_line {
+    char state;
+    unsigned long long numbers[NUMBERS];
+};
+
+/* In the unit of BEGAN: clock ticks since the machine was started. */
+static uint64_t ticks(void) {
+    struct timespec now = {0, 0};
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    uint64_t a_second = (uint64_t)sysconf(_SC_CLK_TCK);
+    return (uint64_t)now.tv_sec * a_second + (uint64_t)now.tv_nsec * a_second / 1000000000u;
+}
+
+static bool parse(const char *text, struct stat_line *ret_line) {
+    const char *at = strrchr(text, ')'); /* the name may have some, too */
     for (int i = 0; i < NUMBERS; i++) {
         at = at != NULL ? strchr(at, ' ') : NULL;
         if (at == NULL) {
             return false;
         }
         at++;
-        numbers[i] = strtoull(at, NULL, 10);
-        *ret_state = i == STATE ? *at : *ret_state;
+        if (i == STATE) {
+            ret_line->state = *at;
+        }
+        ret_line->numbers[i] = strtoull(at, NULL, 10);
     }
     return true;
 }
 
-/* Is it alive, of the group, and would SIGTERM have ended it? */
-static bool has_missed_it(const char *stat, pid_t group) {
-    unsigned long long numbers[NUMBERS];
-    char state = '\0';
-    return parse(stat, &state, numbers) && state != 'Z' && state != 'X' &&
-           numbers[GROUP] == (unsigned long long)group &&
-           ((numbers[IGNORED] | numbers[CAUGHT]) >> (SIGTERM - 1) & 1) == 0;
-}
-
-/* Read /proc/PID/stat. Returns false if there is none. */
-static bool read_stat(const char *pid, char *dst, size_t cap) {
-    char path[300];
-    snprintf(path, sizeof(path), "/proc/%s/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+/* Returns false if there is no such process any more. */
+static bool read_line(pid_t pid, struct stat_line *ret_line) {
+    char text[1024];
+    snprintf(text, sizeof(text), "/proc/%d/stat", (int)pid);
+    int fd = open(text, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
     }
-    ssize_t len = read(fd, dst, cap - 1);
+    ssize_t len = read(fd, text, sizeof(text) - 1);
     close(fd);
-    dst[len > 0 ? len : 0] = '\0';
-    return len > 0;
+    text[len > 0 ? len : 0] = '\0';
+    return parse(text, ret_line);
 }
 
-static void tell_who_missed_it(pid_t group) {
+/* Has the member not got the SIGTERM that the group was sent at told_ticks? Of those that began in that
+** very tick, of 10 ms, those have not that it would have ended. */
+static bool has_missed_it(const struct stat_line *line, pid_t group, uint64_t told_ticks) {
+    const unsigned long long *n = line->numbers;
+    if (line->state == 'Z' || line->state == 'X' || n[BEGAN] < told_ticks ||
+        getpgid((pid_t)n[PARENT]) == group) {
+        return false;
+    }
+    unsigned long long spared = n[BLOCKED] | n[IGNORED] | n[CAUGHT];
+    return n[BEGAN] > told_ticks || (spared >> (SIGTERM - 1) & 1) == 0;
+}
+
+static void tell_who_missed_it(pid_t group, uint64_t told_ticks) {
     DIR *proc = opendir("/proc");
     if (proc == NULL) {
+        kill(-group, SIGTERM); /* better twice than never */
         return;
     }
     const struct dirent *entry;
     while ((entry = readdir(proc)) != NULL) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        char stat[1024];
-        if (pid > 0 && read_stat(entry->d_name, stat, sizeof(stat)) && has_missed_it(stat, group)) {
+        struct stat_line line;
+        if (pid > 0 && getpgid(pid) == group && read_line(pid, &line) &&
+            has_missed_it(&line, group, told_ticks)) {
             kill(pid, SIGTERM);
         }
     }
@@ -71,10 +97,11 @@ static void tell_who_missed_it(pid_t group) {
 
 void dh_child_tell(struct dh_handle *h, int signal) {
     uv_process_t *child = (uv_process_t *)*h->box;
-    if (h->told == signal) {
+    if (h->told == signal || h->told == SIGKILL) {
         return;
     }
     h->told = signal;
+    h->told_ticks = ticks();
     if (h->is_group) {
         uv_kill(-child->pid, signal);
     } else {
@@ -83,11 +110,17 @@ void dh_child_tell(struct dh_handle *h, int signal) {
 }
 
 void dh_child_ended(const struct dh_handle *h) {
-    if (h->is_group && h->told == SIGTERM) {
-        pid_t group = ((uv_process_t *)*h->box)->pid;
-        if (kill(-group, 0) == 0) { /* as a rule nobody is left */
-            tell_who_missed_it(group);
-        }
+    if (!h->is_group || h->told == 0) {
+        return;
+    }
+    pid_t group = ((uv_process_t *)*h->box)->pid;
+    if (kill(-group, 0) != 0) { /* as a rule nobody is left */
+        return;
+    }
+    if (h->run->is_killed) {
+        kill(-group, SIGKILL);
+    } else {
+        tell_who_missed_it(group, h->told_ticks);
     }
 }
 

@@ -4,9 +4,9 @@
 **
 ** A child that leads a process group is told with its group. SIGTERM can miss a member: a shell blocks
 ** signals while it forks, and what it forks just then begins without the signal that waits for the shell.
-** So when the leader has ended, those that are left are looked at (/proc, Linux only): who has SIGTERM's
-** default action cannot have got it, and is told now. Who catches it may have, and is left to end; twice
-** would be rude, as many take a second one for "at once".
+** So when the leader has ended, those that are left are looked at (/proc, Linux only): who has begun since
+** the group was told, and has no parent in it, has missed the signal, and gets it now. Nobody else does:
+** many programs take a second one for "at once", and what a member starts to clean up is its own affair.
 */
 #ifndef DH_SCRIPT_CHILD_H
 #define DH_SCRIPT_CHILD_H
@@ -19,10 +19,10 @@ struct dh_handle;
 **   end_child(process, is_rude)  SIGTERM or SIGKILL, once each */
 void dh_child_open(lua_State *L);
 
-/* Send SIGTERM or SIGKILL to the child, which lives, unless it was the last that it was sent. */
+/* Send SIGTERM or SIGKILL to the child, which lives, unless it has been sent that, or SIGKILL. */
 void dh_child_tell(struct dh_handle *h, int signal);
 
-/* The child has exited; what is left of its group is told what the group was told. */
+/* The child has exited; who is left of its group and has missed the signal is told. */
 void dh_child_ended(const struct dh_handle *h);
 
 #endif
