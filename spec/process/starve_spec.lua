@@ -42,6 +42,9 @@ describe("starvation", function()
       }, canary, "memory on")
       assert.equal(1, #findings)
       assert.matches(canary.finds, findings[1].what)
+      if findings[1].what == "hangs" then
+        assert.matches(" %(%u", findings[1].plans[1]) -- where its threads stand
+      end
     end)
   end
 end)

@@ -62,6 +62,17 @@ local function environment(set)
   return list
 end
 
+-- Where the threads of a process stand: "R", "S do_epoll_wait", ...
+local function where_threads_stand(pid)
+  local tasks, places = ("/proc/%d/task"):format(pid), {}
+  for name in uv.fs_scandir_next, assert(uv.fs_scandir(tasks)) do
+    local state = read(("%s/%s/stat"):format(tasks, name)):match "%) (%a)" or "?"
+    local waits = read(("%s/%s/wchan"):format(tasks, name))
+    places[#places + 1] = waits ~= "0" and state .. " " .. waits or state
+  end
+  return table.concat(places, ", ")
+end
+
 --- Play one point in the directory `dir`; done(result) gets code, signal, hung, stdout, stderr,
 --- report{points, refused, blocks, bytes, descriptors} or nil.
 function M.play(program, scenario, plan, dir, done)
@@ -109,7 +120,7 @@ function M.play(program, scenario, plan, dir, done)
   assert(handle, pid)
   playing[pid] = true
   timer:start(PATIENCE_MS, 0, function()
-    result.is_hung = true
+    result.is_hung, result.where = true, where_threads_stand(pid)
     uv.kill(pid, "sigkill")
   end)
 end
@@ -296,7 +307,8 @@ function M.explore(options, scenario, mode)
           finding = { what = what, plans = {} }
           by_what[what], findings[#findings + 1] = finding, finding
         end
-        table.insert(finding.plans, plan)
+        local stands = result.where and (" (%s)"):format(result.where) or ""
+        table.insert(finding.plans, plan .. stands)
       end
     end)
   return count, findings
