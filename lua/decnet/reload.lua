@@ -661,16 +661,34 @@ local function reload_once(host, waiting)
   end
 end
 
+local function finish(host, state)
+  state.task = nil
+  host:reloading(true)
+end
+
+-- Who has asked meanwhile; if nobody has, the next who asks needs a new task. At one moment, as
+-- somebody may ask between any two instructions.
+local function take(host, state)
+  local waiting = state.waiting
+  state.waiting = nil
+  if not waiting then
+    finish(host, state)
+  end
+  return waiting
+end
+
 local function reload_all(host)
   local state = state_of(host)
+  local own = state.task
   local _ <close> = setmetatable({}, { __close = function()
-    state.task = nil
-    host:reloading(true)
+    if state.task == own then -- it ends in the middle
+      finish(host, state)
+    end
   end })
-  while state.waiting do
-    local waiting = state.waiting
-    state.waiting = nil
+  local waiting = core.atomic(take, host, state)
+  while waiting do
     reload_once(host, waiting)
+    waiting = core.atomic(take, host, state)
   end
 end
 
@@ -694,7 +712,7 @@ end
 ---@param host any
 ---@return boolean ok, string message
 function M.reload(host)
-  return core.await(function(resume) M.request(host, resume) end)
+  return core.await(function(resume) core.atomic(M.request, host, resume) end)
 end
 
 return stdlib.keep("decnet.reload", M)

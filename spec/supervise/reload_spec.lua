@@ -779,6 +779,35 @@ describe("a reload #reload", function()
     end)
   end)
 
+  -- Of the last instructions of a reload three in a row forgot who asked meanwhile.
+  it("hears who asks at whatever instruction of the one before", function()
+    local path = script { { "a" } }
+    local function turns(t, limit, pred)
+      local n = 0
+      while n < limit and not pred() do
+        t.host:step(t.host:after(0))
+        n = n + 1
+      end
+      return n
+    end
+    testing.run(function(t)
+      t:load(path)
+      t:advance(1)
+      local answers = 0
+      local function ask() reload.request(t.host, function() answers = answers + 1 end) end
+      ask()
+      local length = turns(t, 1e6, function() return answers == 1 end)
+      for left = 0, 240, 3 do
+        answers = 0
+        ask()
+        turns(t, length - left, function() return false end)
+        ask()
+        turns(t, 3 * length, function() return answers == 2 end)
+        assert.equal(2, answers, ("asked %d instructions before the answer"):format(left))
+      end
+    end, { preempt_every = 1 })
+  end)
+
   it("forgets what it replaced", function()
     local head = "local big = { version = %d } for i = 1, 20000 do big[i] = { i } end"
     local list = { { "a", "park(big)", "reset_after = 1" } }
