@@ -189,14 +189,14 @@ describe("the service manager is told", function()
   end)
 
   it("only if there is one, at an address that can be", function()
-    local script = PARK .. "decnet.worker('loud', function() print 'here' end)"
+    local script = PARK .. "decnet.worker('loud', function() print 'running' end)"
     local child = process.run(script, nil, nil, { env = { NOTIFY_SOCKET = "vsock:2:1234" } })
     child:says "service manager is told nothing: NOTIFY_SOCKET: 'vsock:2:1234' is neither"
-    child:says "here"
+    child:says "running"
     child:stop()
     child = process.run(script, nil, nil, { env = { NOTIFY_SOCKET = "/" .. ("x"):rep(200) } })
     child:says "service manager is told nothing: NOTIFY_SOCKET: '/x+%.%.%.' is longer"
-    child:says "here"
+    child:says "running"
     child:stop()
   end)
 end)
@@ -285,9 +285,9 @@ describe("the service manager's watchdog", function()
 
   it("is not fed by another process than the one that it watches", function()
     local to = manager()
-    local script = PARK .. "decnet.worker('a', function() decnet.sleep(1) print 'here' end)"
+    local script = PARK .. "decnet.worker('a', function() decnet.sleep(1) print 'slept' end)"
     local child = watched(script, to, "1")
-    child:says "here"
+    child:says "slept"
     child:stop()
     assert.equal(0, told(to, "WATCHDOG"))
   end)
