@@ -22,11 +22,13 @@ struct dh_handle {
     uv_handle_t **box; /* luv's userdata; NULL in it: luv's finalizer was first */
     struct dh_handle *prev;
     struct dh_handle *next;
-    int closer;    /* luv's reference of the callback by which its closing is counted; LUA_NOREF */
-    bool is_group; /* a child that leads a process group */
-    int told;      /* a child: the signal by which it was told to end, 0: none yet ... */
+    int closer; /* luv's reference of the callback by which its closing is counted; LUA_NOREF */
+
+    /* a child */
+    int told;            /* the signal by which it was told to end, 0: none yet ... */
     uint64_t told_ticks; /* ... and when, in the clock ticks of /proc */
-    bool is_abandoned;   /* a child that lives, though its handle was closed by the user */
+    bool is_group;       /* it leads a process group */
+    bool is_abandoned;   /* it lives, though its handle was closed by the user */
 };
 
 /* A request that libuv's threads work on, until its callback has come. */
