@@ -4,6 +4,7 @@ local scenario = require "spec.starve.common"
 local starve = require "starve"
 local uv = require "luv"
 scenario.begin(function()
+  pcall(string.rep, "x", 5000) -- so that the stack has the room for that
   starve.arm()
   if not pcall(string.rep, "x", 5000) then
     uv.kill(uv.os_getpid(), "sigabrt")

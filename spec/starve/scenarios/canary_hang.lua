@@ -4,6 +4,7 @@ local scenario = require "spec.starve.common"
 local starve = require "starve"
 local is_refused = false
 scenario.begin(function()
+  pcall(string.rep, "x", 5000) -- so that the stack has the room for that
   starve.arm()
   is_refused = not pcall(string.rep, "x", 5000)
 end)

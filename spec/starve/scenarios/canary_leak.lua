@@ -3,6 +3,7 @@
 local scenario = require "spec.starve.common"
 local starve = require "starve"
 scenario.begin(function()
+  pcall(string.rep, "x", 5000) -- so that the stack has the room for that
   starve.arm()
   if not pcall(string.rep, "x", 5000) then
     starve.disarm()
