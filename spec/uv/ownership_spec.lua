@@ -277,19 +277,24 @@ describe("io.popen in a worker", function()
   end)
 
   it("lets others go on while its close waits", function()
+    local dir, remove = real.temp_dir()
     real.worker(function()
-      local file = assert(io.popen "sleep 0.1")
-      local ticks, is_closed = 0, false
+      local file = assert(io.popen(("until [ -e %s/go ]; do sleep 0.01; done"):format(dir)))
+      local is_closed = false
       decnet.spawn(function()
         file:close()
         is_closed = true
       end)
-      while not is_closed do
-        ticks = ticks + 1
+      for _ = 1, 10 do
         decnet.yield()
       end
-      assert(ticks > 10)
+      assert.is_false(is_closed)
+      assert(io.open(dir .. "/go", "w")):close()
+      while not is_closed do
+        decnet.yield()
+      end
     end)
+    remove()
   end)
 
   it("does not hold up uv.run, and ends with the run", function()
