@@ -134,4 +134,26 @@ describe("requests of one run", function()
       assert.is_true(note.most <= MOST, note.most)
     end)
   end)
+
+  it("are let in for another worker when the one whose work it is has ended", function()
+    testing.run(function(t)
+      local work, took
+      decnet.worker { name = "owner", restart = "never", run = function()
+        work = uv.new_work(function() require("luv").sleep(20) end, function() end)
+        for _ = 1, MOST do
+          assert(work:queue())
+        end
+        decnet.yield()
+        decnet.yield()
+      end }
+      decnet.worker { name = "other", restart = "never", run = function()
+        local began = decnet.now()
+        assert(work:queue())
+        took = decnet.now() - began
+      end }
+      assert.is_true(t:run_until(function() return took end, 60))
+      assert.is_true(took < 0.1, took)
+      assert.is_nil(t:status("other").last_error)
+    end)
+  end)
 end)

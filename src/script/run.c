@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "script/backlog.h"
 #include "script/declare.h"
 #include "script/failure.h"
 #include "script/files.h"
@@ -93,9 +94,13 @@ static void release_cleanup(struct dh_run *run) {
 }
 
 static void free_owned(struct dh_run *run) {
+    struct dh_vm *vm = run->instance->vm;
     release_cleanup(run);
     dh_printed_end(run);
-    dh_vm_release(run->instance->vm, run->owned->closer);
+    dh_vm_release(vm, run->owned->closer);
+    while (run->owned->waiting.first != NULL) { /* other runs' tasks, to queue its work */
+        dh_backlog_go_on(vm, run->owned->waiting.first);
+    }
     free(run->owned);
     run->owned = NULL;
 }
