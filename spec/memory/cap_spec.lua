@@ -92,6 +92,22 @@ describe("max_memory #host", function()
 
   -- Each time it could hold a quarter more than before, up to twice its max_memory; there it
   -- got Lua's own error, which says nothing.
+  -- What is to be sent crosses the line: the error cannot be raised before the call, which waits.
+  it("is not held against a run that has not been told yet", function()
+    local status = hog(function()
+      local channel = decnet.channel(0)
+      local send, rep = channel.send, string.rep
+      for _ = 1, 32 do
+        decnet.spawn(function() send(channel, rep("x", 50000)) end)
+        decnet.sleep(0.002)
+      end
+      assert.is_false((pcall(grow)))
+      channel:close()
+    end)
+    assert.is_nil(status.last_error)
+    assert.equal("done", status.state)
+  end)
+
   it("is as low as before when a run has let go", function()
     local status = hog(function()
       for _ = 1, 8 do

@@ -70,6 +70,60 @@ describe("a worker that computes without waiting", function()
     end)
   end)
 
+  it("gets each of its timeouts where it computes, and a cancellation after them", function()
+    run(function(t)
+      local results, seen = {}, nil
+      decnet.worker("loop", function()
+        results[1] = select(2, decnet.timeout(0.05, decnet.sleep, 1))
+        for i = 2, 3 do
+          results[i] = select(2, decnet.timeout(0.05, spin))
+        end
+        results[4] = select(2, decnet.timeout(0.05, coroutine.wrap(spin)))
+        results[5] = select(2, decnet.timeout(0.05, function()
+          coroutine.wrap(function() decnet.timeout(10, spin) end)()
+        end))
+        coroutine.wrap(function() results[6] = select(2, decnet.timeout(0.05, spin)) end)()
+        local ok, err = pcall(spin)
+        seen = not ok and decnet.is_cancelled(err)
+      end)
+      assert.is_true(t:run_until(function() return results[6] end, 10))
+      assert.same({ "timeout", "timeout", "timeout", "timeout", "timeout", "timeout" }, results)
+      t:advance(0.05)
+      assert.equal(0, t:stop())
+      assert.is_true(seen)
+    end)
+  end)
+
+  it("gets a timeout of its cleanup, which a shield keeps its cancellation from", function()
+    run(function(t)
+      local result
+      decnet.worker("loop", function()
+        pcall(spin)
+        decnet.shield(5, function() result = select(2, decnet.timeout(0.05, spin)) end)
+      end)
+      t:advance(0.05)
+      assert.equal(0, t:stop())
+      assert.equal("timeout", result)
+    end)
+  end)
+
+  it("gets a timeout once, and what it does then is not hit again", function()
+    run(function(t)
+      local count, is_over = 0, false
+      decnet.worker("loop", function()
+        decnet.timeout(0.05, function()
+          for _ = 1, 2 do
+            count = count + (pcall(spin) and 0 or 1)
+          end
+        end)
+        is_over = true
+      end)
+      t:advance(1)
+      assert.equal(1, count)
+      assert.is_false(is_over)
+    end)
+  end)
+
   -- Preempted right before the call of park, which leaves nothing to raise the cancellation in.
   it("cannot leave its cancellation to a neighbour", function()
     run(function(t)

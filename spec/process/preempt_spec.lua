@@ -34,6 +34,22 @@ describe("the CPU", function()
     assert.is_true(least >= 0 and least < 0.0009, least)
   end)
 
+  it("is taken from who computes alone at the end of each of his timeouts", function()
+    local child = process.run [[
+      local decnet = require "decnet"
+      decnet.worker("alone", function()
+        for _ = 1, 3 do
+          print(select(2, decnet.timeout(0.05, function()
+            local began = decnet.now()
+            while decnet.now() - began < 5 do end
+            return "5 seconds"
+          end)))
+        end
+      end)
+    ]]
+    assert.equal("timeout\ntimeout\ntimeout\n", child:ends(0):stdout())
+  end)
+
   -- Timerfds do not know the slack that a process is given (TimerSlackNSec of systemd). The
   -- kernel's answer is a long, of which prctl of libc makes an int: 3 s were less than none.
   it("comes to a sleeper as late as the process may be, within reason", function()

@@ -100,8 +100,14 @@ static void describe_run(char *dst, size_t cap, const struct dh_run *run) {
     describe(dst, cap, dh_cap_held(run->instance->vm, run), "max_memory", cap_bytes(run));
 }
 
-void dh_cap_push_error(lua_State *L, const struct dh_run *run) {
+static uint64_t freed(const struct dh_vm *vm, const struct dh_run *run) {
+    return vm->ledger->accounts[run->account].allocated - dh_cap_held(vm, run);
+}
+
+void dh_cap_push_error(lua_State *L, struct dh_run *run) {
     char text[DH_CAP_TEXT];
+    cap_of(run)->is_told = true;
+    cap_of(run)->freed = freed(run->instance->vm, run);
     describe_run(text, sizeof(text), run);
     lua_pushstring(L, text);
 }
@@ -162,15 +168,6 @@ void dh_cap_open(struct dh_vm *vm) {
     }
 }
 
-static uint64_t freed(const struct dh_vm *vm, const struct dh_run *run) {
-    return vm->ledger->accounts[run->account].allocated - dh_cap_held(vm, run);
-}
-
-static void tell(struct dh_vm *vm, struct dh_run *run) {
-    cap_of(run)->is_told = true;
-    cap_of(run)->freed = freed(vm, run);
-}
-
 /* It has been told, and holds what it held then. */
 static bool is_deaf(const struct dh_vm *vm, const struct dh_run *run) {
     const struct dh_cap *cap = cap_of(run);
@@ -193,7 +190,6 @@ bool dh_cap_postpone(struct dh_vm *vm, struct dh_task *t) {
         draw_line(vm, t->run, held + max / 8);
         return false;
     }
-    tell(vm, t->run);
     draw_next_line(vm, t->run, held);
     t->raises = DH_RAISE_MEMORY;
     return true;
@@ -211,7 +207,6 @@ static void judge(struct dh_vm *vm, struct dh_task *t, uint64_t held, uint64_t m
     }
     draw_next_line(vm, t->run, held);
     if (may_raise) {
-        tell(vm, t->run);
         t->raises = DH_RAISE_MEMORY;
     }
 }

@@ -85,7 +85,7 @@ bool dh_cap_check_ceiling(struct dh_vm *vm);
 ** was refused; else NULL. */
 struct dh_failure *dh_cap_explain(const struct dh_run *run);
 
-/* Push the memory error of the run. */
-void dh_cap_push_error(lua_State *L, const struct dh_run *run);
+/* Push the memory error of the run, which is raised now: it has been told. */
+void dh_cap_push_error(lua_State *L, struct dh_run *run);
 
 #endif

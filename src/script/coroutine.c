@@ -133,23 +133,28 @@ static int resume(lua_State *L, struct dh_vm *vm, lua_State *co, int nargs, bool
     return pass_error(L, co, is_wrap);
 }
 
-/* What a task that was preempted in co has to raise: co is closed, as if it had raised. */
+/* What is on top of L's stack a task that was preempted in co has to raise: co is closed, as if it had
+** raised. */
 static int raise_in_place_of(lua_State *L, struct dh_vm *vm, lua_State *co, bool is_wrap) {
     dh_coroutine_close(vm, L, co);
     lua_settop(co, 0);
-    if (!is_wrap) {
-        lua_pushboolean(L, 0);
-        dh_task_push_raised(L, vm->current);
-        return 2;
+    if (is_wrap) {
+        return lua_error(L);
     }
-    dh_task_push_raised(L, vm->current);
-    return lua_error(L);
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
 }
 
 static int go_on(lua_State *L, lua_State *co, bool is_wrap) {
     struct dh_vm *vm = dh_vm_of(L);
+    bool raises = vm->current->raises != DH_RAISE_NOTHING && vm->current->inner == co &&
+                  vm->preempt.raises_in == NULL;
+    if (raises) { /* while co is a part of the task: a timeout that cancels may stand in it */
+        dh_task_push_raised(L, vm->current);
+    }
     dh_tag_set(co, vm, DH_TAG_VM);
-    if (vm->current->raises != DH_RAISE_NOTHING && vm->current->inner == co) {
+    if (raises) {
         return raise_in_place_of(L, vm, co, is_wrap);
     }
     return resume(L, vm, co, vm->current->inner == co ? vm->current->nresults : 0, is_wrap);

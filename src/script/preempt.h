@@ -91,7 +91,7 @@ struct dh_preempt {
     /* loop thread to monitor */
     _Atomic uint64_t slice;         /* number of the slice under way, 0: none */
     _Atomic uint64_t arming_ns;     /* what the last signal took to handle */
-    _Atomic uint64_t deadline_ns;   /* earliest one when the slice began */
+    _Atomic uint64_t deadline_ns;   /* earliest one */
     _Atomic bool has_others;        /* somebody else is ready, or libuv has news for epoll */
     _Atomic uint64_t turn;          /* as 'turns' */
     _Atomic uint64_t turn_until_ns; /* when it should be over */
@@ -195,6 +195,14 @@ uint64_t dh_preempt_elapsed_ns(const struct dh_preempt *p);
 /* Charge the worker that has the CPU with what the looks found since the last bill. dh_preempt_end_slice
 ** does so too. */
 void dh_preempt_bill(struct dh_preempt *p);
+
+/* A timeout of its own now stands around what the slice under way computes. */
+static inline void dh_preempt_note_deadline(struct dh_preempt *p, uint64_t deadline_ns) {
+    if (!p->uses_cpu_time &&
+        deadline_ns < atomic_load_explicit(&p->deadline_ns, memory_order_relaxed)) {
+        atomic_store_explicit(&p->deadline_ns, deadline_ns, memory_order_relaxed);
+    }
+}
 
 /* Somebody became ready, or a luv function was called: the slice under way has a limit. */
 static inline void dh_preempt_note_others(struct dh_preempt *p) {

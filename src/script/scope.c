@@ -18,6 +18,9 @@
 static bool is_in_force(const struct dh_task *t, const struct dh_scope *s) {
     lua_State *co = s->co;
     lua_Debug ar;
+    while (dh_tag_of(co) == DH_TAG_NESTED) {
+        co = dh_tag_pointer(co);
+    }
     if (dh_tag_of(co) != DH_TAG_VM) {
         return dh_task_of(co) == t;
     }
@@ -25,14 +28,13 @@ static bool is_in_force(const struct dh_task *t, const struct dh_scope *s) {
            lua_getstack(co, 0, &ar);
 }
 
-enum dh_scope_verdict dh_scope_verdict(const struct dh_task *t) {
-    for (const struct dh_scope *s = t->scopes; s != NULL; s = s->outer) {
-        if (s->is_shield == s->is_expired || !is_in_force(t, s)) {
-            continue; /* a shield that is used up, a timeout with time left */
-        }
-        return s->is_shield ? DH_SCOPE_SHIELDS : DH_SCOPE_CANCELS;
+struct dh_scope *dh_scope_that_decides(const struct dh_task *t) {
+    struct dh_scope *s = t->scopes;
+    /* not a shield that is used up, nor a timeout with time left */
+    while (s != NULL && (s->is_shield == s->is_expired || !is_in_force(t, s))) {
+        s = s->outer;
     }
-    return DH_SCOPE_NOTHING;
+    return s;
 }
 
 static void leave(struct dh_scope *s) {
@@ -100,6 +102,7 @@ static void enter_for_seconds(lua_State *L, const char *what, bool is_shield) {
         dh_timerq_arm(&vm->instance->host.timers, &s->timer, deadline_ns) != 0) {
         luaL_error(L, "%s: out of memory", what);
     }
+    dh_preempt_note_deadline(&vm->preempt, deadline_ns);
     enter(s, t);
 }
 

@@ -13,8 +13,6 @@
 
 #include "script/task.h"
 
-enum dh_scope_verdict { DH_SCOPE_NOTHING, DH_SCOPE_CANCELS, DH_SCOPE_SHIELDS };
-
 struct dh_scope {
     struct dh_task *task; /* NULL: left, or the task has ended */
     struct dh_scope *outer;
@@ -22,11 +20,13 @@ struct dh_scope {
     struct dh_timer timer;
     bool is_shield;
     bool is_expired;
+    bool is_seen;   /* the timeout has been raised */
     bool is_shared; /* neither timeout nor shield */
 };
 
-/* What t's scopes say about an await. */
-enum dh_scope_verdict dh_scope_verdict(const struct dh_task *t);
+/* The scope that decides about an await of t: an expired timeout, which cancels it, or a shield. NULL:
+** there is none. */
+struct dh_scope *dh_scope_that_decides(const struct dh_task *t);
 
 /* Does what t opens now belong to the host? */
 bool dh_scope_is_shared(const struct dh_task *t);

@@ -84,7 +84,6 @@ void dh_preempt_end_slice(struct dh_preempt *p) {
     if (p->raises_in != NULL) { /* it ended, waits or stands preempted elsewhere: not raised yet */
         p->raises_in = NULL;
         p->vm->current->raises = DH_RAISE_NOTHING;
-        p->vm->current->has_seen_cancel = false;
     }
 }
 

@@ -37,14 +37,11 @@ bool dh_task_can_take(lua_State *co) {
 
 /* Is one of the cancellations, which t may be shielded from, in force? */
 DH_COLD static bool is_in_force(const struct dh_task *t) {
-    switch (t->scopes != NULL ? dh_scope_verdict(t) : DH_SCOPE_NOTHING) {
-        case DH_SCOPE_CANCELS:
-            return true;
-        case DH_SCOPE_SHIELDS:
-            return false;
-        default:
-            return t->is_cancelled || (t->run->is_cancelled && t->run->phase != DH_RUN_CLEANUP);
+    const struct dh_scope *s = dh_scope_that_decides(t);
+    if (s != NULL) {
+        return !s->is_shield;
     }
+    return t->is_cancelled || (t->run->is_cancelled && t->run->phase != DH_RUN_CLEANUP);
 }
 
 bool dh_task_is_cancelled(const struct dh_task *t) {
@@ -54,6 +51,20 @@ bool dh_task_is_cancelled(const struct dh_task *t) {
 /* Was the cancellation that ended t asked for by somebody? */
 static bool was_cancel_asked(const struct dh_task *t) {
     return t->is_cancelled || t->run->is_cancelled;
+}
+
+void dh_task_see_cancel(struct dh_task *t) {
+    struct dh_scope *s = dh_scope_that_decides(t);
+    if (s != NULL) {
+        s->is_seen = true;
+    } else {
+        t->has_seen_cancel = was_cancel_asked(t);
+    }
+}
+
+static bool has_seen_cancel(const struct dh_task *t) {
+    const struct dh_scope *s = dh_scope_that_decides(t);
+    return s != NULL ? s->is_seen : t->has_seen_cancel;
 }
 
 /* The error that t's worker crashed by the last time, while it crashes again and again. */
@@ -74,8 +85,8 @@ void dh_task_note_error(struct dh_task *t, lua_State *L, lua_State *co, int idx,
 
 int dh_task_on_error(lua_State *L) {
     struct dh_task *t = dh_vm_of(L)->current;
-    if (t == NULL || (dh_vm_is_cancelled(L, 1) &&
-                      (was_cancel_asked(t) || dh_scope_verdict(t) == DH_SCOPE_CANCELS))) {
+    if (t == NULL ||
+        (dh_vm_is_cancelled(L, 1) && (was_cancel_asked(t) || dh_task_is_cancelled(t)))) {
         return 1; /* asked for: no crash, no record */
     }
     dh_task_note_error(t, L, L, 1, 1);
@@ -216,6 +227,8 @@ static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
     }
     close_one(vm, t, t->co);
     if (has_slice) {
+        vm->preempt.running =
+            NULL; /* until the next task of the run is closed: this one may be collected */
         dh_preempt_bill(&vm->preempt);
     } else {
         dh_preempt_end_slice(&vm->preempt);
@@ -271,34 +284,37 @@ void dh_task_push_raised(lua_State *L, struct dh_task *t) {
     if (is_memory) {
         dh_cap_push_error(L, t->run);
     } else {
+        dh_task_see_cancel(t);
         dh_vm_push_cancelled(dh_vm_of(L), L);
     }
 }
 
 /* A cancellation that came while t stood preempted is raised where it was, once: code that has seen
 ** it is cleaning up, and must not be hit in the middle of that by each preemption. */
-static bool must_see_cancel(struct dh_task *t) {
-    if (!dh_task_is_cancelled(t)) {
-        t->has_seen_cancel = t->has_seen_cancel && was_cancel_asked(t);
-        return false;
-    }
-    if (t->has_seen_cancel || dh_task_is_cleaning_up(t)) {
-        return false;
-    }
-    t->has_seen_cancel = true;
-    return true;
+static bool must_see_cancel(const struct dh_task *t) {
+    return dh_task_is_cancelled(t) && !has_seen_cancel(t) && !dh_task_is_cleaning_up(t);
 }
 
-/* It goes on. What it has to raise is raised in a nested coroutine by the parent (coroutine.c): an
-** error from a hook would leave the hooks of that coroutine off. */
+/* Is what t has to raise raised in the coroutine in which it was preempted? In a nested one only if a
+** timeout in it catches it: an error that ends a coroutine, from a hook, would leave its hooks off, and so
+** the parent raises it in its place (coroutine.c). */
+static bool raises_where_it_was(const struct dh_task *t) {
+    if (t->inner == t->co) {
+        return true;
+    }
+    const struct dh_scope *s = dh_scope_that_decides(t);
+    return t->raises == DH_RAISE_CANCELLATION && s != NULL && s->co == t->inner;
+}
+
+/* It goes on. */
 static void leave_tired(struct dh_vm *vm, struct dh_task *t) {
     t->is_preempted = false;
     dh_turn_set_preempted(vm, t->run, false);
     if (must_see_cancel(t)) {
         t->raises = DH_RAISE_CANCELLATION;
     }
-    if (t->raises != DH_RAISE_NOTHING && t->inner == t->co) {
-        dh_preempt_raise_in(&vm->preempt, t->co);
+    if (t->raises != DH_RAISE_NOTHING && raises_where_it_was(t)) {
+        dh_preempt_raise_in(&vm->preempt, t->inner);
     }
 }
 

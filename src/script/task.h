@@ -97,7 +97,7 @@ struct dh_task {
     bool forbids_waits : 1;   /* cleanup of a killed run: no awaits either */
     bool handed_out : 1;      /* coroutine.running() gave co away in this slice */
     bool is_preempted : 1;    /* left by the hook, in the middle of anything; in 'tired' */
-    bool has_seen_cancel : 1; /* the cancellation in force has been raised in it */
+    bool has_seen_cancel : 1; /* its own cancellation, or its run's, has been raised in it */
     bool is_callback : 1;     /* of luv's: runs although its run is ending */
     bool holds_host : 1;      /* the host does not end before it has */
     bool is_factory_done : 1; /* main: what it returned has been taken as the body */
@@ -142,7 +142,10 @@ void dh_task_on_cancel(struct dh_vm *vm, struct dh_task *t);
 /* Was t preempted in the middle of a cleanup, which no error from outside may interrupt? */
 bool dh_task_is_cleaning_up(const struct dh_task *t);
 
-/* Push what t has to raise, which it has to no more. */
+/* The cancellation that is in force for t is raised in it now. */
+void dh_task_see_cancel(struct dh_task *t);
+
+/* Push what t has to raise, which is raised now. */
 void dh_task_push_raised(lua_State *L, struct dh_task *t);
 
 /* Is a cancellation in force for code that would wait now in t (shields and timeouts considered)? */

@@ -125,7 +125,7 @@ static int leave(lua_State *L, struct dh_task *t, lua_KContext ctx, lua_KFunctio
 
 static int raise_cancelled(lua_State *L) {
     struct dh_vm *vm = dh_vm_of(L);
-    vm->current->has_seen_cancel = true;
+    dh_task_see_cancel(vm->current);
     dh_vm_push_cancelled(vm, L);
     return lua_error(L);
 }
