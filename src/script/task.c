@@ -227,8 +227,7 @@ static void end_from_outside(struct dh_vm *vm, struct dh_task *t) {
     }
     close_one(vm, t, t->co);
     if (has_slice) {
-        vm->preempt.running =
-            NULL; /* until the next task of the run is closed: this one may be collected */
+        vm->preempt.running = NULL; /* t may be collected before the next one is closed */
         dh_preempt_bill(&vm->preempt);
     } else {
         dh_preempt_end_slice(&vm->preempt);
