@@ -284,8 +284,8 @@ local function version_to_keep(host, handle)
     return trials[handle].previous
   end
   local status = handle:status()
-  if status.streak > 0 or status.state == "failed" then
-    return nil
+  if not status or status.streak > 0 or status.state == "failed" then
+    return nil -- not status: removed meanwhile
   end
   local run, hash, number = host:version(handle)
   return { run = run, policy = options_of(handle), hash = hash, number = number }
@@ -384,16 +384,17 @@ local function put_in_order(stage)
   end
 end
 
--- What has not changed stays as it is: somebody may have written to it.
+-- What has not changed stays as it is: somebody may have written to it. No step of a commit may
+-- raise, so no metamethod of theirs has a say.
 local function put(target, old_hashes, new, items, base)
   for name, item in next, items do
     if item.is_changed or item.hash ~= old_hashes[name] then
-      target[name] = new[name]
+      rawset(target, name, new[name])
     end
   end
   for name in next, old_hashes do
     if not items[name] then
-      target[name] = base[name]
+      rawset(target, name, base[name])
     end
   end
 end
@@ -455,10 +456,10 @@ local function commit(stage, plan)
   script.hooks = put_hooks(stage)
   script.globals, script.modules = {}, {}
   for name in next, stage.of_global do
-    script.globals[name] = _G[name]
+    script.globals[name] = rawget(_G, name)
   end
   for name in next, stage.of_module do
-    script.modules[name] = package.loaded[name]
+    script.modules[name] = rawget(package.loaded, name)
   end
   script.groups, state.defaults = stage.groups, stage.defaults
   script.hashes = { globals = hashes_of(stage.of_global), modules = hashes_of(stage.of_module),

@@ -808,6 +808,40 @@ describe("a reload #reload", function()
     end, { preempt_every = 1 })
   end)
 
+  it("asks no metamethod of the globals", function()
+    host(script { { "a" }, { "b" } }, function(t)
+      setmetatable(_G, { __newindex = function() error "strict" end })
+      script({ { "a", "self:ready() park()" }, { "b" } }, "helper = 1 ")
+      local ok, outcome = pcall(accepted, t)
+      setmetatable(_G, nil)
+      assert(ok, outcome)
+      assert.equal("1 restarted (a), 1 unchanged", outcome:gsub("globals.-, ", ""))
+      assert.equal(1, rawget(_G, "helper"))
+    end)
+  end)
+
+  it("goes on or does nothing when a changed worker is removed at whatever instruction", function()
+    for turns = 130, 210, 2 do -- the commit is at some 170
+      local janitor = { "janitor", ([[
+        for _ = 1, %d do
+          decnet.yield()
+        end
+        local x = decnet.get "x"
+        if x then
+          x:remove()
+        end
+        park()
+      ]]):format(turns) }
+      testing.run(function(t)
+        t:load(script { { "x", "return 1" }, { "y" }, janitor })
+        t:advance(0)
+        script { { "x", "return 2" }, { "y", "park() return 5" }, janitor }
+        local _, message = t:reload()
+        assert.is_nil(message:find "reload failed", message)
+      end, { preempt_every = 50 })
+    end
+  end)
+
   it("forgets what it replaced", function()
     local head = "local big = { version = %d } for i = 1, 20000 do big[i] = { i } end"
     local list = { { "a", "park(big)", "reset_after = 1" } }
