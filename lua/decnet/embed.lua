@@ -98,15 +98,20 @@ local function supervise_here(host, name, run, policy)
       over:set()
     end
   end
-  local handle, message = decnet._declare(host, name, run, policy)
+  local handle, message
+  local _ <close> = setmetatable({}, { __close = function()
+    if handle then
+      remove(handle)
+    end
+    core.atomic(remove_from, observers, observe)
+  end })
+  table.insert(observers, observe) -- first: the worker may be over before its caller goes on
+  core.atomic(function()
+    handle, message = decnet._declare(host, name, run, policy)
+  end)
   if not handle then
     error("supervise: " .. message, 3)
   end
-  table.insert(observers, observe)
-  local _ <close> = setmetatable({}, { __close = function()
-    remove_from(observers, observe)
-    remove(handle)
-  end })
   over:wait()
   return handle:status() or { state = "stopped" } -- somebody else has removed it
 end

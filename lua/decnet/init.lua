@@ -73,7 +73,9 @@ end
 -- Events cost something: a host asks for them only when somebody listens.
 local function listening(host)
   local state = state_of(host)
-  state.hooks = state.hooks or hooks.new(host)
+  if not state.hooks then
+    core.atomic(function() state.hooks = state.hooks or hooks.new(host) end)
+  end
   return state.hooks
 end
 

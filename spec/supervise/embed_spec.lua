@@ -22,6 +22,27 @@ describe("decnet.supervise", function()
     run.raises("never return", decnet.supervise, "w", function() end, { restart = "always" })
   end)
 
+  it("comes back wherever its caller is preempted, and leaves no worker behind", function()
+    for every = 1, 7 do
+      testing.run(function(t)
+        for i = 1, 4 do
+          decnet.worker("caller" .. i, function()
+            for k = 1, 4 do
+              decnet.supervise(("child %d.%d"):format(i, k), function() end)
+            end
+          end)
+        end
+        t:advance(10)
+        local status = decnet.status()
+        assert.equal(4, #status)
+        for _, caller in ipairs(status) do
+          assert.equal("done", caller.state)
+          assert.equal(1, caller.run)
+        end
+      end, { preempt_every = every })
+    end
+  end)
+
   it("restarts after a crash, with growing backoff, until a clean return", function()
     run.worker(function()
       local at = {}

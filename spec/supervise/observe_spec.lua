@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
+local core = require "decnet.core"
 local decnet = require "decnet"
 local testing = require "decnet.testing"
 local run = require "spec.support.run"
@@ -110,6 +111,28 @@ describe("decnet.on", function()
       run.near(1, seen[2][2], 1e-3)
       assert.is_nil(seen[2][3])
     end)
+  end)
+
+  it("reaches all of the first hooks, wherever who adds them is preempted", function()
+    for every = 1, 7 do
+      local told = {}
+      local host = core.host { virtual = true, keep_alive = true, log = false, slice = 0.1,
+        preempt_every = every }
+      for i = 1, 4 do
+        decnet.worker("w" .. i, function()
+          decnet.on("crash", function() told[i] = true end)
+        end)
+      end
+      decnet.worker { name = "bad", restart = "never", run = function()
+        decnet.sleep(1)
+        error "boom"
+      end }
+      assert(host:boot())
+      local limit = host:after(5)
+      while host:step(limit) do end
+      host:close()
+      assert.same({ true, true, true, true }, told)
+    end
   end)
 
   it("K04 a failing hook is logged and changes nothing", function()
