@@ -102,12 +102,10 @@ end
 
 -- Modules beside the script are found wherever the host was started.
 local function search_beside(path)
-  local dir = string.match(path, "^(.*)/[^/]*$")
-  if dir then
-    local entry = string.format("%s/?.lua;%s/?/init.lua;", dir, dir)
-    if string.sub(package.path, 1, #entry) ~= entry then
-      package.path = entry .. package.path
-    end
+  local dir = string.match(path, "^(.*)/[^/]*$") or "."
+  local entry = string.format("%s/?.lua;%s/?/init.lua;", dir, dir)
+  if string.sub(package.path, 1, #entry) ~= entry then
+    package.path = entry .. package.path
   end
 end
 

@@ -47,6 +47,20 @@ describe("decnet-host", function()
     assert.equal("found\n", child:ends(0):stdout())
   end)
 
+  it("finds modules beside the script before those of LUA_PATH", function()
+    local dir = process.dir()
+    process.write(dir .. "/helper.lua", "return 'beside'")
+    process.write(dir .. "/workers.lua", "print((require 'helper'))")
+    assert(require "luv".fs_mkdir(dir .. "/path", 448))
+    process.write(dir .. "/path/helper.lua", "return 'of LUA_PATH'")
+    for _, script in ipairs { "workers.lua", "./workers.lua" } do
+      local child = process.start("/bin/sh",
+        { "-c", ('LUA_PATH="$PWD/path/?.lua" exec "%s" %s'):format(process.host, script) },
+        { cwd = dir })
+      assert.equal("beside\n", child:ends(0):stdout())
+    end
+  end)
+
   it("shows at once what workers print, in a file, too", function()
     local child = process.run [[
       local decnet = require "decnet"
