@@ -374,6 +374,34 @@ describe("the control plane", function()
       assert.is_nil(uv.fs_stat(own))
     end)
 
+    it("to the host itself, politely though a worker has the CPU just then", function()
+      local child, own = start [[
+        local decnet = require "decnet"
+        local uv = require "luv"
+        decnet.worker("tidy", function(self)
+          self:defer(function()
+            decnet.sleep(0.1)
+            self.log:info "cleaned"
+          end)
+          decnet.park()
+        end)
+        decnet.worker("busy", function(self)
+          repeat decnet.sleep(0.01) until uv.fs_stat "begin"
+          decnet.atomic(function()
+            self.log:info "busy"
+            repeat until uv.fs_stat "end"
+          end)
+          decnet.park()
+        end)
+      ]]
+      process.write(child.dir .. "/begin", "")
+      child:says "msg=busy"
+      assert.equal(202, (post(own, "/v1/shutdown?wait=0")))
+      process.write(child.dir .. "/end", "")
+      child:ends(0)
+      child:says "msg=cleaned"
+    end)
+
     it("to load the script again", function()
       local child, own = start()
       local status, reply = post(own, "/v1/reload")

@@ -60,6 +60,34 @@ describe("a signal", function()
     end
   end)
 
+  it("is polite though a worker has stopped the host before; a second one is not", function()
+    local function start()
+      local child = process.run [[
+        local decnet = require "decnet"
+        local uv = require "luv"
+        decnet.worker("tidy", function(self)
+          self:defer(function()
+            self.log:info "cleaning"
+            repeat decnet.sleep(0.01) until uv.fs_stat "go"
+            self.log:info "cleaned"
+          end)
+          decnet.stop "done"
+          decnet.park()
+        end)
+      ]]
+      child:says "msg=cleaning"
+      child:kill "sigterm"
+      child:says "msg=\"stopping: [^\n]*a second signal kills them\""
+      return child
+    end
+    local child = start()
+    process.write(child.dir .. "/go", "")
+    child:ends(0)
+    child:says "msg=cleaned"
+    child = start():stop("sigint", 0)
+    assert.equal(0, child:count "msg=cleaned")
+  end)
+
   it("that comes while all is done already changes nothing", function()
     for _ = 1, 5 do
       local child = process.run(PATIENT)

@@ -179,14 +179,23 @@ static void fire_due(struct dh_host *host) {
     }
 }
 
+/* The first signal is polite, also where somebody else has stopped the host already. */
+static void stop_by_signal(struct dh_host *host) {
+    bool is_first = !host->had_signal;
+    host->had_signal = true;
+    if (is_first) {
+        dh_report_text(host, "stopping: the workers are cancelled; a second signal kills them");
+    }
+    if (!is_first || !host->is_stopping) {
+        dh_host_stop(host);
+    }
+}
+
 static void take_signals(struct dh_host *host) {
     unsigned stops = 0;
     unsigned pending = dh_signals_take(&stops);
     for (; stops > 0; stops--) {
-        if (host->stops == 0) {
-            dh_report_text(host, "stopping: the workers are cancelled; a second signal kills them");
-        }
-        dh_host_stop(host);
+        stop_by_signal(host);
     }
     if (pending & DH_SIGNAL_USR1) {
         host->options.runner->dump(host);

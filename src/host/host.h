@@ -104,6 +104,7 @@ struct dh_host {
     unsigned holds;              /* hooks under way: the host ends after them */
     bool is_hold_over;
     bool is_stopping;
+    bool had_signal;  /* to stop */
     bool was_stopped; /* by somebody, not because all had ended */
     bool is_running;
     bool is_stuck;       /* something did not end although it was killed */
