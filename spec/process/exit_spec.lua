@@ -146,6 +146,18 @@ describe("the exit code", function()
     child:says "killing the rest"
   end)
 
+  it("is 1 when an essential worker is given up, whatever ignores that the host stops", function()
+    local child = process.run([[
+      local decnet = require "decnet"
+      decnet.worker { name = "stubborn", stop_timeout = math.huge, run = function()
+        while true do pcall(decnet.sleep, 0.01) end
+      end }
+      decnet.worker { name = "vital", essential = true, run = function() decnet.fatal "gone" end }
+    ]], { "--shutdown-timeout=0.05" })
+    child:ends(1)
+    child:says "killing the rest"
+  end)
+
   it("is 3 for a worker that gives up neither the CPU nor the host; it is named (F13)", function()
     stuck.in_a_loop:ends(3)
     stuck.in_a_loop:says "\ndecnet%-host: worker spinner would not stop: it did not give up the CPU"

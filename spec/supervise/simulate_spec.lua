@@ -106,6 +106,18 @@ describe("a simulation", function()
     assert.same({ "stopped", "stopped" }, { timeline.final[1].state, timeline.final[2].state })
   end)
 
+  it("kills after shutdown_timeout, whoever has stopped the host", function()
+    local function two()
+      decnet.worker { "db", never, essential = true, max_restarts = 0 }
+      decnet.worker { "web", never, stop_timeout = math.huge }
+    end
+    for _, text in ipairs { "web hang@0.5; db crash@1", "web hang@0.5; shutdown@1" } do
+      local timeline = play(text, two, { shutdown_timeout = 2 })
+      assert.same({ "0 start, run 1", "0 ready", "0.5 hangs", "1 stopping", "3 killed",
+        "3 stopped" }, lines(timeline, "web"))
+    end
+  end)
+
   it("gives orders, and tells those apart that change nothing", function()
     assert.same({
       "0 start, run 1", "0 ready", "1 order: start, no effect: it is running",

@@ -103,7 +103,7 @@ void dh_host_fini(struct dh_host *host) {
     dh_timerq_fini(&host->timers);
 }
 
-static void step(struct dh_host *host) {
+static void decide(struct dh_host *host) {
     dh_sup_step(&host->sup);
     host->options.runner->on_stepped(host);
 }
@@ -111,16 +111,34 @@ static void step(struct dh_host *host) {
 /* Kill everything; what is still there DH_STUCK_SECONDS later will not go. */
 static void stop_now(struct dh_host *host) {
     dh_sup_shutdown_now(&host->sup);
-    step(host);
+    decide(host);
     host->options.runner->kill_all(host);
     dh_timerq_arm(&host->timers, &host->shutdown_timer,
                   dh_host_now(host) + DH_STUCK_SECONDS * UINT64_C(1000000000));
+}
+
+/* A polite stop has a limit, whoever began it. Without memory for one there is no polite time. */
+static void limit_stop(struct dh_host *host) {
+    uint64_t timeout_ns = host->options.shutdown_timeout_ns;
+    bool is_polite = host->sup.is_shutting_down && !host->sup.is_forced;
+    if (is_polite && timeout_ns != DH_NEVER && !dh_timer_is_armed(&host->shutdown_timer) &&
+        dh_timerq_arm(&host->timers, &host->shutdown_timer, dh_host_now(host) + timeout_ns) != 0) {
+        stop_now(host);
+    }
+}
+
+static void step(struct dh_host *host) {
+    decide(host);
+    limit_stop(host);
 }
 
 static void on_shutdown_deadline(struct dh_host *host) {
     if (host->sup.is_forced) {
         host->is_stuck = true;
         host->options.runner->name_stuck(host);
+        return;
+    }
+    if (dh_host_is_over(host)) { /* a virtual clock goes on */
         return;
     }
     dh_report_text(host, "the stop took longer than --shutdown-timeout: killing the rest");
@@ -134,11 +152,6 @@ void dh_host_stop(struct dh_host *host) {
     if (host->stops == 1) {
         host->is_stopping = true;
         dh_sup_shutdown(&host->sup);
-        uint64_t timeout_ns = host->options.shutdown_timeout_ns;
-        if (timeout_ns != DH_NEVER && dh_timerq_arm(&host->timers, &host->shutdown_timer,
-                                                    dh_host_now(host) + timeout_ns) != 0) {
-            host->wants_stop_now = true; /* without memory for a limit there is no polite time */
-        }
     } else {
         host->wants_stop_now = true; /* not here: a task, a hook or a finalizer may be calling */
     }
