@@ -214,6 +214,22 @@ describe("decnet.on", function()
     end
   end)
 
+  it("the host waits for its hooks each time that it would end, however long it has run", function()
+    local host = core.host { virtual = true, log = false }
+    local _ <close> = setmetatable({}, { __close = function() host:close() end })
+    decnet.worker("job", function() decnet.sleep(20) end)
+    decnet.on("done", function()
+      decnet.sleep(1)
+      decnet.get("job"):start()
+    end)
+    host:boot()
+    while host:now() < 100 and not host:is_over() do
+      local limit = host:after(0.1)
+      while host:step(limit) do end
+    end
+    run.near(100, host:now(), 0.2)
+  end)
+
   it("a crash loop reaches a hook once a second, with the number of crashes", function()
     testing.run(function(t)
       local seen = {}

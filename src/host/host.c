@@ -246,9 +246,12 @@ void dh_host_on_reload(struct dh_host *host, bool is_over) {
     dh_service_on_reload(&host->service, is_over);
 }
 
-/* The wait for those who hold a host that is at rest has an end. */
+/* The wait for those who hold a host that is at rest has an end. Each such wait has its own. */
 static void limit_hold(struct dh_host *host) {
-    if (is_held(host) && is_at_rest(host) && !dh_timer_is_armed(&host->hold_timer)) {
+    if (host->holds == 0 || !is_at_rest(host)) {
+        dh_timerq_disarm(&host->timers, &host->hold_timer);
+        host->is_hold_over = false;
+    } else if (is_held(host) && !dh_timer_is_armed(&host->hold_timer)) {
         dh_timerq_arm(&host->timers, &host->hold_timer, dh_host_now(host) + DH_HOLD_NS);
     }
 }
