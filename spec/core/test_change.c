@@ -530,6 +530,68 @@ static void a_worker_keeps_what_it_has_counted_unless_its_limit_changes(void) {
     }
 }
 
+/* "slow" waits for "a" and takes 5 s to stop; until then "a", which is to stop, runs. */
+static void begin_with_a_stop_held(struct world *world) {
+    world_init(world);
+    world_add(world, "a", NULL);
+    world_try_add(world, "slow", NULL, "a", NULL, NULL);
+    world_body(world, "slow")->stop_in = 5 * SEC;
+    world_boot(world);
+    dh_sup_stop(&world->sup, &world_body(world, "slow")->w);
+    dh_sup_stop(&world->sup, &world_body(world, "a")->w);
+    world_turn(world);
+    world_clear_log(world);
+}
+
+static void who_was_to_stop_starts_anew_if_it_has_changed(void) {
+    for (int i = 0; i < 2; i++) {
+        struct world world;
+        struct dh_policy p = world_policy();
+
+        p.max_restarts = 0;
+        begin_with_a_stop_held(&world);
+        if (i == 1) {
+            CHECK_EQ(change(&world, "a", &p, NULL, NULL, false), 0);
+        }
+        CHECK_EQ(dh_sup_start(&world.sup, &world_body(&world, "a")->w), 0);
+        world_advance(&world, 10 * SEC);
+        CHECK_STR(world_log(&world, "cancel start"), i == 1 ? "a:cancel@5 a:start@5" : "");
+        CHECK_EQ(policy_of(&world, "a")->max_restarts, i == 1 ? 0 : DH_UNLIMITED);
+        world_fini(&world);
+    }
+}
+
+static void two_do_not_come_to_wait_for_each_other(void) {
+    struct world world;
+
+    begin_with_a_stop_held(&world);
+    world_add(&world, "b", NULL);
+    CHECK_EQ(change(&world, "a", NULL, "b", NULL, false), 0);
+    dh_sup_start(&world.sup, &world_body(&world, "a")->w);
+    world_advance(&world, 10 * SEC);
+    CHECK_STR(world_states(&world), "a=running slow=stopped b=running");
+    dh_sup_stop(&world.sup, &world_body(&world, "b")->w);
+    world_advance(&world, SEC);
+    dh_sup_start(&world.sup, &world_body(&world, "slow")->w);
+    world_turn(&world);
+    dh_sup_stop(&world.sup, &world_body(&world, "slow")->w);
+    dh_sup_stop(&world.sup, &world_body(&world, "a")->w);
+    world_turn(&world);
+    /* the other way round */
+    CHECK_EQ(change(&world, "a", NULL, NULL, NULL, false), 0);
+    CHECK_EQ(change(&world, "b", NULL, "a", NULL, false), 0);
+    dh_sup_start(&world.sup, &world_body(&world, "a")->w);
+    dh_sup_start(&world.sup, &world_body(&world, "b")->w);
+    world_advance(&world, SEC);
+    CHECK_STR(world_waiting_for(&world, "b"), "a");
+    world_advance(&world, 10 * SEC);
+    CHECK_STR(world_states(&world), "a=running slow=stopped b=running");
+    dh_sup_shutdown(&world.sup);
+    world_advance(&world, SEC);
+    CHECK_STR(world_states(&world), "a=stopped slow=stopped b=stopped");
+    world_fini(&world);
+}
+
 int main(void) {
     RUN(a_run_ends_under_the_declaration_it_began_with);
     RUN(an_unknown_name_does_not_hide_those_behind_it);
@@ -554,5 +616,7 @@ int main(void) {
     RUN(a_group_is_busy_as_long_as_somebody_may_join_it);
     RUN(once_a_change_is_over_plain_workers_are_small_again);
     RUN(a_worker_keeps_what_it_has_counted_unless_its_limit_changes);
+    RUN(who_was_to_stop_starts_anew_if_it_has_changed);
+    RUN(two_do_not_come_to_wait_for_each_other);
     return check_report();
 }

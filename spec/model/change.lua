@@ -30,6 +30,13 @@ function M:change(slot, is_trial)
   if not alive[w.state] then apply(w) end
 end
 
+--- Who was to stop just goes on when it is started, unless it has changed.
+function M:order_to(name, slot)
+  local w = self.slots[slot]
+  local has_changed = name == "start" and w and w.pending and not w.wanted
+  return supervisor.order_to(self, has_changed and "restart" or name, slot)
+end
+
 --- Its run says that it is ready; false if there is none.
 function M:says_ready(slot)
   local w = self.slots[slot]

@@ -230,10 +230,11 @@ static void note_order(struct seen *s, bool is_wanted, bool is_replaced) {
 
 static int start(struct observer *o, struct seen *s) {
     bool is_up = s->body->w.is_wanted && (s->state == DH_RUNNING || s->state == DH_WAITING);
+    bool has_changed = s->state == DH_RUNNING && s->has_change;
     int rc = dh_sup_start(&o->world.sup, &s->body->w);
 
     if (rc == 0 && !is_up) {
-        note_order(s, true, s->state == DH_STOPPING);
+        note_order(s, true, s->state == DH_STOPPING || has_changed);
     }
     return rc;
 }

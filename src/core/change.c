@@ -9,6 +9,14 @@
 #include "core/machine.h"
 #include "core/supervisor.h"
 
+static struct dh_change *pending(const struct dh_worker *w) {
+    return w->extra != NULL ? w->extra->change : NULL;
+}
+
+bool dh_change_is_pending(const struct dh_worker *w) {
+    return pending(w) != NULL;
+}
+
 static void free_change(struct dh_sup *sup, struct dh_change *c) {
     struct dh_alloc *alloc = sup->env->alloc;
 
@@ -88,7 +96,7 @@ static void change_group(struct dh_sup *sup, struct dh_worker *w, struct dh_grou
 }
 
 void dh_change_apply(struct dh_sup *sup, struct dh_worker *w) {
-    struct dh_change *c = w->extra != NULL ? w->extra->change : NULL;
+    struct dh_change *c = pending(w);
     const struct dh_policy *policy = w->policy;
 
     if (c == NULL) {
@@ -110,17 +118,13 @@ void dh_change_apply(struct dh_sup *sup, struct dh_worker *w) {
 }
 
 void dh_change_drop(struct dh_sup *sup, struct dh_worker *w) {
-    if (w->extra != NULL && w->extra->change != NULL) {
-        free_change(sup, w->extra->change);
+    if (pending(w) != NULL) {
+        free_change(sup, pending(w));
         w->extra->change = NULL;
     }
 }
 
 /* --- what is declared -------------------------------------------------------------------------- */
-
-static const struct dh_change *pending(const struct dh_worker *w) {
-    return w->extra != NULL ? w->extra->change : NULL;
-}
 
 const struct dh_policy *dh_sup_policy(const struct dh_worker *w) {
     return pending(w) != NULL ? pending(w)->policy : w->policy;

@@ -26,6 +26,8 @@ struct dh_change {
     struct dh_group *group; /* counts it among its 'announced' */
 };
 
+bool dh_change_is_pending(const struct dh_worker *w);
+
 /* Put the change of w that is pending, if there is one, into effect. w must not be alive. */
 void dh_change_apply(struct dh_sup *sup, struct dh_worker *w);
 

@@ -3,6 +3,7 @@
 ** Orders: what somebody wants. They note it in the worker and queue it; step.c carries it out.
 ** 'wanted' is the last word: an order to stop wipes out a pending start, and the other way round.
 */
+#include "core/change.h"
 #include "core/deps.h"
 #include "core/machine.h"
 #include "core/supervisor.h"
@@ -29,8 +30,8 @@ int dh_sup_start(struct dh_sup *sup, struct dh_worker *w) {
         return rc;
     }
     dh_machine_clear_history(sup, w);
-    /* one that was to stop but has not been told yet just goes on */
-    note(sup, w, true, !is_up);
+    /* one that was to stop but has not been told yet just goes on, unless it is not as declared */
+    note(sup, w, true, !is_up || dh_change_is_pending(w));
     return 0;
 }
 
