@@ -188,6 +188,26 @@ describe("the service manager is told", function()
     to:says "\nSTOPPING=1"
   end)
 
+  it("later, and the host does not spin meanwhile", function()
+    local to = manager()
+    local child = service(PARK .. [[
+      decnet.worker("meter", function()
+        decnet.sleep(1.5)
+        local before = os.clock()
+        decnet.sleep(1)
+        print(("of a second: %.2f"):format(os.clock() - before))
+        decnet.park()
+      end)
+      decnet.worker("short", function() decnet.sleep(1.2) end) -- there is a STATUS to tell
+    ]], to, { WATCHDOG_USEC = "2000" })
+    to:says "\nREADY=1"
+    to:kill "sigstop" -- its queue is soon full
+    local used = tonumber((child:says "of a second: ([%d.]+)"))
+    to:kill "sigcont"
+    child:stop()
+    assert.is_true(used < 0.4, used)
+  end)
+
   it("only if there is one, at an address that can be", function()
     local script = PARK .. "decnet.worker('loud', function() print 'running' end)"
     local child = process.run(script, nil, nil, { env = { NOTIFY_SOCKET = "vsock:2:1234" } })

@@ -258,13 +258,14 @@ static void arm(struct dh_host *host, struct dh_timer *t, uint64_t at_ns) {
 }
 
 /* When there may be something to tell that no event announces. */
-static void arm_timers(struct dh_host *host, bool has_status, uint64_t now_ns) {
+static void arm_timers(struct dh_host *host, bool is_refused, bool has_status, uint64_t now_ns) {
     struct dh_service *s = &host->service;
     if (s->watchdog_ns != DH_NEVER) {
         arm(host, &s->watchdog, now_ns + s->watchdog_ns);
     }
-    if (s->untold != 0) {
+    if (is_refused) { /* the times of what was told last say nothing then */
         arm(host, &s->timer, now_ns + DH_NOTIFY_RETRY_NS);
+        return;
     }
     if (has_status) {
         arm(host, &s->timer, s->status_ns + DH_STATUS_NS);
@@ -281,17 +282,17 @@ void dh_service_tell(struct dh_host *host, bool is_over) {
     s->is_dirty = false;
     look(host, is_over, now_ns);
     write_status(host, status, sizeof(status), now_ns);
-    for (unsigned what = 1; what < STATUS; what *= 2) {
-        if ((s->untold & what) && !tell(s, what, status, now_ns)) {
-            break;
-        }
+    bool is_refused = false;
+    for (unsigned what = 1; what < STATUS && !is_refused; what *= 2) {
+        is_refused = (s->untold & what) && !tell(s, what, status, now_ns);
     }
     bool has_status = strcmp(status, s->status) != 0;
     bool is_too_soon = s->status_ns != 0 && now_ns - s->status_ns < DH_STATUS_NS;
     if (has_status && s->untold == 0 && (is_over || !is_too_soon)) {
         s->untold |= STATUS;
-        has_status = !tell(s, STATUS, status, now_ns);
+        is_refused = !tell(s, STATUS, status, now_ns);
+        has_status = false;
         s->untold &= ~(unsigned)STATUS; /* there will be another one */
     }
-    arm_timers(host, has_status, now_ns);
+    arm_timers(host, is_refused, has_status, now_ns);
 }
