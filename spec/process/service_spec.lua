@@ -66,6 +66,29 @@ describe("the service manager is told", function()
     assert.equal(1, told(to, "STOPPING"))
   end)
 
+  it("READY not while somebody waits for one that has done its job and cleans up", function()
+    local to = manager()
+    local child = service([[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      decnet.worker { name = "migrate", notify = true, run = function(self)
+        self:defer(function() repeat decnet.sleep(0.01) until uv.fs_stat "go" end)
+      end }
+      decnet.worker { name = "web", after = { "migrate" }, notify = true, run = function(self)
+        repeat decnet.sleep(0.01) until uv.fs_stat "go on"
+        self:ready()
+        decnet.park()
+      end }
+    ]], to)
+    to:says "STATUS=0/2 running, 1 waiting, 1 ending\n"
+    process.write(child.dir .. "/go", "")
+    to:says "STATUS=1/2 running, 1 done\n"
+    assert.equal(0, told(to, "READY"))
+    process.write(child.dir .. "/go on", "")
+    to:says "\nREADY=1|STATUS=1/2 running, 1 done\n"
+    child:stop()
+  end)
+
   it("READY though a worker crashes, and when that will be tried again", function()
     local to = manager("@decnet-spec-" .. uv.os_getpid()) -- an abstract one
     local child = service(PARK .. [[

@@ -112,10 +112,11 @@ void dh_service_on_timer(struct dh_service *s, const struct dh_timer *t) {
     s->is_dirty = true;
 }
 
-/* Its first run is under way and has not made it ready. One that crashed has had its chance; one that
-** waits does so for another, who counts. */
+/* Its first run is under way and has not made it ready, or has returned and is not closed. One that
+** crashed has had its chance; one that waits does so for another, who counts. */
 static bool is_coming_up(const struct dh_worker *w) {
-    return w->state == DH_RUNNING && w->run == 1 && !w->is_ready;
+    return w->run == 1 && ((w->state == DH_RUNNING && !w->is_ready) ||
+                           (w->state == DH_CLOSING && w->after_closing == DH_DONE));
 }
 
 /* Has every worker been ready, or failed to become so? Looks at each twice: when the last one is
