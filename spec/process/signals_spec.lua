@@ -143,6 +143,37 @@ describe("a signal", function()
   end)
 end)
 
+describe("a SIGTERM in the last turn of a host", function()
+  lazy_teardown(process.cleanup)
+
+  local function program(text)
+    local dir = process.dir()
+    process.write(dir .. "/program.lua", [[
+      local decnet = require "decnet"
+      local uv = require "luv"
+      local function signal() uv.kill(uv.os_getpid(), "sigterm") end
+    ]] .. text .. "print 'goes on'")
+    return process.start(process.host, { "lua", "program.lua" }, { cwd = dir })
+  end
+
+  it("is the program's that embeds it", function()
+    local child = program [[
+      decnet.supervise("job", function() decnet.on("done", signal) end, { log = false })
+    ]]
+    process.wait(function() return child.code end)
+    assert.same({ 0, 15, "" }, { child.code, child.signal_number, child:stdout() })
+  end)
+
+  it("is nobody's where the host was stopped", function()
+    program([[
+      decnet.run_group({ { "job", function()
+        decnet.on("stop", signal)
+        decnet.stop()
+      end } }, { log = false })
+    ]]):ends(0):says "goes on"
+  end)
+end)
+
 -- A process that signals itself gets each of them before kill returns; so nothing depends on speed.
 local FLOOD = [[
   local uv = require "luv"

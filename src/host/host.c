@@ -340,7 +340,7 @@ int dh_host_run(struct dh_host *host, struct dh_error *err) {
     if (host->options.takes_signals && host->options.ends_process) {
         dh_signals_leave(host->options.loop);
     } else if (host->options.takes_signals) {
-        dh_signals_stop(host->options.loop);
+        dh_signals_stop(host->options.loop, !host->is_stopping);
     }
     return dh_host_exit_code(host);
 }

@@ -194,7 +194,7 @@ int dh_signals_start(struct dh_loop *loop, uint64_t limit_ns) {
     return 0;
 }
 
-void dh_signals_stop(struct dh_loop *loop) {
+void dh_signals_stop(struct dh_loop *loop, bool raises_again) {
     if (atomic_load(&waiting) != loop) {
         return;
     }
@@ -206,6 +206,12 @@ void dh_signals_stop(struct dh_loop *loop) {
     alarm(0);
     sigaction(SIGALRM, &before[TAKEN + 1], NULL);
     atomic_store(&waiting, NULL);
+    unsigned left = atomic_exchange(&pending, 0);
+    for (size_t i = 0; raises_again && i < TAKEN; i++) {
+        if (left & taken[i].bit & (DH_SIGNAL_TERM | DH_SIGNAL_INT)) {
+            raise(taken[i].number);
+        }
+    }
 }
 
 void dh_signals_leave(struct dh_loop *loop) {

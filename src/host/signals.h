@@ -27,8 +27,9 @@ enum dh_signal {
 ** may take limit_ns (DH_NEVER: for ever). Returns 0, DH_EBUSY when another loop has them. */
 int dh_signals_start(struct dh_loop *loop, uint64_t limit_ns);
 
-/* Put back what was in force before. */
-void dh_signals_stop(struct dh_loop *loop);
+/* Put back what was in force before. raises_again: a SIGTERM or SIGINT that came too late to be taken
+** is raised again, as if it had come a moment later. */
+void dh_signals_stop(struct dh_loop *loop, bool raises_again);
 
 /* Wake the loop no longer, but stay in force, in a process that is about to end: a second SIGTERM
 ** that comes when all is done must not change its exit code. */
