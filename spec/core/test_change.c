@@ -342,6 +342,24 @@ static void leaving_a_group_that_restarts_does_not_keep_the_others_waiting(void)
     world_fini(&world);
 }
 
+static void who_leaves_a_group_that_has_failed_ends_with_it(void) {
+    struct world world;
+    struct dh_group *old, *new;
+
+    world_init(&world);
+    old = world_group(&world, "old", DH_ONE_FOR_ONE, 0, SEC);
+    new = world_group(&world, "new", DH_ONE_FOR_ONE, 0, SEC);
+    world_try_add(&world, "a", NULL, NULL, old, NULL);
+    world_try_add(&world, "b", NULL, NULL, old, NULL);
+    world_boot(&world);
+    CHECK_EQ(change(&world, "b", NULL, NULL, new, false), 0);
+    crash(&world, "a");
+    CHECK_STR(world_states(&world), "a=failed b=stopped");
+    CHECK_STR(world_last(&world, "stop", "b")->reason, "its group old has failed");
+    CHECK(dh_group_of(&world_body(&world, "b")->w) == new);
+    world_fini(&world);
+}
+
 static void a_group_changes_its_strategy_and_limit(void) {
     struct world world;
     struct dh_group_spec spec;
@@ -607,6 +625,7 @@ int main(void) {
     RUN(a_trial_ends_well_by_time_by_return_and_by_healthy);
     RUN(a_member_goes_to_its_new_group_in_order_of_declaration);
     RUN(leaving_a_group_that_restarts_does_not_keep_the_others_waiting);
+    RUN(who_leaves_a_group_that_has_failed_ends_with_it);
     RUN(a_group_changes_its_strategy_and_limit);
     RUN(what_cannot_be_changed_is_refused);
     RUN(without_memory_nothing_has_changed);

@@ -346,7 +346,6 @@ void dh_life_fail_essential(struct dh_sup *sup) {
 
 void dh_life_on_closed(struct dh_sup *sup, struct dh_worker *w) {
     enum dh_state to = w->after_closing;
-    bool is_essential;
 
     w->has_closed = false;
     if (w->is_start_asked) {
@@ -356,14 +355,13 @@ void dh_life_on_closed(struct dh_sup *sup, struct dh_worker *w) {
     } else if (!w->is_wanted && (to == DH_BACKOFF || to == DH_WAITING)) {
         to = DH_STOPPED;
     }
-    is_essential = w->policy->is_essential; /* as it was declared when the run began */
     dh_machine_move(sup, w, to, dh_machine_now(sup));
-    dh_change_apply(sup, w);
     if (to == DH_DONE) {
         dh_machine_emit(sup, DH_EVENT_DONE, w, NULL);
     } else if (to == DH_STOPPED) {
         dh_machine_emit_stop(sup, w);
-    } else if (to == DH_FAILED && is_essential) {
+    } else if (to == DH_FAILED && w->policy->is_essential) {
         dh_life_fail_essential(sup);
     }
+    dh_change_apply(sup, w); /* all of the above is told as it was declared when the run began */
 }
