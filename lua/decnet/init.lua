@@ -170,7 +170,7 @@ function M.on(event, fn)
     state.added[#state.added + 1] = hook
   end
   if target == host then
-    listening(host):add(hook)
+    core.atomic(function() listening(host):add(hook) end)
   end
 end
 
