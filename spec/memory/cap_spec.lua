@@ -64,6 +64,25 @@ describe("max_memory #host", function()
     assert.equal("done", status.state)
   end)
 
+  -- The line was moved on each time, and nothing was collected until what was held was too much.
+  for name, call in next, {
+    ["decnet.atomic"] = decnet.atomic,
+    ["a gsub callback"] = function(fn) ("x"):gsub("x", fn) end,
+  } do
+    it("is not reached by garbage made in " .. name .. ", a little each time", function()
+      local status = hog(function()
+        collectgarbage "stop"
+        for i = 1, 20000 do
+          call(function()
+            local _ = { ("x"):rep(500) .. i }
+          end)
+        end
+      end)
+      assert.is_nil(status.last_error)
+      assert.equal("done", status.state)
+    end)
+  end
+
   it("raises in a nested coroutine as an error of that coroutine", function()
     local ok, err, after
     local status = hog(function()

@@ -13,8 +13,8 @@
 ** quarter of max_memory above what is held, so that a run which lives close below its max_memory does not
 ** collect all the time. It comes down again with what is held after a cycle.
 **
-** Where the hook cannot yield, the line is moved on, and above 1.5 * max_memory the error is raised
-** there. Above 2 * max_memory the allocator refuses. That costs a full collection of everybody's heap
+** Where the hook cannot yield, the line is moved on, the collector is waited for as soon as it can, and
+** above 1.5 * max_memory the error is raised there. Above 2 * max_memory the allocator refuses. That costs a full collection of everybody's heap
 ** in most cases (Lua tries again after one), so a run that is refused too often is crashed, too.
 **
 ** --max-memory is the same for the host as a whole: the run that holds most is crashed.

@@ -108,10 +108,12 @@ static void raise_what_waits(const struct dh_preempt *p, struct dh_task *t, lua_
     raise_in_hook(p, L);
 }
 
-/* The run is over its line. Returns false if the slice goes on. */
+/* The run is over its line. Where it cannot wait for the collector it does as soon as it can. Returns
+** false if the slice goes on. */
 static bool collect(struct dh_preempt *p, lua_State *L) {
     struct dh_task *t = p->vm->current;
     p->collect_in_slice = 0;
+    p->postponed = 0;
     if (dh_preempt_can_yield(p->vm, L)) {
         t->pause = DH_PAUSE_OVER;
         yield_to_scheduler(p->vm, L);
@@ -120,11 +122,15 @@ static bool collect(struct dh_preempt *p, lua_State *L) {
     if (dh_cap_postpone(p->vm, t)) {
         raise_what_waits(p, t, L);
     }
+    p->postponed = p->number;
+    yield_later(p, L);
     return false;
 }
 
-static bool must_collect(const struct dh_preempt *p) {
-    return p->collect_in_slice == p->number && p->vm->current != NULL;
+static bool must_collect(const struct dh_preempt *p, lua_State *L) {
+    return p->vm->current != NULL &&
+           (p->collect_in_slice == p->number ||
+            (p->postponed == p->number && dh_preempt_can_yield(p->vm, L)));
 }
 
 /* The slice is over its hang_timeout, by over_ns. Who catches the error and goes on all the same
@@ -231,7 +237,7 @@ static void count(struct dh_preempt *p, lua_State *L) {
         p->raises_in = NULL;
         raise_what_waits(p, p->vm->current, L);
     }
-    if (!must_collect(p) || !collect(p, L)) {
+    if (!must_collect(p, L) || !collect(p, L)) {
         obey(p, L);
     }
 }
@@ -278,7 +284,7 @@ void dh_preempt_in_hook(lua_State *L) {
         if (++p->forced % (unsigned)p->force_count == 0 && dh_preempt_can_yield(p->vm, L)) {
             yield_to_scheduler(p->vm, L);
         }
-    } else if ((!must_collect(p) || !collect(p, L)) && dh_preempt_is_wanted(p)) {
+    } else if ((!must_collect(p, L) || !collect(p, L)) && dh_preempt_is_wanted(p)) {
         obey(p, L);
     }
 }

@@ -83,6 +83,7 @@ struct dh_preempt {
     uint64_t still_since_ns;     /* ... since then */
     lua_State *raises_in;        /* the next hook in there raises what the task has to, or NULL */
     uint64_t collect_in_slice;   /* the slice in which the hook is to wait for the collector */
+    uint64_t postponed;          /* the slice in which it could not */
     volatile sig_atomic_t is_arming;
     uint64_t refused;       /* slice that should yield and could not yet, 0: none */
     uint64_t overdue_slice; /* one that goes on although it was told to end, 0: none yet */
