@@ -210,7 +210,7 @@ end
 
 function Request:on_done(err, ...)
   self.is_pending = false
-  if self.kind.name == "fs_scandir" then
+  if self.kind.name == "fs_scandir" and self.handle then -- memory was there to note it
     core.forget_request(self.handle)
   end
   if err then
@@ -271,7 +271,7 @@ function Request:leave_line()
   until not next or (not next.is_unwanted or next.kind.is_close) and next:start()
 end
 
-function Request:begin()
+function Request:start_or_join()
   local kind, args = self.kind, self.args
   if kind.on_dir and type(args[1]) == "userdata" and string.find(tostring(args[1]), "^uv_dir") then
     self:join_line()
@@ -280,6 +280,12 @@ function Request:begin()
   else
     self:start()
   end
+end
+
+-- Preempted in the middle of it, the request would be done, or those before it in its line, by when
+-- it is noted; or cancelled there, it would stay in the line.
+function Request:begin()
+  core.atomic(self.start_or_join, self)
 end
 
 -- The wait is over: timeout, cancellation, kill.
@@ -330,8 +336,8 @@ local function refuse_callback(level, name, callback_at, ...)
 end
 
 -- Each await may be the last thing that a run which is being killed does; then it cannot wait.
-local function check_wait(level, name)
-  local ok, can_wait = pcall(core.check_wait, "uv." .. name)
+local function check_wait(level, name, is_pooled)
+  local ok, can_wait = pcall(core.check_wait, "uv." .. name, is_pooled)
   if not ok then
     error(can_wait, level + 1)
   end
@@ -348,8 +354,8 @@ end
 
 local function call(kind, ...)
   refuse_callback(kind.level, kind.name, kind.callback_at, ...)
-  local can_wait = check_wait(kind.level, kind.name)
   local request <close> = new_request(kind, ...)
+  local can_wait = check_wait(kind.level, kind.name, kind.is_pooled)
   local check = CHECKS[kind.name]
   if check then
     local at, problem = check(request.args)

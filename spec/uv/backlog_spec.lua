@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
 -- How many requests one run has with libuv's threads.
+local core = require "decnet.core"
 local decnet = require "decnet"
 local testing = require "decnet.testing"
 local uv = require "luv"
@@ -58,6 +59,24 @@ describe("requests of one run", function()
       assert.equal("done", status.state, status.last_error and status.last_error.message)
       assert.equal(1000, note.came)
       assert.is_true(note.most <= MOST, note.most)
+    end)
+  end)
+
+  it("are let in as others are done, of tasks that wait in decnet.uv", function()
+    testing.run(function(t)
+      local _, status = start(t, function(note)
+        for _ = 1, 300 do
+          decnet.spawn(function()
+            assert(decnet.uv.fs_stat ".")
+            note.came = note.came + 1
+          end)
+        end
+        while note.came < 300 do
+          assert(core.in_flight(0) <= MOST)
+          decnet.yield()
+        end
+      end)
+      assert.equal("done", status.state, status.last_error and status.last_error.message)
     end)
   end)
 

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "script/backlog.h"
+#include "script/instance.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -37,17 +39,30 @@ static int l_forget_request(lua_State *L) {
     return 0;
 }
 
-/* check_wait(what): can the caller wait? Raises where it cannot, as every await does; except that
-** in a run that is being killed it returns false. */
+static int can_wait_k(lua_State *L, int status, lua_KContext ctx) {
+    (void)status;
+    (void)ctx;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* check_wait(what, is_pooled): can the caller wait? Raises where it cannot, as every await does; except
+** that in a run that is being killed it returns false. If it is for libuv's threads, it returns when the
+** run may have one more request there: what starts that is atomic, and knows no bound. */
 static int l_check_wait(lua_State *L) {
     const char *what = luaL_checkstring(L, 1);
-    const struct dh_task *t = dh_vm_of(L)->current;
-    bool is_dying = t != NULL && (t->is_killed || t->forbids_waits);
-    if (!is_dying) {
-        dh_wait_begin(L, what);
+    struct dh_vm *vm = dh_vm_of(L);
+    const struct dh_task *t = vm->current;
+    if (t != NULL && (t->is_killed || t->forbids_waits)) {
+        lua_pushboolean(L, 0);
+        return 1;
     }
-    lua_pushboolean(L, !is_dying);
-    return 1;
+    dh_wait_begin(L, what);
+    struct dh_run *run = lua_toboolean(L, 2) ? dh_instance_owner(vm) : NULL;
+    if (run != NULL && dh_backlog_is_full(vm, L, run)) {
+        return dh_backlog_wait(L, run, 0, can_wait_k);
+    }
+    return can_wait_k(L, LUA_OK, 0);
 }
 
 void dh_request_push_message(lua_State *L, const char *name) {
