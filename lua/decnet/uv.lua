@@ -423,8 +423,10 @@ local function random(size, flags, ...)
 end
 
 ---@class decnet.uv.Child
----@field handle any
+---@field handle any luv's, once it is started
 ---@field timer any
+---@field raised string? why luv refused its arguments
+---@field is_over boolean?
 local Child = {}
 Child.__index = Child
 
@@ -434,15 +436,28 @@ local function close(handle)
   end
 end
 
-function Child:on_exit()
-  self.is_over = true
-  close(self.timer)
-  close(self.handle)
+-- In one step, as all that knows the handle of a child that may exit at any time.
+function Child:start(resume, file, options)
+  local on_exit = core.request(function(...)
+    self.is_over = true
+    close(self.timer)
+    close(self.handle)
+    resume(...)
+  end)
+  local ok, handle, message, code = pcall(luv.spawn, file, options or {}, on_exit)
+  if not ok then
+    self.raised = misuse("spawn", handle)
+    resume()
+  elseif not handle then
+    resume(nil, message, code)
+  else
+    self.handle = handle
+  end
 end
 
 -- Politely; and where that does not help, not so.
 function Child:terminate()
-  if self.is_over or luv.is_closing(self.handle) then
+  if self.is_over or not self.handle or luv.is_closing(self.handle) then
     return
   end
   core.end_child(self.handle, false)
@@ -455,19 +470,9 @@ function Child:terminate()
   end))
 end
 
--- Results of luv.spawn under pcall; the child is in its hands.
-local function started(child, resume, ok, handle, message, code)
-  if not ok then
-    child.raised = misuse("spawn", handle)
-    resume()
-  elseif not handle then
-    resume(nil, message, code)
-  else
-    child.handle = handle
-    return function()
-      child:terminate()
-    end
-  end
+-- On every way out of the call.
+function Child:__close()
+  core.atomic(self.terminate, self)
 end
 
 local function spawn(file, options, ...)
@@ -475,15 +480,10 @@ local function spawn(file, options, ...)
   if not check_wait(2, "spawn") then
     error("uv.spawn: this run is being killed and can wait no more", 2)
   end
-  local child = setmetatable({}, Child)
-  local function on_started(resume)
-    local on_exit = core.request(function(exit_code, signal)
-      child:on_exit()
-      resume(exit_code, signal)
-    end)
-    return started(child, resume, pcall(luv.spawn, file, options or {}, on_exit))
-  end
-  local code, signal, name = core.await(on_started)
+  local child <close> = setmetatable({ handle = false }, Child)
+  local code, signal, name = core.await(function(resume)
+    core.atomic(child.start, child, resume, file, options)
+  end)
   if child.raised then
     error(child.raised, 2)
   elseif not code then

@@ -147,4 +147,34 @@ describe("decnet.uv, preempted between any two instructions,", function()
       uv.fs_readdir(state.handle)
     end)
   end)
+
+  local function no_handles(self)
+    while decnet.get(self.name):status().handles > 0 do
+      decnet.yield()
+    end
+  end
+
+  -- Until it had told the host how to end its child nobody did, and the child lived on.
+  it("ends its child wherever it is cancelled", function()
+    at_each_instruction(function()
+      return decnet.spawn(uv.spawn, "sleep", { args = { "1000" } })
+    end, cancel, function(state)
+      no_handles(state.self)
+    end)
+  end)
+
+  -- The exit came before the handle was noted: that was never closed.
+  it("leaves no handle of a child that ends at once", function()
+    testing.run(function(t)
+      local is_done
+      decnet.worker { name = "w", restart = "never", run = function(self)
+        assert.equal(0, uv.spawn "true")
+        no_handles(self)
+        is_done = true
+      end }
+      t.host:boot()
+      real.poll(t, function() return is_done or t:status("w").last_error end)
+      assert.is_true(is_done)
+    end, EACH)
+  end)
 end)
