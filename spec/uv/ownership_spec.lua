@@ -297,6 +297,25 @@ describe("io.popen in a worker", function()
     remove()
   end)
 
+  -- Its exit was told to nobody, as callbacks of a run that is over are.
+  it("answers who waits in its close when the run that opened it ends", function()
+    testing.run(function(t)
+      local file, result
+      decnet.worker("opens", function()
+        file = assert(io.popen "exec sleep 1000")
+        decnet.sleep(2)
+      end)
+      decnet.worker("closes", function()
+        decnet.sleep(1)
+        result = { file:close() }
+      end)
+      t:advance(2)
+      real.poll(t, function() return result end)
+      assert.same({ nil, "signal", 15 }, result)
+      assert.equal("done", t:status("opens").state)
+    end)
+  end)
+
   it("does not hold up uv.run, and ends with the run", function()
     testing.run(function(t)
       local pid

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "script/luv.h"
+#include "script/request.h"
 #include "script/vm.h"
 #include "script/wait.h"
 
@@ -116,6 +117,7 @@ static int spawn_shell(lua_State *L) {
     push_options(L, 1, (int)lua_tointeger(L, 3), (int)lua_tointeger(L, 4));
     lua_getiuservalue(L, 2, 1);
     lua_pushcclosure(L, on_exit, 1);
+    dh_request_make(L); /* another run than that of the child may wait for it */
     lua_call(L, 3, 3);
     return 3;
 }

@@ -18,11 +18,15 @@ int dh_request_done(lua_State *L) {
     return 0;
 }
 
+void dh_request_make(lua_State *L) {
+    lua_pushcclosure(L, dh_request_done, 1);
+}
+
 /* request(fn): a callback for luv that calls fn, which must not wait, whatever became of the run. */
 static int l_request(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_settop(L, 1);
-    lua_pushcclosure(L, dh_request_done, 1);
+    dh_request_make(L);
     return 1;
 }
 

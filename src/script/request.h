@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
-** What lua/decnet/uv.lua needs of C to start luv's one-shot requests for a task.
+** What lua/decnet/uv.lua needs of C to start luv's one-shot requests for a task, and io.popen its child.
 **
 ** The callback of such a request comes exactly once, also when the task, its run or its host is
 ** gone by then: what the request opened must be closed and the request be counted out. So it is
@@ -11,7 +11,10 @@
 
 #include <lua.h>
 
-/* The function behind every callback that core.request makes. */
+/* Make the function on top of L's stack, which must not wait, such a callback. Raises on memory errors. */
+void dh_request_make(lua_State *L);
+
+/* The function behind every callback that was made by that. */
 int dh_request_done(lua_State *L);
 
 /* Push "ENOENT: no such file or directory" for "ENOENT". Raises on memory errors. */
