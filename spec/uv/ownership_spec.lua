@@ -6,6 +6,8 @@ local run = require "spec.support.run"
 local testing = require "decnet.testing"
 local uv = require "luv"
 
+local POOL_THREADS = tonumber(os.getenv "UV_THREADPOOL_SIZE") or 4
+
 describe("the files of a run", function()
   local dir, remove, fds
 
@@ -187,6 +189,47 @@ describe("the files of a run", function()
       local again = uv.fs_open(dir .. "/a", "w", 384) -- gets the number
       assert(uv.fs_fstat(again))
       assert(uv.fs_close(again))
+    end)
+  end)
+
+  -- The next one on a directory is started by the callback of the one before. It was the host's,
+  -- and the directory was closed with the run, while a thread was reading it.
+  it("are not closed before the requests that a callback has started for it are done", function()
+    local fifo = dir .. "/fifo"
+    assert(os.execute("mkfifo " .. fifo))
+    local function block() -- a thread of libuv's, for others than this run
+      assert(decnet.shared(uv.fs_open, fifo, "r", 0, function(_, fd) uv.fs_close(fd) end))
+    end
+    local function release()
+      local fd = uv.fs_open(fifo, uv.constants.O_WRONLY | uv.constants.O_NONBLOCK, 0)
+      return fd and uv.fs_close(fd)
+    end
+    local called = require "decnet.stdlib"().require "luv" -- decnet's own copy
+    local readdir = called.fs_readdir
+    finally(function() called.fs_readdir = readdir end)
+    called.fs_readdir = function(...)
+      local request = readdir(...)
+      block() -- whoever has read
+      return request
+    end
+    real.worker(function()
+      local handle = assert(decnet.uv.fs_opendir(dir))
+      for _ = 2, POOL_THREADS do
+        block()
+      end
+      local reading = decnet.spawn(decnet.uv.fs_readdir, handle)
+      local closing = decnet.spawn(decnet.uv.fs_closedir, handle)
+      decnet.yield()
+      closing:cancel() -- the run has no task but this one, and the request to close
+      closing:join()
+      reading:join()
+      local was_alive = uv.loop_alive()
+      real.wait(function()
+        release()
+        return real.in_flight() == 0
+      end)
+      assert.is_true(was_alive)
+      assert.is_false(uv.loop_alive())
     end)
   end)
 

@@ -158,6 +158,17 @@ static void on_opened(lua_State *L, int idx, struct dh_run *run) {
     }
 }
 
+/* What it starts, such as the next request of a directory, is the run's. */
+static void call_request_done(lua_State *L, struct dh_run *run, int nargs) {
+    struct dh_vm *vm = dh_vm_of(L);
+    bool is_live = run->instance != NULL && !dh_run_is_over(run);
+    vm->called_back = is_live ? run : NULL;
+    if (call_unowned(L, nargs, 0) < 0 && run->instance != NULL) {
+        dh_bound_crash_for_memory(run); /* nothing else raises there: its task waits for ever */
+    }
+    vm->called_back = NULL;
+}
+
 /* The bound function is at 'at', its own above it, then the arguments; all may be popped. Returns
 ** whether the end of a task will tell that the call has ended. */
 static bool call(lua_State *L, int at, enum dh_bound_kind kind, struct dh_run *run, int nargs) {
@@ -170,9 +181,7 @@ static bool call(lua_State *L, int at, enum dh_bound_kind kind, struct dh_run *r
         }
     }
     if (lua_tocfunction(L, at + 1) == dh_request_done) {
-        if (call_unowned(L, nargs, 0) < 0 && run->instance != NULL) {
-            dh_bound_crash_for_memory(run); /* nothing else raises there: its task waits for ever */
-        }
+        call_request_done(L, run, nargs);
         return false;
     }
     if (lua_isnil(L, at + 1) || run->instance == NULL || dh_run_is_over(run) || run->is_killed) {

@@ -479,6 +479,9 @@ struct dh_run *dh_instance_owner(struct dh_vm *vm) {
     if (t != NULL && !dh_scope_is_shared(t)) {
         return t->run;
     }
+    if (t == NULL && vm->called_back != NULL) {
+        return vm->called_back;
+    }
     return vm->instance != NULL ? &vm->instance->own : NULL;
 }
 

@@ -71,8 +71,8 @@ void dh_instance_report_holder(struct dh_instance *instance, const struct dh_hol
 /* A run is closed: let go of it once the supervisor has heard of it. */
 void dh_instance_add_closed(struct dh_instance *instance, struct dh_run *run);
 
-/* The run that what is opened or registered now belongs to: the current task's, or the host's own;
-** NULL when there is no host. */
+/* The run that what is opened or registered now belongs to: the current task's, that of the request luv
+** calls back for, or the host's own; NULL when there is no host. */
 struct dh_run *dh_instance_owner(struct dh_vm *vm);
 
 /* Push the userdata that the instance lives in. */

@@ -4,7 +4,8 @@
 **
 ** The callback of such a request comes exactly once, also when the task, its run or its host is
 ** gone by then: what the request opened must be closed and the request be counted out. So it is
-** neither dropped with a dead run nor made a task, as other callbacks are: luv.c calls it at once.
+** neither dropped with a dead run nor made a task, as other callbacks are: it is called at once, and
+** what it opens or starts is the run's, while there is one.
 */
 #ifndef DH_SCRIPT_REQUEST_H
 #define DH_SCRIPT_REQUEST_H

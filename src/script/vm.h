@@ -31,6 +31,7 @@ struct dh_vm {
     struct dh_offload *offload;   /* threads of decnet.offload, made at its first call */
     struct dh_instance *instance; /* the host that runs or is being declared, or NULL */
     struct dh_task *current;      /* who has the CPU */
+    struct dh_run *called_back;   /* or whose request luv calls back for, see request.h */
     struct dh_queue queue;        /* who has it next */
     struct dh_line in_nowait;     /* in uv.run "nowait": until libuv has been polled */
     struct dh_ledger *ledger;     /* who holds how much memory; NULL: the allocator is not ours */
