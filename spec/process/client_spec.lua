@@ -556,6 +556,27 @@ describe("a client", function()
       ask(path, "wait")
       assert.equal(3, looks)
     end)
+
+    it("says who had failed when the host went", function()
+      local function gone(line, code)
+        local looks, close = 0, nil
+        local path
+        path, close = pretend(function()
+          looks = looks + 1
+          if looks == 2 then
+            close()
+          end
+          return [[{"host":{},"holder":null,"workers":[
+            {"name":"mended","wanted":"up",
+              "state":"]] .. (looks == 1 and "failed" or "running") .. [["},
+            {"name":"bad","state":"failed","wanted":"up","last_error":{"message":"no"}},
+            {"name":"on","state":"running","wanted":"up"}]}]]
+        end)
+        return select(2, ask(path, line, code))
+      end
+      assert.equal("decnet-host: failed:\n  bad is failed: no\n", gone("wait", 1))
+      assert.equal("", gone("wait on", 0))
+    end)
   end)
 
   describe("refuses", function()

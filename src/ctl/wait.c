@@ -50,6 +50,20 @@ static enum verdict judge_all(const struct dh_rows *rows, bool is_ready_wanted) 
     return all;
 }
 
+static bool is_meant(const struct dh_row *row, const struct dh_options *o) {
+    return o->name_count == 0 || strcmp(row->name, o->names[0]) == 0;
+}
+
+/* The host has gone, and they with it: who has failed before? */
+static enum verdict judge_gone(const struct dh_rows *rows, const struct dh_options *o) {
+    for (size_t i = 0; i < rows->count; i++) {
+        if (is_meant(&rows->list[i], o) && judge(&rows->list[i], false) == BAD) {
+            return BAD;
+        }
+    }
+    return GOOD;
+}
+
 static const struct dh_row *find(const struct dh_rows *rows, const char *name) {
     for (size_t i = 0; i < rows->count; i++) {
         if (strcmp(rows->list[i].name, name) == 0) {
@@ -68,9 +82,8 @@ static void name_those(const struct dh_rows *rows, const struct dh_options *o, e
     int named = 0;
     for (size_t i = 0; i < rows->count; i++) {
         const struct dh_row *row = &rows->list[i];
-        bool is_meant = o->name_count == 0 || strcmp(row->name, o->names[0]) == 0;
         bool counts = o->name_count > 0 || !o->is_ready || row->is_wanted;
-        if (!is_meant || !counts || judge(row, o->is_ready) != what) {
+        if (!is_meant(row, o) || !counts || judge(row, o->is_ready) != what) {
             continue;
         }
         if (++named > DH_CTL_NAMED) {
@@ -107,8 +120,9 @@ static int report(const struct dh_rows *rows, const struct dh_options *o, enum v
 struct watch {
     const struct dh_options *options;
     struct dh_http *http;
-    uint64_t limit_ns; /* when the time is over */
-    bool was_there;    /* the host has answered once */
+    uint64_t limit_ns;   /* when the time is over */
+    bool was_there;      /* the host has answered once */
+    struct dh_rows seen; /* what it answered last */
 };
 
 /* The host has said how its workers are. */
@@ -128,7 +142,7 @@ static int on_rows(const struct watch *w, const struct dh_rows *rows, bool is_la
 static int on_error(const struct watch *w, const struct dh_error *err, bool is_late) {
     bool is_gone = err->code == DH_ENOENT;
     if (is_gone && w->was_there && !w->options->is_ready) {
-        return DH_EXIT_FINE;
+        return report(&w->seen, w->options, judge_gone(&w->seen, w->options));
     }
     bool may_come = is_gone && !w->was_there && w->options->is_ready;
     return may_come && !is_late ? GO_ON : dh_verb_complain(err);
@@ -141,8 +155,13 @@ static int look(struct watch *w) {
     int result = dh_rows_ask(&rows, w->http, NULL, NULL, &err);
     bool is_late = dh_clock_now() >= w->limit_ns;
     int code = result == 0 ? on_rows(w, &rows, is_late) : on_error(w, &err, is_late);
-    w->was_there = w->was_there || result == 0;
-    dh_rows_fini(&rows);
+    if (result == 0) {
+        w->was_there = true;
+        dh_rows_fini(&w->seen);
+        w->seen = rows;
+    } else {
+        dh_rows_fini(&rows);
+    }
     return code;
 }
 
@@ -163,6 +182,7 @@ int dh_verb_wait(const struct dh_options *o, struct dh_http *h) {
         uint64_t began_ns = dh_clock_now();
         int code = look(&w);
         if (code != GO_ON) {
+            dh_rows_fini(&w.seen);
             return code;
         }
         rest(&w, dh_clock_now() - began_ns);
