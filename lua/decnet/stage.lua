@@ -62,6 +62,12 @@ local function run_module(stage, name, file)
   return value == nil and true or value
 end
 
+-- Until the end of its scope the module cannot be required again.
+local function loading(stage, name)
+  stage.loading[name] = true
+  return setmetatable({}, { __close = function() stage.loading[name] = nil end })
+end
+
 local function requirer(stage)
   local require_any = stage.script.base.globals.require
   return function(name)
@@ -76,9 +82,8 @@ local function requirer(stage)
     elseif stage.loading[name] then
       error(string.format("loop: module '%s' requires itself", name), 2)
     elseif stage.modules[name] == nil then
-      stage.loading[name] = true
+      local _ <close> = loading(stage, name)
       stage.modules[name] = run_module(stage, name, file)
-      stage.loading[name] = nil
     end
     return stage.modules[name], file
   end

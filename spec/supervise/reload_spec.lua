@@ -272,6 +272,20 @@ describe("a reload #reload", function()
       end)
     end)
 
+    it("and again after one could not be loaded", function()
+      finally(function() _G.ready = nil end)
+      local head = "ready = true " .. BESIDE
+      write("reload_config.lua", "return { port = 1 }")
+      host(script({ { "a", "park(config)" } }, head), function(t)
+        write("reload_config.lua", "if not ready then error 'too soon' end return { port = 2 }")
+        script({ { "a", "park(config)" } },
+          "ready = false local ok, why = pcall(require, 'reload_config') "
+          .. "if ok or not why:find 'reload_config.lua:1: too soon$' then error(why) end " .. head)
+        assert.equal("1 restarted (a)", accepted(t))
+        assert.equal(2, package.loaded.reload_config.port)
+      end)
+    end)
+
     it("and puts the old ones back when it is refused", function()
       write("reload_config.lua", "return { port = 1 }")
       host(script({ { "a", "park(config)" } }, BESIDE), function(t)
