@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: AGPL-3.0-or-later
--- Loading a script aside: it runs with an environment that reads through to _G and keeps what
--- it writes, gets its modules afresh, and declares into a load instead of the host. So it can be
--- thrown away as if it had never been; or be kept, and then its functions see the true globals.
+-- Loading a script aside: it runs with an environment that reads through to _G, as it would be
+-- without the script, and keeps what it writes, gets its modules afresh, and declares into a load
+-- instead of the host. So it can be thrown away as if it had never been; or be kept, and then its
+-- functions see the true globals.
 
 local _ENV = require "decnet.stdlib"()
 local core = require "decnet.core"
@@ -89,6 +90,16 @@ local function requirer(stage)
   end
 end
 
+-- What the script finds of globals: what was there before it, and what others have made since.
+local function outside(script)
+  return function(_, name)
+    if script.globals[name] ~= nil then
+      return script.base.globals[name]
+    end
+    return _G[name]
+  end
+end
+
 --- A stage for loading the script again into the host.
 ---@param host any
 ---@param script decnet.Script
@@ -102,7 +113,7 @@ function M.new(host, script)
   local over = setmetatable({
     _G = stage.env, require = requirer(stage), load = load_text, loadfile = load_file,
     dofile = do_file,
-  }, { __index = _G })
+  }, { __index = outside(script) })
   stage.stand_ins = {
     [over.require] = script.base.globals.require, [do_file] = script.base.globals.dofile,
     [load_text] = load, [load_file] = loadfile,

@@ -191,6 +191,44 @@ describe("a reload #reload", function()
       end)
     end)
 
+    it("does not see what the script made of globals when it was loaded before", function()
+      local before <const> = print
+      finally(function()
+        _G.loaded, _G.times, _G.made, _G.print = nil, nil, nil, before
+      end)
+      local workers = { { "a", "park(times, made, print)" } }
+      local head = [[
+        if loaded then return end
+        loaded, times, print = true, (times or 0) + 1, { print }
+        made = { rawget(_G, "made"), _G.made, _ENV.made, load "return made" () }
+      ]]
+      host(script(workers, head), function(t)
+        for _ = 1, 2 do
+          assert.equal("nothing changed, 1 unchanged", accepted(t))
+        end
+        for _ = 1, 2 do
+          head = head .. "times = times + 1 "
+          script(workers, head)
+          assert.equal("1 restarted (a)", accepted(t))
+        end
+        assert.equal(3, _G.times)
+        assert.same({}, _G.made)
+        assert.equal(before, _G.print[1])
+      end)
+    end)
+
+    it("sees what was there before it, and what workers made", function()
+      finally(function()
+        _G.early, _G.late, _G.both = nil, nil, nil
+      end)
+      rawset(_G, "early", 1)
+      local workers = { { "a", "late = 2 park(both)" } }
+      host(script(workers, "both = { early, late }"), function(t)
+        assert.equal("1 restarted (a)", accepted(t))
+        assert.same({ 1, 2 }, _G.both)
+      end)
+    end)
+
     it("keeps what unchanged workers made of globals", function()
       local list = { { "a", "shared_count = shared_count + 1 park()" }, { "b" } }
       host(script(list, "shared_count = 5"), function(t)
