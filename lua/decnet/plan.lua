@@ -155,11 +155,22 @@ local function crash_loop(worker, group, changes)
   return loop
 end
 
--- How long after a clean return it is started again; nothing if it is not.
-local function return_delay(worker)
+-- Jitter j spreads a delay over d(1-j) .. d(1+j), at most max_backoff: the edges are the delays of
+-- a policy whose times are that much shorter or longer.
+local function edges(options)
+  local j = options.jitter
+  local low = { min_backoff = options.min_backoff * (1 - j),
+    max_backoff = j < 1 and options.max_backoff * (1 - j) or 0 }
+  local high = { min_backoff = options.min_backoff * (1 + j) }
+  return low, high
+end
+
+-- How long after a clean return it is started again.
+local function return_delay(worker, changes)
   local delay
+  local options = declared_of.with(worker.options, { after = {}, group = false, jitter = 0 })
   local host = declared_of.host({ groups = {}, workers = { {
-    name = worker.name, options = declared_of.with(worker.options, { after = {}, group = false }),
+    name = worker.name, options = declared_of.with(options, changes),
   } } }, function()
     return function() end
   end, function(event)
@@ -170,14 +181,13 @@ local function return_delay(worker)
   return delay
 end
 
--- Jitter j spreads a delay over d(1-j) .. d(1+j), at most max_backoff: the edges are the delays of
--- a policy whose times are that much shorter or longer.
-local function edges(options)
-  local j = options.jitter
-  local low = { min_backoff = options.min_backoff * (1 - j),
-    max_backoff = j < 1 and options.max_backoff * (1 - j) or 0 }
-  local high = { min_backoff = options.min_backoff * (1 + j) }
-  return low, high
+-- Nothing if it is not.
+local function returns_of(worker)
+  if worker.options.restart ~= "always" then
+    return nil
+  end
+  local short, long = edges(worker.options)
+  return { low = return_delay(worker, short), high = return_delay(worker, long) }
 end
 
 local function loops_of(worker, group)
@@ -205,7 +215,7 @@ end
 ---@field options table
 ---@field low decnet.CrashLoop with the shortest delays that jitter allows
 ---@field high decnet.CrashLoop with the longest; the same table without jitter
----@field returns number? delay after a clean return
+---@field returns { low: number, high: number }? delay after a clean return
 
 ---@class decnet.Plan
 ---@field workers decnet.PlannedWorker[]
@@ -241,7 +251,7 @@ function M.make(declared, options)
     local loops = known[key]
     if not loops then
       loops = table.pack(loops_of(worker, groups[worker.options.group]))
-      loops[3] = worker.options.restart == "always" and return_delay(worker) or nil
+      loops[3] = returns_of(worker)
       known[key] = loops
     end
     workers[i] = { name = worker.name, options = worker.options,
@@ -350,8 +360,8 @@ local function put_returns(out, plan, width)
   local rows = {}
   for _, worker in ipairs(plan.workers) do
     if worker.returns then
-      local text = string.format("%s s later, each time", moment(worker.returns))
-      rows[#rows + 1] = { worker.name, text }
+      local delay = range(worker.returns.low, worker.returns.high, moment)
+      rows[#rows + 1] = { worker.name, string.format("%s s later, each time", delay) }
     end
   end
   if #rows > 0 then

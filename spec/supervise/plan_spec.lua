@@ -123,7 +123,16 @@ describe("a plan", function()
   end)
 
   it("says when a worker that returns comes back", function()
-    near(3, plan_of({ restart = "always", min_backoff = 3 }).returns)
+    local function is_back(low, high, options)
+      options.restart = "always"
+      local returns = plan_of(options).returns
+      near(low, returns.low)
+      near(high, returns.high)
+    end
+    is_back(3, 3, { min_backoff = 3 })
+    is_back(2, 6, { min_backoff = 4, jitter = 0.5 })
+    is_back(2, 5, { min_backoff = 4, jitter = 0.5, max_backoff = 5 })
+    is_back(0, 2, { jitter = 1, max_restarts = 3 })
     assert.is_nil(plan_of({}).returns)
   end)
 
@@ -227,6 +236,10 @@ groups
       "after a clean return it is started again",
       "  tick  1 s later, each time",
     }, lines)
+    local text = plan.text(plan.make(declared(function()
+      decnet.worker { "dice", never, restart = "always", min_backoff = 4, jitter = 0.5 }
+    end)), "w.lua")
+    assert.matches("\n  dice +2–6 s later, each time\n$", text)
   end)
 
   it("fits a width, with every name and word in it", function()
