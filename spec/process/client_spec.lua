@@ -285,6 +285,16 @@ describe("a client", function()
       ask(path, "start steady")
     end)
 
+    it("that are refused are named with whole characters", function()
+      local name = "a" .. ("é"):rep(60)
+      local _, there = plane.start(('require "decnet".worker(%q, function() end)'):format(name),
+        { "--keep-alive" })
+      plane.in_state(there, name, "done")
+      local _, noise = ask(there, { "retry", name }, 1)
+      assert.matches("^decnet%-host: retry a[é]+…%[%+%d+ bytes%]: nothing to do: .*\n$", noise)
+      assert.is_truthy(utf8.len(noise))
+    end)
+
     it("wait no longer than --timeout, and not at all with 0", function()
       local text = ask(path, "restart deaf --timeout 0")
       assert.matches("^restart deaf: told; it is %l+\n$", text)

@@ -12,6 +12,7 @@
 #include "ctl/limits.h"
 #include "ctl/row.h"
 #include "ctl/verb.h"
+#include "obs/text.h"
 
 int dh_order_give(struct dh_http *h, const char *target, double timeout_s, json_t **ret_answer,
                   struct dh_error *err) {
@@ -89,8 +90,8 @@ static int order_one(const struct dh_options *o, struct dh_http *h, const char *
     if (result != 0) {
         if (result == DH_ESTATE && h->status != 404) { /* which names the worker itself */
             char shown[64];
-            snprintf(shown, sizeof(shown), "%s %.40s", o->verb, name);
-            dh_error_wrap(&err, "%s", shown);
+            dh_text_oneline(shown, sizeof(shown), name, strlen(name));
+            dh_error_wrap(&err, "%s %s", o->verb, shown);
         }
         dh_verb_explain(h, name, &err);
         return dh_verb_complain(&err);
