@@ -790,29 +790,22 @@ describe("a client", function()
       options.env = { XDG_RUNTIME_DIR = dir }
       return process.start("/usr/bin/env", words, options)
     end
-    local function host(name)
+    local function host(name, more)
       local own = process.dir()
       uv.fs_chmod(own, tonumber("755", 8))
       process.write(own .. "/" .. name, [[
         local decnet = require "decnet"
         decnet.worker("w", function() print "up" decnet.park() end)
-      ]])
+      ]] .. (more or ""))
       local child = start({ name }, { cwd = own })
       child:says "up"
       return child, own .. "/" .. name
     end
     assert.matches("no host answers in " .. dir .. "/decnet: is one running?",
       start({ "status" }):ends(3):stderr(), 1, true)
-    local one, one_path = host "one.lua"
+    local one, one_path = host("one.lua",
+      "decnet.worker { name = 'slow', notify = true, run = decnet.park }")
     assert.matches("^one.lua%[", start({ "status" }):ends(0):stdout())
-    local two, two_path = host "two.lua"
-    local noise = start({ "status" }):ends(2):stderr()
-    assert.matches("^decnet%-host: 2 hosts answer; say which one with %-%-script FILE or "
-      .. "%-%-socket PATH:\n  /", noise)
-    assert.matches(("/one%%-%%x+.sock  process %d\n"):format(one.pid), noise)
-    assert.matches(("/two%%-%%x+.sock  process %d\n"):format(two.pid), noise)
-    assert.matches("^two.lua%[", start({ "status", "--script", two_path }):ends(0):stdout())
-    assert.matches("^one.lua%[", start({ "status", "--script=" .. one_path }):ends(0):stdout())
     -- one that is still to come is waited for, but no longer than asked
     local nowhere = process.dir()
     uv.fs_chmod(nowhere, tonumber("755", 8))
@@ -824,7 +817,20 @@ describe("a client", function()
     end
     assert.matches("no host answers in " .. nowhere .. "/decnet",
       wait("--timeout", "0.25"):ends(3):stderr(), 1, true)
-    local waiter = wait()
+    local waiter = wait("--timeout", "1")
+    assert.is_nil(process.wait(function() return waiter.code end, 0.3))
+    uv.fs_symlink(dir .. "/decnet", nowhere .. "/decnet")
+    assert.equal("decnet-host: not ready within 1 s:\n  slow is running\n", waiter:ends(1):stderr())
+    uv.fs_unlink(nowhere .. "/decnet")
+    local two, two_path = host "two.lua"
+    local noise = start({ "status" }):ends(2):stderr()
+    assert.matches("^decnet%-host: 2 hosts answer; say which one with %-%-script FILE or "
+      .. "%-%-socket PATH:\n  /", noise)
+    assert.matches(("/one%%-%%x+.sock  process %d\n"):format(one.pid), noise)
+    assert.matches(("/two%%-%%x+.sock  process %d\n"):format(two.pid), noise)
+    assert.matches("^two.lua%[", start({ "status", "--script", two_path }):ends(0):stdout())
+    assert.matches("^one.lua%[", start({ "status", "--script=" .. one_path }):ends(0):stdout())
+    waiter = wait()
     assert.is_nil(process.wait(function() return waiter.code end, 0.15))
     uv.fs_symlink(dir .. "/decnet", nowhere .. "/decnet")
     waiter:ends(2) -- two answer there

@@ -105,10 +105,11 @@ static int check_operands(const struct verb *verb, const struct dh_options *o,
 /* A host that is to become ready may still have to start. */
 static int find_soon(struct dh_options *o, char path[DH_FIND_BYTES], struct dh_error *err) {
     int result = dh_find_socket(o, path, err);
-    while (result == DH_ENOENT && o->is_ready && (o->timeout_s < 0 || o->timeout_s > 0)) {
-        double rest_s = o->timeout_s < 0 || o->timeout_s > 0.1 ? 0.1 : o->timeout_s;
+    while (result == DH_ENOENT && o->is_ready && (o->timeout_s < 0 || o->timeout_s > o->spent_s)) {
+        double left_s = o->timeout_s - o->spent_s;
+        double rest_s = o->timeout_s < 0 || left_s > 0.1 ? 0.1 : left_s;
         nanosleep(&(struct timespec){0, (long)(rest_s * 1e9)}, NULL);
-        o->timeout_s -= o->timeout_s < 0 ? 0 : rest_s;
+        o->spent_s += rest_s;
         result = dh_find_socket(o, path, err);
     }
     return result;

@@ -16,6 +16,7 @@ struct dh_options {
     const char *socket; /* NULL: not given */
     const char *script; /* NULL: not given */
     double timeout_s;   /* < 0: not given */
+    double spent_s;     /* of it: the host was looked for */
     long lines;         /* < 0: not given */
     bool is_json;
     bool names_only;

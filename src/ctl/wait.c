@@ -176,7 +176,7 @@ static void rest(const struct watch *w, uint64_t took_ns) {
 int dh_verb_wait(const struct dh_options *o, struct dh_http *h) {
     struct watch w = {.options = o, .http = h, .limit_ns = UINT64_MAX};
     if (o->timeout_s >= 0 && o->timeout_s < 1e9) {
-        w.limit_ns = dh_clock_now() + (uint64_t)(o->timeout_s * NS_PER_S);
+        w.limit_ns = dh_clock_now() + (uint64_t)((o->timeout_s - o->spent_s) * NS_PER_S);
     }
     for (;;) {
         uint64_t began_ns = dh_clock_now();
